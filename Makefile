@@ -1,0 +1,40 @@
+# Every target sets up what it needs in .venv. The exact torch comes first: an open range would
+# pull gigabytes of CUDA where only a CPU is at hand. For a GPU: make TORCH="torch" <target>.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUNS ?= runs
+
+.PHONY: demo test test-slow lint bench setup clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install -q --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+demo: setup
+	$(BIN)/m3d condense digits --ipc 10 --out $(RUNS)/digits
+	$(BIN)/m3d condense digits --ipc 10 --method random --out $(RUNS)/digits-random
+	$(BIN)/m3d evaluate $(RUNS)/digits-random $(RUNS)/digits --repeats 5
+	@echo "The condensed images: $(RUNS)/digits/preview.png"
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m benchmarks.run
+
+clean:
+	rm -rf $(VENV) $(RUNS)

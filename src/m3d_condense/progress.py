@@ -1,0 +1,99 @@
+"""Progress with a rate and the time left: a live bar on a terminal, plain lines in a log or pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_INTERVAL = 10.0  # seconds between two plain lines
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Silence every notice and progress of this process (the command line's ``-q``)."""
+    global _quiet
+    _quiet = quiet
+
+
+def notice(message: str) -> None:
+    """Tell the user one line on stderr, unless quiet."""
+    if not _quiet:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+
+
+class Reporter:
+    """What a running job reports to; `advance` is cheap enough for an inner loop.
+
+    `note` is a short text that stands behind the counts, such as the current loss.
+    """
+
+    def __init__(self, description: str, total: int, done: int, unit: str) -> None:
+        self.description, self.total, self.done, self.unit = description, total, done, unit
+        self.note = ""
+        self._first = done
+        self._start = self._shown = time.monotonic()
+        self._bar: tuple[Progress, TaskID] | None = None
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the start; 0.0 before the first."""
+        seconds = time.monotonic() - self._start
+        return (self.done - self._first) / seconds if seconds > 0 else 0.0
+
+    def advance(self, count: int = 1, note: str | None = None) -> None:
+        """Count `count` more units as done; `note` replaces the text behind the counts."""
+        self.done += count
+        if note is not None:
+            self.note = note
+        if _quiet:
+            return
+        if self._bar is not None:
+            bar, task = self._bar
+            bar.update(task, completed=self.done, note=self.note, rate=f"{self.rate:.1f} {self.unit}/s")
+        elif time.monotonic() - self._shown >= PLAIN_INTERVAL:
+            self._shown = time.monotonic()
+            left = (self.total - self.done) / self.rate if self.rate > 0 else 0.0
+            notice(f"{self._line()}, {_clock(left)} left")
+
+    def _line(self) -> str:
+        line = f"{self.description}: {self.done}/{self.total} {self.unit}, {self.rate:.1f} {self.unit}/s"
+        return f"{line}, {self.note}" if self.note else line
+
+    def _finish(self) -> None:
+        if not _quiet and self._bar is None:
+            notice(f"{self._line()}, {_clock(time.monotonic() - self._start)} taken")
+
+
+@contextmanager
+def progress(description: str, total: int, *, done: int = 0, unit: str = "it") -> Iterator[Reporter]:
+    """Report on a job of `total` units, of which `done` were finished before (a resumed run)."""
+    reporter = Reporter(description, total, done, unit)
+    if _quiet or not sys.stderr.isatty():
+        yield reporter
+        reporter._finish()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total, completed=done, note="", rate="")
+        reporter._bar = (bar, task)
+        yield reporter
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
