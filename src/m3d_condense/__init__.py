@@ -1,0 +1,50 @@
+"""m3d-condense: a few synthetic images per class in place of a whole labelled image data set.
+
+`load` reads a data set, `condense` makes a condensed set of it, `evaluate` scores one. Importing this package
+is cheap; torch is imported with the first of its names that is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from m3d_condense.condense import condense
+    from m3d_condense.condensed import CondensedSet, Score
+    from m3d_condense.data import ImageDataset, load
+    from m3d_condense.engine import Execution
+    from m3d_condense.errors import UserError
+    from m3d_condense.evaluate import evaluate, evaluate_random
+
+__all__ = [
+    "CondensedSet",
+    "Execution",
+    "ImageDataset",
+    "Score",
+    "UserError",
+    "condense",
+    "evaluate",
+    "evaluate_random",
+    "load",
+]
+
+_HOMES = {
+    "CondensedSet": "condensed",
+    "Execution": "engine",
+    "ImageDataset": "data",
+    "Score": "condensed",
+    "UserError": "errors",
+    "condense": "condense",
+    "evaluate": "evaluate",
+    "evaluate_random": "evaluate",
+    "load": "data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value  # over the submodule of the same name, if there is one
+    return value

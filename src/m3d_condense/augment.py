@@ -1,0 +1,178 @@
+"""Differentiable Siamese augmentation: parameters drawn first, applied to any images, all classes in one call.
+
+A draw is made per group. In condensation a group is a class, whose real and synthetic images share the draw
+("Siamese", Zhao and Bilen, DSA, ICML 2021); in training a group is one image. Images are normalised, so the
+zeros that come in at the borders are the mean colour.
+
+Shapes: G groups, N images per group, C×H×W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+DRAWS = ("idc", "dsa")
+ALWAYS = ("color", "flip", "cutout")  # applied at every draw in IDC's form
+
+BRIGHTNESS, SATURATION, CONTRAST = 0.5, (0.0, 2.0), (0.5, 1.5)  # RECIPE's ranges, common to DSA and IDC
+CROP, CUTOUT, SCALE, ROTATE = 0.125, 0.5, 1.2, 15.0
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One draw for G groups; an operation that no group applies is None.
+
+    Attributes:
+        color: G×3, the brightness added, and the factors of saturation and contrast.
+        affine: G×2×3, from output to input coordinates in [-1, 1].
+        cutout: G×4, the first and one past the last row, then column, of the pixels set to zero.
+    """
+
+    color: Tensor | None = None
+    affine: Tensor | None = None
+    cutout: Tensor | None = None
+
+    def of(self, groups: range, device: torch.device) -> Parameters:
+        """Return the draw of these groups alone, on a device."""
+        part = slice(groups.start, groups.stop)
+        return Parameters(*(t if t is None else t[part].to(device, non_blocking=True) for t in vars(self).values()))
+
+
+def operations(strategy: str) -> tuple[str, ...]:
+    """Split a strategy such as ``color_crop_cutout`` into its operations; empty or "none" has none.
+
+    Raises:
+        ValueError: for an operation that is not in `OPERATIONS`.
+    """
+    names = () if strategy in ("", "none") else tuple(strategy.split("_"))
+    for name in names:
+        if name not in OPERATIONS:
+            raise ValueError(f"unknown augmentation {name!r} in {strategy!r}: any of {', '.join(OPERATIONS)}")
+    return names
+
+
+def draw(
+    strategy: str, groups: int, size: tuple[int, int], generator: torch.Generator, form: str = "idc"
+) -> Parameters:
+    """Draw the parameters of `groups` groups of images of H×W pixels.
+
+    Args:
+        strategy: operations joined by "_", see `operations`.
+        groups: G, how many independent draws.
+        size: H and W of the images.
+        generator: a CPU generator.
+        form: "idc" applies colour, flip and cutout wherever they are listed and one of the rest; "dsa" applies
+            one operation of the whole list.
+    """
+    names = operations(strategy)
+    if not names:
+        return Parameters()
+    u = torch.rand(groups, 12, generator=generator)
+    one_of = names if form == "dsa" else tuple(name for name in names if name not in ALWAYS)
+    chosen = (u[:, 0] * len(one_of)).long().clamp(max=len(one_of) - 1) if one_of else torch.zeros(groups).long()
+
+    def applies(name: str) -> Tensor:
+        if name in one_of:
+            return chosen == one_of.index(name)
+        return torch.full((groups,), name in names)
+
+    geometric = any(name in names for name in ("crop", "flip", "scale", "rotate"))
+    return Parameters(
+        color=_color(u[:, 1:4], applies("color")) if "color" in names else None,
+        affine=_affine(u[:, 4:10], applies, size) if geometric else None,
+        cutout=_cutout(u[:, 10:12], applies("cutout"), size) if "cutout" in names else None,
+    )
+
+
+def apply(images: Tensor, parameters: Parameters) -> Tensor:
+    """Augment normalised images G×N×C×H×W with one draw per group; differentiable in the images."""
+    groups, n, channels, height, width = images.shape
+    if parameters.color is not None:
+        brightness, saturation, contrast = parameters.color.to(images.dtype).view(groups, 3, 1, 1, 1, 1).unbind(1)
+        images = images + brightness
+        if channels > 1:
+            grey = images.mean(2, keepdim=True)
+            images = torch.lerp(grey, images, saturation)
+        images = torch.lerp(images.mean((2, 3, 4), keepdim=True), images, contrast)
+    if parameters.affine is not None:
+        shape = [groups, n * channels, height, width]
+        grid = F.affine_grid(parameters.affine.to(images.dtype), shape, align_corners=False)
+        images = F.grid_sample(images.reshape(shape), grid, align_corners=False).view(
+            groups, n, channels, height, width
+        )
+    if parameters.cutout is not None:
+        images = images * _keep(parameters.cutout, height, width).to(images.dtype).view(groups, 1, 1, height, width)
+    return images
+
+
+def cutmix(images: Tensor, generator: torch.Generator, probability: float = 0.5) -> tuple[Tensor, Tensor, float]:
+    """Paste one box of every image of a batch N×C×H×W from another of the batch (Yun et al., ICCV 2019).
+
+    The box covers 1-λ of the image before it is cut at the border, λ ~ Beta(1, 1), which is uniform.
+
+    Returns:
+        The images, the index (N) of the image each box came from, and the share in [0, 1] that each image keeps
+        of itself. Where the draw says no mixing, the images as they are and a share of 1.
+    """
+    n, _, height, width = images.shape
+    order = torch.randperm(n, generator=generator)
+    u = torch.rand(4, generator=generator).tolist()
+    if u[0] >= probability:
+        return images, order, 1.0
+    side = math.sqrt(u[3])
+    top, bottom = _span(u[1], height, side)
+    left, right = _span(u[2], width, side)
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images[order.to(images.device), :, top:bottom, left:right]
+    return mixed, order, 1.0 - (bottom - top) * (right - left) / (height * width)
+
+
+def _span(u: float, length: int, side: float) -> tuple[int, int]:
+    centre, extent = int(u * length), int(length * side)
+    return max(centre - extent // 2, 0), min(centre + extent // 2, length)
+
+
+def _color(u: Tensor, applies: Tensor) -> Tensor:
+    low = torch.tensor([-BRIGHTNESS, SATURATION[0], CONTRAST[0]])
+    high = torch.tensor([BRIGHTNESS, SATURATION[1], CONTRAST[1]])
+    return torch.where(applies.unsqueeze(1), low + u * (high - low), torch.tensor([0.0, 1.0, 1.0]))
+
+
+def _affine(u: Tensor, applies: Callable[[str], Tensor], size: tuple[int, int]) -> Tensor:
+    height, width = size
+    scale = torch.where(applies("scale").unsqueeze(1), 1 / SCALE + u[:, :2] * (SCALE - 1 / SCALE), 1.0)
+    angle = torch.where(applies("rotate"), torch.deg2rad((2 * u[:, 2] - 1) * ROTATE), 0.0)
+    side = torch.tensor([width, height])
+    reach = (side * CROP + 0.5).floor()  # pixels; a shift of one is 2/side of the coordinates
+    shift = ((2 * reach + 1) * u[:, 3:5]).floor() - reach
+    shift = torch.where(applies("crop").unsqueeze(1), 2 * shift / side, 0.0)
+    mirror = torch.where(applies("flip") & (u[:, 5] < 0.5), -1.0, 1.0)
+    cos, sin, aspect = angle.cos(), angle.sin(), height / width
+    x = torch.stack((scale[:, 0] * cos * mirror, -sin * aspect, shift[:, 0]), 1)
+    y = torch.stack((sin / aspect * mirror, scale[:, 1] * cos, shift[:, 1]), 1)
+    return torch.stack((x, y), 1)
+
+
+def _cutout(u: Tensor, applies: Tensor, size: tuple[int, int]) -> Tensor:
+    bounds = []
+    for column, length in enumerate(size):
+        extent = int(length * CUTOUT + 0.5)
+        start = (u[:, column] * (length + 1 - extent % 2)).floor() - extent // 2
+        bounds += [start, torch.where(applies, start + extent, start)]
+    return torch.stack(bounds, 1)
+
+
+def _keep(cutout: Tensor, height: int, width: int) -> Tensor:
+    rows = torch.arange(height, device=cutout.device)
+    columns = torch.arange(width, device=cutout.device)
+    top, bottom, left, right = cutout.unsqueeze(-1).unbind(1)
+    inside_rows = (rows >= top) & (rows < bottom)
+    inside_columns = (columns >= left) & (columns < right)
+    return ~(inside_rows.unsqueeze(2) & inside_columns.unsqueeze(1))

@@ -1,0 +1,257 @@
+"""The one loop that condenses, whatever the method."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from m3d_condense import augment, checkpoint, methods, networks, objectives
+from m3d_condense.condensed import CondensedSet, is_condensed_set
+from m3d_condense.data import ClassSampler, ImageDataset, load
+from m3d_condense.encoders import FreshEncoders
+from m3d_condense.engine import Encoder, Engine, Execution, activation_bytes
+from m3d_condense.environment import describe_environment
+from m3d_condense.errors import UserError
+from m3d_condense.interrupt import deferred
+from m3d_condense.progress import Reporter, notice, progress
+from m3d_condense.recipe import Recipe
+from m3d_condense.seeds import generator
+from m3d_condense.synthetic import Pixels, mosaic
+
+LOG_EVERY = 10  # steps between two entries of the history, each of which waits for the device
+SAVE_EVERY = 60.0  # seconds between two checkpoints
+
+
+def condense(
+    data: Any,
+    *,
+    ipc: int = 10,
+    method: str = "m3d",
+    preset: str = "quick",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    time_limit: float | None = None,
+    execution: Execution | None = None,
+    **settings: Any,
+) -> CondensedSet:
+    """Condense a labelled image data set into `ipc` images per class.
+
+    With `out`, the run is saved as it goes, an interrupted one goes on where it stopped, and one that is
+    already complete is returned as it is.
+
+    Args:
+        data: anything `load` takes, or what it returned.
+        ipc: stored images per class.
+        method: a row of `m3d_condense.methods.METHODS`.
+        preset: "quick" (minutes on two cores) or "paper".
+        out: folder for the condensed set.
+        overwrite: discard a finished or begun run of `out`.
+        time_limit: seconds after which the loop stops and stores what it has.
+        execution: device, precision, compilation, memory.
+        **settings: any field of `Recipe`, in place of the preset's.
+
+    Raises:
+        UserError: for settings or data that cannot be used, or an `out` that holds another run.
+    """
+    dataset = load(data)
+    recipe = methods.recipe(
+        method,
+        preset,
+        ipc=ipc,
+        side=min(dataset.size),
+        mirrored=dataset.name not in methods.UNMIRRORED,
+        overrides=settings,
+    )
+    source = dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint}
+    run = _Run(dataset, recipe, Engine(execution))
+    identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
+    target = Path(out) if out is not None else None
+    if target is not None and not overwrite and (done := _finished(target, identity)) is not None:
+        return done
+    saved = target.with_name(target.name + ".checkpoint") if target is not None else None
+    if overwrite and saved is not None:
+        saved.unlink(missing_ok=True)
+    run.loop(identity, saved, time_limit)
+    condensed = _collect(run, source, time_limit)
+    if target is not None:
+        condensed.save(target)
+    if saved is not None:
+        saved.unlink(missing_ok=True)
+    return condensed
+
+
+class _Run:
+    """The parts of one run, composed as its recipe says, and the loop over them."""
+
+    def __init__(self, dataset: ImageDataset, recipe: Recipe, engine: Engine) -> None:
+        self.dataset, self.recipe, self.engine = dataset, recipe, engine
+        self.seed = recipe.seed
+        self.sampler = ClassSampler(dataset.train.labels, dataset.num_classes)
+        self.pixels = Pixels(initial_images(dataset, recipe, self.sampler).to(engine.device), recipe.factor)
+        self.optimizer = _optimizer(self.pixels, recipe)
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.step = 0
+
+    def prepare(self) -> None:
+        """Build what only a run with steps needs: the encoder, the objective and the data on the device."""
+        recipe, engine, dataset = self.recipe, self.engine, self.dataset
+        augmentation = augment.operations(recipe.augmentation)
+        kept = [name for name in augmentation if recipe.flip or name != "flip"]
+        self.strategy = "_".join(kept)
+        channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
+        network = networks.build(recipe.network, channels=channels, num_classes=num_classes, size=size)
+        per_class = min(self.pixels.decoded_per_class, recipe.batch_synthetic)
+        example = torch.zeros(1, channels, *size)
+        # A step's images cost a third (real, forward only) or a whole (synthetic) pass each.
+        images = recipe.iterations * num_classes * (per_class + recipe.batch_real / 3)
+        compiled = engine.pays(network, example, images)
+        needed = activation_bytes(network, example, engine.dtype)
+        self.chunks = list(engine.chunks(num_classes, per_class, needed))
+        self.objective = objectives.build(recipe.objective, kernel=recipe.kernel)
+        self.encoders = FreshEncoders(Encoder(network, engine, compiled), recipe.iterations_per_model, self.seed)
+        self.real = dataset.train.images.to(engine.device)
+        self.mean, self.std = (
+            torch.tensor(values, device=engine.device).view(-1, 1, 1) for values in (dataset.mean, dataset.std)
+        )
+        notice(f"{engine.describe()}; {engine.reason}")
+
+    def loop(self, identity: dict[str, Any], saved: Path | None, time_limit: float | None) -> None:
+        """Run the steps that are left, saving as they go; an interrupt loses no whole step.
+
+        Raises:
+            KeyboardInterrupt: after an interrupt or a termination, once the state is saved.
+        """
+        total = self.recipe.iterations
+        if total == 0:
+            return
+        self.prepare()
+        if saved is not None and (state := checkpoint.restore(saved, identity, self.pixels, self.optimizer)):
+            self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
+            notice(f"going on from step {self.step} of {total}, saved in {saved}")
+
+        def keep() -> None:
+            if saved is not None:
+                state = {"step": self.step, "seconds": self.seconds, "history": self.history}
+                checkpoint.save(saved, identity, self.pixels, self.optimizer, state)
+
+        with deferred() as interrupted, progress("Condensing", total, done=self.step) as bar:
+            start, kept = time.monotonic() - self.seconds, time.monotonic()
+            while self.step < total:
+                losses = self.take_step()
+                self.seconds = time.monotonic() - start
+                self._log(losses, bar)
+                if interrupted():
+                    keep()
+                    raise KeyboardInterrupt
+                if time_limit is not None and self.seconds >= time_limit:
+                    notice(f"time limit reached after {self.step} of {total} steps")
+                    break
+                if time.monotonic() - kept >= SAVE_EVERY:
+                    keep()
+                    kept = time.monotonic()
+
+    def take_step(self) -> list[Tensor]:
+        """Move every pixel once; return the classes' losses, chunk by chunk."""
+        encoder = self.encoders.at(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for classes in self.chunks:
+            real, synthetic = self.draw(classes)
+            loss = self.objective(encoder, real, synthetic, whole=self.step % LOG_EVERY == 0)
+            torch.autograd.backward(loss.sum())
+            losses.append(loss.detach())
+        self.optimizer.step()
+        self.pixels.clamp()
+        self.encoders.advance(self.pixels)
+        self.step += 1
+        return losses
+
+    def draw(self, classes: range) -> tuple[Tensor, Tensor]:
+        """Draw real and synthetic images of these classes, normalised, augmented alike within a class."""
+        recipe, device = self.recipe, self.engine.device
+        streams = [generator(self.seed, "step", self.step, k) for k in classes]
+        chosen = torch.cat(
+            [self.sampler.draw([k], recipe.batch_real, g) for k, g in zip(classes, streams, strict=True)]
+        )
+        real = self.real[chosen.to(device, non_blocking=True)].float() / 255
+        synthetic = self.pixels.draw(classes, recipe.batch_synthetic, streams)
+        everything = generator(self.seed, "augment", self.step)
+        whole = augment.draw(
+            self.strategy, self.dataset.num_classes, self.dataset.size, everything, recipe.augmentation_draw
+        )
+        parameters = whole.of(classes, device)
+        return tuple(augment.apply((x - self.mean) / self.std, parameters) for x in (real, synthetic))  # type: ignore[return-value]
+
+    def _log(self, losses: list[Tensor], bar: Reporter) -> None:
+        if (self.step - 1) % LOG_EVERY == 0:
+            loss = float(torch.cat(losses).mean())
+            if not loss == loss:
+                raise UserError(
+                    f"the loss is not a number at step {self.step}; try a lower --lr or --precision float32"
+                )
+            self.history.append({"step": self.step, "loss": loss, "seconds": round(self.seconds, 3)})
+            bar.note = f"loss {loss:.4f}"
+        bar.advance()
+
+
+def initial_images(dataset: ImageDataset, recipe: Recipe, sampler: ClassSampler) -> Tensor:
+    """Return the images a run starts from, K×M×C×H×W in [0, 1]: mosaics of l×l real images, or noise."""
+    stream = generator(recipe.seed, "initialise")
+    num_classes, count = dataset.num_classes, recipe.ipc * recipe.factor**2
+    if recipe.initialisation == "noise":
+        return torch.rand(num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream)
+    chosen = sampler.draw(range(num_classes), count, stream)
+    per_class = [mosaic(dataset.train.images[index].float() / 255, recipe.factor) for index in chosen]
+    return torch.stack(per_class)
+
+
+def _optimizer(pixels: Pixels, recipe: Recipe) -> torch.optim.Optimizer:
+    # One optimiser over all classes at once: momentum acts on each class's own pixels.
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD([pixels.values], lr=recipe.lr, momentum=recipe.momentum)
+    return torch.optim.Adam([pixels.values], lr=recipe.lr, betas=(recipe.momentum, 0.999))
+
+
+def _finished(target: Path, identity: dict[str, Any]) -> CondensedSet | None:
+    """Return the complete set at the target, if it is of this very run; refuse any other."""
+    if not is_condensed_set(target):
+        return None
+    found = CondensedSet.load(target)
+    recipe = {name: found.settings.get(name) for name in identity["recipe"]}
+    if recipe != identity["recipe"] or found.source.get("fingerprint") != identity["fingerprint"]:
+        raise UserError(
+            f"{target}: holds a condensed set of other settings or data; give another --out, or --overwrite"
+        )
+    notice(f"{target}: already condensed with these settings; --overwrite runs it again")
+    return found
+
+
+def _collect(run: _Run, source: dict[str, Any], time_limit: float | None) -> CondensedSet:
+    images, labels = run.pixels.to_uint8()
+    versions, hardware = describe_environment()
+    settings = dataclasses.asdict(run.recipe) | dataclasses.asdict(run.engine.execution)
+    return CondensedSet(
+        images=images,
+        labels=labels,
+        class_names=run.dataset.class_names,
+        factor=run.recipe.factor,
+        mean=run.dataset.mean,
+        std=run.dataset.std,
+        method=run.recipe.method,
+        settings=settings | {"time_limit": time_limit},
+        source=source,
+        seed=run.recipe.seed,
+        versions=versions,
+        hardware=hardware | {"used": run.engine.describe()},
+        seconds=round(run.seconds, 3),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        history=run.history,
+        scores=[],
+    )

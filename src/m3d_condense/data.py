@@ -1,0 +1,314 @@
+"""Images as uint8 tensors with labels and class names, `load` that makes them of any source, and a sampler.
+
+Legend: N images, K classes, C×H×W pixels. Images are 8-bit, grey (C = 1) only if every image of both splits
+is grey, RGB (C = 3) otherwise: a palette counts as colour, transparency is laid on white, 16-bit grey is
+scaled to 8 bits, CMYK becomes RGB, and the orientation in the EXIF data is applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from m3d_condense.errors import UserError
+from m3d_condense.progress import notice
+from m3d_condense.sources import HUB_SETS, Labels, Pixels, decode, encode, find, fit
+
+TEST_SHARE = 0.2  # of each class, where a source has no test split
+CHUNK = 1024  # images turned from one type into another at a time
+NPZ_KEYS = (
+    ("x_train", "y_train", "x_test", "y_test"),
+    ("train_images", "train_labels", "test_images", "test_labels"),
+    ("images", "labels"),
+    ("x", "y"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """N images, uint8 N×C×H×W with C in {1, 3}, and their labels, int64 N in 0..K-1."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        assert self.images.dtype == torch.uint8, self.images.dtype
+        assert self.images.ndim == 4, self.images.shape
+        assert self.images.shape[1] in (1, 3), self.images.shape
+        assert self.labels.dtype == torch.int64, self.labels.dtype
+        assert self.labels.shape == self.images.shape[:1], (self.labels.shape, self.images.shape)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Tensor) -> Split:
+        return Split(images=self.images[indices], labels=self.labels[indices])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageDataset:
+    """Training and test splits of K classes; ``load(**source)`` gives it again, unless made of arrays."""
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    source: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        assert self.train.images.shape[1:] == self.test.images.shape[1:]
+        for split in (self.train, self.test):
+            assert len(split) > 0
+            assert 0 <= int(split.labels.min()) <= int(split.labels.max()) < self.num_classes
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """C: 1 for grey, 3 for RGB."""
+        return self.train.images.shape[1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return self.train.images.shape[2], self.train.images.shape[3]
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """The mean of each of the C channels over the training images, in [0, 1]."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """The standard deviation of each of the C channels over the training images; 1.0 where it is zero."""
+        return self._moments[1]
+
+    @cached_property
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        counts = torch.zeros(self.channels, 256, dtype=torch.float64)  # a histogram is exact and small
+        for chunk in torch.split(self.train.images, CHUNK):
+            for channel in range(self.channels):
+                counts[channel] += torch.bincount(chunk[:, channel].flatten(), minlength=256)
+        share = counts / counts.sum(dim=1, keepdim=True)
+        levels = torch.arange(256, dtype=torch.float64) / 255
+        mean = share @ levels
+        std = (share * (levels - mean[:, None]) ** 2).sum(dim=1).sqrt()
+        return tuple(mean.tolist()), tuple(value if value > 0 else 1.0 for value in std.tolist())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """``sha256:…`` of the shapes, images and labels of both splits."""
+        digest = hashlib.sha256()
+        for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
+            digest.update(repr(tuple(tensor.shape)).encode())
+            digest.update(tensor.contiguous().numpy().data)
+        return f"sha256:{digest.hexdigest()}"
+
+
+def load(
+    data: Any,
+    *,
+    size: int | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    seed: int = 0,
+    test: tuple[Any, Any] | None = None,
+) -> ImageDataset:
+    """Make an `ImageDataset` of a name, a hub id, a path, a list of parquet files, or ``(images, labels)``.
+
+    Names are ``digits`` and those of `sources.HUB_SETS`; a path is an image folder, a folder of parquet
+    files, a ``.parquet`` or an ``.npz``; arrays and ``.npz`` hold uint8, or floats in [0, 1], as N×H×W,
+    N×H×W×C or N×C×H×W. `size` resizes the shorter side and crops the centre to size×size. Without a test
+    split, `seed` draws one from a fifth of each training class. `test` goes with arrays. Raises UserError for
+    data that cannot be found, read or told apart, for fewer than two classes, and for a class without images.
+    """
+    options = {"size": size, "image_column": image_column, "label_column": label_column, "seed": seed}
+    if isinstance(data, ImageDataset):
+        if image_column or label_column or test or (size is not None and data.size != (size, size)):
+            raise UserError(f"{data.name} is loaded already: give the other arguments where it was loaded")
+        return data
+    if size is not None and size < 1:
+        raise UserError(f"size must be at least 1 pixel, not {size}")
+    data, name = _named(data)
+    if test is not None and not isinstance(data, tuple):
+        raise UserError("test=(images, labels) goes with (images, labels) arrays only")
+    if isinstance(data, tuple):
+        splits, class_names = _from_arrays([data] if test is None else [data, test], size)
+    elif data == "digits":
+        splits, class_names = _digits(size)
+    elif isinstance(data, str) and data.lower().endswith(".npz") and Path(data).is_file():
+        splits, class_names = _from_npz(Path(data), size)
+    else:
+        rows, class_names = find(data, image_column, label_column)
+        splits = _splits(decode(rows, size), [split.labels for split in rows])
+    _check(splits[0], class_names)
+    if len(splits) == 1:
+        if name != "digits":
+            notice(f"{name} has no test split: {TEST_SHARE:.0%} of each class is held out, with seed {seed}")
+        splits = [splits[0][indices] for indices in _stratified(splits[0].labels, seed)]
+    source = {"data": None if isinstance(data, tuple) else data, **options}
+    return ImageDataset(name=name, train=splits[0], test=splits[1], class_names=class_names, source=source)
+
+
+class ClassSampler:
+    """Draws images of given classes; its only state is which images each class has.
+
+    `labels` are int64 N in 0..K-1, `num_classes` is K; every class has an image.
+    """
+
+    def __init__(self, labels: Tensor, num_classes: int) -> None:
+        counts = torch.bincount(labels, minlength=num_classes)
+        assert len(counts) == num_classes, (len(counts), num_classes)
+        assert int(counts.min()) > 0, "a class has no image"
+        self._members = torch.split(torch.argsort(labels, stable=True), counts.tolist())
+
+    def draw(self, classes: Sequence[int], count: int, generator: torch.Generator) -> Tensor:
+        """Indices into the split, int64 len(classes)×count, at random and without replacement.
+
+        A class of fewer than `count` images is drawn again, all of it, until the row is full.
+        """
+        rows = []
+        for members in (self._members[number] for number in classes):
+            rounds = -(-count // len(members))
+            order = [torch.randperm(len(members), generator=generator) for _ in range(rounds)]
+            rows.append(members[torch.cat(order)[:count]])
+        return torch.stack(rows)
+
+
+def _named(data: Any) -> tuple[Any, str]:
+    """The data in the form kept in `source`, paths made absolute, and a short name."""
+    many = isinstance(data, list | tuple) and len(data) > 0 and all(isinstance(x, str | os.PathLike) for x in data)
+    if many:
+        paths = [Path(path).expanduser().absolute() for path in data]
+        return [str(path) for path in paths], paths[0].parent.name
+    if isinstance(data, str | os.PathLike):
+        text = os.fspath(data)
+        path = Path(text).expanduser()
+        if text == "digits" or text in HUB_SETS or not path.exists():
+            return text, text.rpartition("/")[2].replace(":", "-")
+        path = path.absolute()
+        return str(path), path.name if path.is_dir() else path.stem
+    if isinstance(data, list | tuple) and len(data) == 2:
+        return tuple(data), "arrays"
+    raise UserError("data is a name, a path, a list of parquet files, or (images, labels); arrays must be given again")
+
+
+def _digits(size: int | None) -> tuple[list[Split], tuple[str, ...]]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return _from_arrays([(digits.images / 16, digits.target)], size)
+
+
+def _from_npz(path: Path, size: int | None) -> tuple[list[Split], tuple[str, ...]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key.lower(): file[key] for key in file.files}
+    except Exception as error:  # a damaged archive may raise anything
+        raise UserError(f"cannot read {path}: {error}; save plain arrays with numpy.savez") from error
+    keys = next((keys for keys in NPZ_KEYS if keys[0] in arrays and keys[1] in arrays), None)
+    if keys is None:
+        wanted = " or ".join(", ".join(keys) for keys in NPZ_KEYS)
+        raise UserError(f"{path} holds {', '.join(arrays)}; name the arrays {wanted}")
+    found = [arrays[key] for key in keys if key in arrays]
+    names = [str(name) for name in arrays.get("class_names", ())]
+    return _from_arrays(list(zip(found[::2], found[1::2], strict=False)), size, names)
+
+
+def _from_arrays(
+    pairs: Iterable[tuple[Any, Any]], size: int | None, names: Sequence[str] = ()
+) -> tuple[list[Split], tuple[str, ...]]:
+    images, labels = [], []
+    for pixels, values in pairs:
+        classes = _array(values)
+        images.append(_resized(_eight_bit(_array(pixels)), size))
+        if classes.shape != (len(images[-1]),):
+            raise UserError(f"{len(images[-1])} images, but labels of shape {classes.shape}: give one label an image")
+        if classes.dtype.kind not in "iubUO":
+            raise UserError(f"labels of type {classes.dtype}: give integers or strings")
+        labels.append(classes.astype(str).tolist() if classes.dtype.kind == "O" else classes.tolist())
+    encoded, class_names = encode(labels, names)
+    return _splits(images, encoded), class_names
+
+
+def _array(values: Any) -> NDArray[Any]:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _eight_bit(images: NDArray[Any]) -> Pixels:
+    """uint8 or floats in [0, 1], in any of the three layouts, as uint8 N×C×H×W."""
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[1] not in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise UserError(f"images of shape {images.shape}: give N×H×W, N×H×W×C or N×C×H×W with 1 or 3 channels")
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise UserError(f"images of type {images.dtype}: give uint8, or floats in [0, 1]")
+    pixels = np.empty(images.shape, dtype=np.uint8)
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK]
+        if images.dtype != np.uint8:
+            if not (chunk.min() >= 0 and chunk.max() <= 1):
+                nan = " and NaN" if np.isnan(images).any() else ""
+                span = f"{np.nanmin(images):g} to {np.nanmax(images):g}{nan}"
+                raise UserError(f"float images range from {span}: scale them to [0, 1]")
+            chunk = np.rint(chunk * 255)
+        pixels[start : start + CHUNK] = chunk
+    return pixels
+
+
+def _resized(images: Pixels, size: int | None) -> Pixels:
+    if size is None or images.shape[2:] == (size, size):
+        return images
+    fitted = np.empty((*images.shape[:2], size, size), dtype=np.uint8)
+    for index, channels in enumerate(images):
+        fitted[index] = [fit(Image.fromarray(channel), size) for channel in channels]
+    return fitted
+
+
+def _splits(images: Sequence[Pixels], labels: Sequence[Labels]) -> list[Split]:
+    """Splits of one size, all grey or all RGB."""
+    if len({pixels.shape[2:] for pixels in images}) > 1:
+        sizes = " and ".join(f"{pixels.shape[3]}×{pixels.shape[2]}" for pixels in images)
+        raise UserError(f"train and test images differ in size, {sizes} pixels; give --size N to make them N×N")
+    channels = max(pixels.shape[1] for pixels in images)
+    images = [p if p.shape[1] == channels else np.repeat(p, channels, axis=1) for p in images]
+    pairs = zip(images, labels, strict=True)
+    return [Split(images=torch.from_numpy(x), labels=torch.from_numpy(y)) for x, y in pairs]
+
+
+def _check(train: Split, class_names: tuple[str, ...]) -> None:
+    if len(class_names) < 2:
+        raise UserError(f"only one class ({', '.join(class_names)}): at least two are needed")
+    counts = torch.bincount(train.labels, minlength=len(class_names)).tolist()
+    empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+    if empty:
+        raise UserError(f"no training image of {', '.join(empty[:5])}; add some or remove the class")
+
+
+def _stratified(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of what stays and of what is held out: a share of each class with two images or more."""
+    generator = torch.Generator().manual_seed(seed)
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    for number in range(int(labels.max()) + 1):
+        members = torch.nonzero(labels == number).flatten()
+        count = max(1, round(TEST_SHARE * len(members))) if len(members) > 1 else 0
+        held_out[members[torch.randperm(len(members), generator=generator)[:count]]] = True
+    if not held_out.any():
+        raise UserError("one image a class leaves none to test on; give a test split")
+    return torch.nonzero(~held_out).flatten(), torch.nonzero(held_out).flatten()

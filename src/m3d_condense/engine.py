@@ -1,0 +1,253 @@
+"""Device, precision, memory format, compilation and chunks: the only room that knows hardware."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from m3d_condense.errors import UserError
+from m3d_condense.networks import initialise
+
+PIECE = {"cpu": 256}  # images through an encoder at once; more gains nothing once the caches are full
+GPU_PIECE = 4096
+CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes, share of what is free
+COMPILE_SECONDS = 25.0  # to compile one network forward and backward, from cold
+EAGER_FLOPS = {"cpu": 1.5e11, "cuda": 2e13}  # a second, of a convolutional network without compilation
+COMPILED_GAIN = 2.0  # at least; measured in benchmarks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How to run, none of which changes what is computed beyond rounding.
+
+    Attributes:
+        device: "auto" (a GPU where there is one), or any torch device, such as "cpu" or "cuda:1".
+        precision: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16", of the networks'
+            convolutions; kernels, losses and pixels are always float32.
+        compile: "auto" (where it pays back), "yes" or "no".
+        memory: GiB for the activations of one chunk of classes; 0 lets the device decide.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    compile: str = "auto"
+    memory: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise UserError(f"--precision {self.precision}: auto, float32 or bfloat16")
+        if self.compile not in ("auto", "yes", "no"):
+            raise UserError(f"--compile {self.compile}: auto, yes or no")
+        if not 0.0 <= self.memory < math.inf:
+            raise UserError(f"--memory {self.memory}: GiB, at least 0")
+
+
+class Engine:
+    """The resolved execution: where tensors live, in what precision networks run, and what is compiled.
+
+    Raises:
+        UserError: for a device that torch does not know or this machine lacks.
+    """
+
+    def __init__(self, execution: Execution | None = None) -> None:
+        self.execution = execution or Execution()
+        self.device = _device(self.execution.device)
+        if self.device.type == "cpu":
+            recycle_pages()
+        self.dtype = _dtype(self.execution.precision, self.device)
+        self.reason = ""  # of the last choice for or against compilation
+
+    def describe(self) -> str:
+        """Say in one line what is used."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        return f"{name}{threads}, {str(self.dtype).removeprefix('torch.')}"
+
+    @property
+    def budget(self) -> int:
+        """Bytes for the activations of one chunk."""
+        if self.execution.memory:
+            return int(self.execution.memory * 2**30)
+        if self.device.type == "cuda":
+            return int(torch.cuda.mem_get_info(self.device)[0] * GPU_SHARE)
+        return CPU_BUDGET
+
+    def pays(self, network: nn.Module, image: Tensor, images: float) -> bool:
+        """Whether compiling `network` pays back over this many images forward and backward.
+
+        Decided from counted operations and nominal speeds, never from a clock, so that the same command
+        makes the same pixels. `image` is one example, 1×C×H×W; the reason is left in `reason`.
+        """
+        if self.execution.compile != "auto":
+            self.reason = f"compile={self.execution.compile} was asked for"
+            return self.execution.compile == "yes"
+        if self.device.type not in EAGER_FLOPS or not has_compiler(self.device):
+            self.reason = f"not compiled: no compiler for {self.device.type} here"
+            return False
+        eager = 3 * images * forward_flops(network, image) / EAGER_FLOPS[self.device.type]
+        saved = eager * (1 - 1 / COMPILED_GAIN)
+        pays = saved > COMPILE_SECONDS
+        verb = "compiled" if pays else "not compiled"
+        self.reason = f"{verb}: it would save about {saved:.0f} s and cost about {COMPILE_SECONDS:.0f} s"
+        return pays
+
+    def place(self, network: nn.Module, compiled: bool) -> nn.Module:
+        """Move a network to the device, in the memory format that is fastest there.
+
+        Channels last pays only where the compiler fuses the norm; eager norms are slow in it.
+        """
+        network = network.to(self.device)
+        if compiled:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
+
+    def compiled(self, function: Callable[[Tensor], Tensor], compiled: bool) -> Callable[[Tensor], Tensor]:
+        """Return the function under this precision, compiled for fixed shapes if asked to."""
+        inner = function
+        if compiled:
+            # A function that runs in two modes and several fixed shapes passes the default limit, and
+            # would from then on run eagerly without a word.
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+            inner = torch.compile(function, dynamic=False)
+        layout = torch.channels_last if compiled else torch.contiguous_format
+
+        def run(images: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                return inner(images.contiguous(memory_format=layout))
+
+        return run
+
+    def chunks(self, num_classes: int, images_per_class: int, bytes_per_image: int) -> Iterator[range]:
+        """Split the classes into ranges whose images fit the memory budget, as even as can be."""
+        fit = max(self.budget // max(images_per_class * bytes_per_image, 1), 1)
+        count = math.ceil(num_classes / fit)
+        edges = [round(i * num_classes / count) for i in range(count + 1)]
+        return (range(a, b) for a, b in zip(edges, edges[1:], strict=False))
+
+    @property
+    def piece(self) -> int:
+        """How many images go through a network at once."""
+        return PIECE.get(self.device.type, GPU_PIECE)
+
+
+class Encoder:
+    """One network, compiled once, whose parameters are refilled in place: features of normalised images.
+
+    Its weights take no gradient; the images may.
+    """
+
+    def __init__(self, network: nn.Module, engine: Engine, compiled: bool) -> None:
+        self.network = engine.place(network, compiled).requires_grad_(False).train()
+        self.engine = engine
+        self._run = engine.compiled(network.features, compiled)  # type: ignore[arg-type]
+
+    def refill(self, seed: int) -> None:
+        """Make the network a new random one."""
+        initialise(self.network, seed)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return float32 features K×N×D of normalised images K×N×C×H×W."""
+        flat = in_pieces(self._run, images.flatten(0, 1), self.engine.piece)
+        return flat.float().view(*images.shape[:2], -1)
+
+
+def in_pieces(function: Callable[[Tensor], Tensor], images: Tensor, most: int) -> Tensor:
+    """Apply a function of a batch in equal pieces of at most `most` images, so that one shape is compiled.
+
+    The last piece is filled up with zeros, whose results are dropped: no network here mixes images.
+    """
+    count = math.ceil(len(images) / most)
+    if count == 1:
+        return function(images)
+    piece = math.ceil(len(images) / count)
+    short = piece * count - len(images)
+    if short:
+        images = torch.cat((images, images.new_zeros(short, *images.shape[1:])))
+    results = torch.cat([function(part) for part in torch.split(images, piece)])
+    return results[: len(results) - short]
+
+
+@functools.cache
+def recycle_pages() -> bool:
+    """Keep freed memory in the process on Linux, instead of handing it back and zeroing it anew each step.
+
+    An encoder step frees and takes hundreds of MiB; with glibc's defaults every one of those pages is mapped
+    and cleared again. Measured in docs/performance.md. Returns whether it was set; M3D_MALLOC=0 leaves it.
+    """
+    if sys.platform != "linux" or os.environ.get("M3D_MALLOC") == "0":
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False  # musl, for one, has neither
+    trim_threshold, top_pad, mmap_max = -1, -2, -4
+    settings = ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 2**26))
+    return all(mallopt(name, value) for name, value in settings)
+
+
+@functools.cache
+def has_compiler(device: torch.device) -> bool:
+    """Whether inductor can build code here: a C++ compiler for the CPU, triton for a GPU."""
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton
+
+        return bool(has_triton())
+    names = (os.environ.get("CXX"), "g++", "clang++", "c++")
+    return any(name and shutil.which(name) for name in names)
+
+
+def forward_flops(network: nn.Module, image: Tensor) -> float:
+    """Count the floating-point operations of one image 1×C×H×W forward."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(image)
+    return float(counter.get_total_flops())
+
+
+def activation_bytes(network: nn.Module, image: Tensor, dtype: torch.dtype) -> int:
+    """Estimate the bytes of activations that one image 1×C×H×W keeps for its backward pass."""
+    total = 0
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        total += output.numel() * dtype.itemsize
+
+    leaves = [module for module in network.modules() if not list(module.children())]
+    hooks = [module.register_forward_hook(count) for module in leaves]
+    with torch.no_grad():
+        network(image)
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+    return torch.bfloat16 if native else torch.float32

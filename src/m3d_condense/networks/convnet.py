@@ -1,0 +1,78 @@
+"""ConvNet-D, the network of this field: D blocks of convolution, norm, ReLU, pooling (Gidaris and Komodakis, 2018)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def norm_layer(name: str, channels: int) -> nn.Module:
+    """Build a norm over `channels` maps: instance (as GroupNorm(C, C), affine), batch, group or none.
+
+    Raises:
+        ValueError: for any other name.
+    """
+    if name == "instance":
+        return nn.GroupNorm(channels, channels)
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    if name == "group":
+        return nn.GroupNorm(min(32, channels), channels)
+    if name == "none":
+        return nn.Identity()
+    raise ValueError(f"unknown norm {name!r}: instance, batch, group or none")
+
+
+class ConvNet(nn.Module):
+    """D blocks of 3×3 convolution, norm, ReLU and 2×2 average pooling, then a linear classifier.
+
+    The first convolution pads by 3 where the side is 28, so that 28 becomes 32, as the field does.
+
+    Args:
+        channels: 1 or 3.
+        num_classes: K.
+        size: height and width of the images; each must survive `depth` halvings.
+        depth: D; 3 is the field's for 32×32, 4 for 64×64, 5 for 128×128.
+        width: maps per block.
+        norm: see `norm_layer`.
+
+    Raises:
+        ValueError: where the images are too small for the depth.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        size: tuple[int, int],
+        depth: int = 3,
+        width: int = 128,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__()
+        padding = 3 if tuple(size) == (28, 28) else 1
+        height, width_ = (side + 2 * (padding - 1) for side in size)
+        if min(height, width_) >> depth == 0:
+            raise ValueError(f"images of {size[0]}×{size[1]} are too small for a ConvNet of depth {depth}")
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels if index == 0 else width, width, 3, padding=padding if index == 0 else 1),
+                norm_layer(norm, width),
+                nn.ReLU(),
+                nn.AvgPool2d(2),
+            )
+            for index in range(depth)
+        )
+        self.feature_size = width * (height >> depth) * (width_ >> depth)
+        self.classifier = nn.Linear(self.feature_size, num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the last block's maps, flattened: N×C×H×W to N×D."""
+        for block in self.blocks:
+            images = block(images)
+        return torch.flatten(images, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits N×K for normalised images N×C×H×W."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits

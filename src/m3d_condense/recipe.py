@@ -1,0 +1,91 @@
+"""Every setting of a condensation run, in one frozen record. Free of torch, so that help is quick."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from m3d_condense.errors import UserError
+
+OBJECTIVES = ("mmd", "mean")
+KERNELS = ("gaussian", "polynomial", "linear")
+ENCODERS = ("fresh",)
+INITIALISATIONS = ("random", "noise")
+OPTIMIZERS = ("sgd", "adam")
+DRAWS = ("idc", "dsa")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a run does; a named method is a set of values for these.
+
+    Args:
+        method: name of the row in the table of methods that the values came from.
+        preset: quick or paper.
+        ipc: stored images per class.
+        seed: of every random draw.
+        initialisation: real images the synthetic ones start from: random, or noise for none.
+        factor: l; each stored image holds l×l small ones (M3D, Eq. 10).
+        iterations: steps of the loop; 0 stores the initialisation, which makes a coreset.
+        objective: mmd (M3D, Eq. 9) or mean (DM, Eq. 3).
+        kernel: of the mmd objective: gaussian, polynomial or linear.
+        encoders: where the encoder comes from: fresh random networks.
+        iterations_per_model: steps that one network serves.
+        network: architecture of the encoder: convnet, or convnetD with its depth.
+        batch_real: real images per class and step.
+        batch_synthetic: at most this many decoded synthetic images per class and step.
+        augmentation: operations joined by _ out of color, crop, cutout, flip, scale, rotate; or none.
+        augmentation_draw: idc (colour, flip and cutout always, one of the rest) or dsa (one of all).
+        flip: whether a mirrored image is still of its class; off takes flip out of the augmentation.
+        optimizer: of the pixels: sgd, or adam, whose step adapts to the gradient's scale.
+        lr: step size of the pixels, which lie in [0, 1].
+        momentum: of sgd, for each class on its own; the first beta of adam.
+    """
+
+    method: str
+    preset: str
+    ipc: int
+    seed: int
+    initialisation: str
+    factor: int
+    iterations: int
+    objective: str
+    kernel: str
+    encoders: str
+    iterations_per_model: int
+    network: str
+    batch_real: int
+    batch_synthetic: int
+    augmentation: str
+    augmentation_draw: str
+    flip: bool
+    optimizer: str
+    lr: float
+    momentum: float
+
+    def __post_init__(self) -> None:
+        choices = {
+            "initialisation": INITIALISATIONS,
+            "objective": OBJECTIVES,
+            "kernel": KERNELS,
+            "encoders": ENCODERS,
+            "augmentation_draw": DRAWS,
+            "optimizer": OPTIMIZERS,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise UserError(f"{flag(name)} {getattr(self, name)}: one of {', '.join(allowed)}")
+        for name in ("ipc", "factor", "iterations_per_model", "batch_real", "batch_synthetic"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{flag(name)} {getattr(self, name)}: at least 1")
+        if self.iterations < 0:
+            raise UserError(f"--iterations {self.iterations}: at least 0")
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise UserError(f"--lr {self.lr}: a finite number above 0")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"--momentum {self.momentum}: at least 0 and below 1")
+
+
+def flag(name: str) -> str:
+    """Return the command line's flag for a setting."""
+    return "--" + name.replace("_", "-")
