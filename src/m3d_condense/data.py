@@ -18,15 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from m3d_condense.decode import CHUNK, Labels, Pixels, decode, eight_bit, resized
 from m3d_condense.errors import UserError
 from m3d_condense.progress import notice
-from m3d_condense.sources import HUB_SETS, Labels, Pixels, decode, encode, find, fit
+from m3d_condense.sources import HUB_SETS, encode, find
 
 TEST_SHARE = 0.2  # of each class, where a source has no test split
-CHUNK = 1024  # images turned from one type into another at a time
 NPZ_KEYS = (
     ("x_train", "y_train", "x_test", "y_test"),
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -141,8 +140,8 @@ def load(
         if image_column or label_column or test or (size is not None and data.size != (size, size)):
             raise UserError(f"{data.name} is loaded already: give the other arguments where it was loaded")
         return data
-    if size is not None and size < 1:
-        raise UserError(f"size must be at least 1 pixel, not {size}")
+    if size is not None and not (isinstance(size, int) and size >= 1):
+        raise UserError(f"size is a whole number of pixels, at least 1, not {size!r}")
     data, name = _named(data)
     if test is not None and not isinstance(data, tuple):
         raise UserError("test=(images, labels) goes with (images, labels) arrays only")
@@ -154,8 +153,8 @@ def load(
         splits, class_names = _from_npz(Path(data), size)
     else:
         rows, class_names = find(data, image_column, label_column)
+        _check(rows[0].labels, class_names)
         splits = _splits(decode(rows, size), [split.labels for split in rows])
-    _check(splits[0], class_names)
     if len(splits) == 1:
         if name != "digits":
             notice(f"{name} has no test split: {TEST_SHARE:.0%} of each class is held out, with seed {seed}")
@@ -193,11 +192,11 @@ def _named(data: Any) -> tuple[Any, str]:
     """The data in the form kept in `source`, paths made absolute, and a short name."""
     many = isinstance(data, list | tuple) and len(data) > 0 and all(isinstance(x, str | os.PathLike) for x in data)
     if many:
-        paths = [Path(path).expanduser().absolute() for path in data]
+        paths = [_expanded(path).absolute() for path in data]
         return [str(path) for path in paths], paths[0].parent.name
     if isinstance(data, str | os.PathLike):
         text = os.fspath(data)
-        path = Path(text).expanduser()
+        path = _expanded(text)
         if text == "digits" or text in HUB_SETS or not path.exists():
             return text, text.rpartition("/")[2].replace(":", "-")
         path = path.absolute()
@@ -205,6 +204,13 @@ def _named(data: Any) -> tuple[Any, str]:
     if isinstance(data, list | tuple) and len(data) == 2:
         return tuple(data), "arrays"
     raise UserError("data is a name, a path, a list of parquet files, or (images, labels); arrays must be given again")
+
+
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # ~someone, who has no home here
+        raise UserError(f"cannot find {os.fspath(path)}: its home is unknown; write the path in full") from error
 
 
 def _digits(size: int | None) -> tuple[list[Split], tuple[str, ...]]:
@@ -235,50 +241,19 @@ def _from_arrays(
     images, labels = [], []
     for pixels, values in pairs:
         classes = _array(values)
-        images.append(_resized(_eight_bit(_array(pixels)), size))
+        images.append(resized(eight_bit(_array(pixels)), size))
         if classes.shape != (len(images[-1]),):
             raise UserError(f"{len(images[-1])} images, but labels of shape {classes.shape}: give one label an image")
         if classes.dtype.kind not in "iubUO":
             raise UserError(f"labels of type {classes.dtype}: give integers or strings")
         labels.append(classes.astype(str).tolist() if classes.dtype.kind == "O" else classes.tolist())
     encoded, class_names = encode(labels, names)
+    _check(encoded[0], class_names)
     return _splits(images, encoded), class_names
 
 
 def _array(values: Any) -> NDArray[Any]:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-
-
-def _eight_bit(images: NDArray[Any]) -> Pixels:
-    """uint8 or floats in [0, 1], in any of the three layouts, as uint8 N×C×H×W."""
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise UserError(f"images of shape {images.shape}: give N×H×W, N×H×W×C or N×C×H×W with 1 or 3 channels")
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise UserError(f"images of type {images.dtype}: give uint8, or floats in [0, 1]")
-    pixels = np.empty(images.shape, dtype=np.uint8)
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK]
-        if images.dtype != np.uint8:
-            if not (chunk.min() >= 0 and chunk.max() <= 1):
-                nan = " and NaN" if np.isnan(images).any() else ""
-                span = f"{np.nanmin(images):g} to {np.nanmax(images):g}{nan}"
-                raise UserError(f"float images range from {span}: scale them to [0, 1]")
-            chunk = np.rint(chunk * 255)
-        pixels[start : start + CHUNK] = chunk
-    return pixels
-
-
-def _resized(images: Pixels, size: int | None) -> Pixels:
-    if size is None or images.shape[2:] == (size, size):
-        return images
-    fitted = np.empty((*images.shape[:2], size, size), dtype=np.uint8)
-    for index, channels in enumerate(images):
-        fitted[index] = [fit(Image.fromarray(channel), size) for channel in channels]
-    return fitted
 
 
 def _splits(images: Sequence[Pixels], labels: Sequence[Labels]) -> list[Split]:
@@ -292,10 +267,10 @@ def _splits(images: Sequence[Pixels], labels: Sequence[Labels]) -> list[Split]:
     return [Split(images=torch.from_numpy(x), labels=torch.from_numpy(y)) for x, y in pairs]
 
 
-def _check(train: Split, class_names: tuple[str, ...]) -> None:
+def _check(labels: Labels, class_names: tuple[str, ...]) -> None:
     if len(class_names) < 2:
         raise UserError(f"only one class ({', '.join(class_names)}): at least two are needed")
-    counts = torch.bincount(train.labels, minlength=len(class_names)).tolist()
+    counts = np.bincount(labels, minlength=len(class_names)).tolist()
     empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
     if empty:
         raise UserError(f"no training image of {', '.join(empty[:5])}; add some or remove the class")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_INTERVAL = 10.0  # seconds between two plain lines
+WINDOW = 30  # marks, one a second, over which the rate is taken
 _quiet = False
 
 
@@ -18,6 +20,11 @@ def set_quiet(quiet: bool) -> None:
     """Silence every notice and progress of this process (the command line's ``-q``)."""
     global _quiet
     _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """Whether notices and progress are silenced."""
+    return _quiet
 
 
 def notice(message: str) -> None:
@@ -35,15 +42,16 @@ class Reporter:
     def __init__(self, description: str, total: int, done: int, unit: str) -> None:
         self.description, self.total, self.done, self.unit = description, total, done, unit
         self.note = ""
-        self._first = done
         self._start = self._shown = time.monotonic()
+        self._marks = deque([(self._start, done)], maxlen=WINDOW)
         self._bar: tuple[Progress, TaskID] | None = None
 
     @property
     def rate(self) -> float:
-        """Units a second since the start; 0.0 before the first."""
-        seconds = time.monotonic() - self._start
-        return (self.done - self._first) / seconds if seconds > 0 else 0.0
+        """Units a second over the last half minute or so: a slow start, such as compiling, is forgotten."""
+        then, done = self._marks[0]
+        seconds = time.monotonic() - then
+        return (self.done - done) / seconds if seconds > 0 else 0.0
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """Count `count` more units as done; `note` replaces the text behind the counts."""
@@ -52,6 +60,8 @@ class Reporter:
             self.note = note
         if _quiet:
             return
+        if time.monotonic() - self._marks[-1][0] >= 1.0:
+            self._marks.append((time.monotonic(), self.done))
         if self._bar is not None:
             bar, task = self._bar
             bar.update(task, completed=self.done, note=self.note, rate=f"{self.rate:.1f} {self.unit}/s")

@@ -1,35 +1,29 @@
-"""Where images come from: the hub, folders and parquet files, found through `datasets`, decoded by PIL.
+"""Where images come from: the hub, folders and parquet files, as tables of `datasets` with undecoded images.
 
-Local files are streamed where they lie; data from the hub rests in the cache of `datasets`. Images are
-decoded one at a time into their final place, so that memory stays flat and a damaged one can be named.
+Local files are read where they lie; data from the hub rests in the cache of `datasets`.
 """
 
 from __future__ import annotations
 
 import difflib
 import glob
-import io
-import logging
+import os
 import re
-import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from m3d_condense.decode import BATCH, Labels, Rows, readable_endings, translated
 from m3d_condense.errors import UserError
-from m3d_condense.progress import notice, progress
+from m3d_condense.progress import notice
 
-Pixels = NDArray[np.uint8]
-Labels = NDArray[np.int64]
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "validation", "valid", "val")  # the first labelled one serves as test
-BATCH = 256  # undecoded images held at a time
+HIDDEN = (".", "__")  # first letters of folders that are passed over: .git, __MACOSX
 
 # The hundred classes of IDC and M3D in their order (the first ten are ImageNet-10), as label ids of
 # ILSVRC/imagenet-1k: the ranks of their WordNet ids among the thousand in sorted order.
@@ -66,25 +60,6 @@ HUB_SETS = {
 NAMES = ("digits", *HUB_SETS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """One split before its images are decoded: its name, labels in 0..K-1, and a `datasets` image column."""
-
-    name: str
-    labels: Labels
-    images: Any
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        """Say where each image lies, in words, and give what PIL opens: a path or a buffer."""
-        tables = self.images.iter(batch_size=BATCH)
-        for index, item in enumerate(item for table in tables for item in table.column(0).to_pylist()):
-            path, data = (item or {}).get("path"), (item or {}).get("bytes")
-            if path is not None and data is None:
-                yield path, path
-            else:
-                yield f"in row {index} of the {self.name} split", io.BytesIO(data or b"")
-
-
 def find(
     data: str | list[str], image_column: str | None, label_column: str | None
 ) -> tuple[list[Rows], tuple[str, ...]]:
@@ -95,7 +70,7 @@ def find(
     """
     known = HUB_SETS.get(data) if isinstance(data, str) else None
     local = known is None and _is_local(data)
-    with _translated(data, local):
+    with translated(data, local):
         return _labelled(_local(data) if local else _hub(str(data), known), known, image_column, label_column)
 
 
@@ -130,41 +105,6 @@ def _is_local(data: str | list[str]) -> bool:
     raise UserError(f"no such file or folder: {missing[0]}; {advice}")
 
 
-@contextmanager
-def _translated(data: str | list[str], local: bool) -> Iterator[None]:
-    """Silence `datasets`, but for its bar on a download, and turn its errors into one line for the user."""
-    import datasets
-    import huggingface_hub
-    from pyarrow import ArrowException  # type: ignore[import-untyped]
-
-    loggers = [(module, module.get_verbosity()) for module in (datasets.logging, huggingface_hub.logging)]
-    bars = not datasets.are_progress_bars_disabled()
-    for module, _ in loggers:
-        module.set_verbosity(logging.CRITICAL)
-    if local or not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    try:
-        yield
-    except UserError:
-        raise
-    except (OSError, ValueError, datasets.exceptions.DatasetsError, ArrowException) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        if local:
-            raise UserError(f"cannot read {data}: {reason}; check or replace the file") from error
-        if "config name is missing" in reason.lower():
-            choice = " ".join(str(error).split())
-            raise UserError(f"{data} has several configurations; give one as {data}:NAME. {choice}") from error
-        raise UserError(
-            f"{data} is no local path, and the hub did not give it: {reason}; check name and network, "
-            "run `hf auth login` if it is gated, or give a folder, parquet files or an .npz"
-        ) from error
-    finally:
-        for module, verbosity in loggers:
-            module.set_verbosity(verbosity)
-        if bars:
-            datasets.enable_progress_bars()
-
-
 def _hub(data: str, known: HubSet | None) -> dict[str, Any]:
     import datasets
 
@@ -180,9 +120,7 @@ def _local(data: str | list[str]) -> dict[str, Any]:
     paths = [Path(path) for path in ([data] if isinstance(data, str) else data)]
     files = sorted(paths[0].rglob("*.parquet")) if paths[0].is_dir() else paths
     if not files:
-        patterns = {name: _class_folders(folder) for name, folder in _split_folders(paths[0]).items()}
-        options = {"data_files": patterns, "drop_labels": False, "streaming": True}
-        return dict(datasets.load_dataset("imagefolder", **options))
+        return _folders(paths[0])
     if any(path.suffix != ".parquet" for path in files):
         raise UserError(f"cannot read {paths[0]}: give a folder, .parquet files or an .npz file")
     splits: dict[str, list[str]] = {}
@@ -201,19 +139,79 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
     A split folder holds folders; one that holds images is a class that happens to bear such a name.
     """
-    named = {path.name.lower(): path for path in root.iterdir() if path.name.lower() in (*TRAIN, *TEST)}
-    splits = {name: path for name, path in named.items() if any(below.is_dir() for below in path.glob("*"))}
+    named = {path.name.lower(): path for path in _visible(root) if path.name.lower() in (*TRAIN, *TEST)}
+    splits = {name: path for name, path in named.items() if _visible(path)}
     return splits if splits.keys() & set(TRAIN) else {"train": root}
 
 
-def _class_folders(folder: Path) -> str:
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _folders(root: Path) -> dict[str, Any]:
+    """The splits of an image folder: the images of a class lie in the folder of its name, at any depth."""
+    import datasets
+
+    readable, outside = readable_endings(), "outside the class folders"
+    splits = _split_folders(root)
+    classes = {split: _class_folders(folder) for split, folder in splits.items()}
+    names = sorted({folder.name for folders in classes.values() for folder in folders})
+    if len(names) == 1:
+        here = next(iter(classes.values()))[0]
+        raise UserError(f"only one class ({names[0]}) in {root}; if its sub-folders are the classes, give {here}")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    tables: dict[str, Any] = {}
+    ignored: Counter[str] = Counter()
+    for split, folders in classes.items():
+        ignored[outside] += sum(path.is_file() and _kind(path) in readable for path in splits[split].iterdir())
+        images: list[str] = []
+        labels: list[str] = []
+        for folder in folders:
+            kinds = [(file, _kind(file)) for file in _files(folder)]
+            found = [str(file) for file, kind in kinds if kind in readable]
+            if not found and split in TRAIN:
+                raise UserError(f"class folder {folder} holds no readable images; put some there or remove it")
+            images += found
+            labels += [folder.name] * len(found)
+            ignored.update(kind for _, kind in kinds if kind not in readable)
+        tables[split] = datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
+    if ignored := +ignored:
+        most = ", ".join(f"{count} {kind}" for kind, count in ignored.most_common(8))
+        notice(f"Files ignored in {root}: {most}{', …' if len(ignored) > 8 else ''}")
+    return tables
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    """The folders of the classes; raises UserError where the sub-folders are none."""
+    classes = _visible(folder)
     if not classes:
         raise UserError(f"{folder} holds neither parquet files nor one sub-folder of images per class")
-    empty = next((path for path in classes if not any(file.is_file() for file in path.rglob("*"))), None)
-    if empty is not None:
-        raise UserError(f"class folder {empty} is empty; put images there or remove it")
-    return f"{glob.escape(str(folder))}/*/**"
+    if all(path.name.lower() in (*TRAIN, *TEST) for path in classes):
+        raise UserError(f"{classes[0]} holds no sub-folders; put the images of each class into one that bears its name")
+    return classes
+
+
+def _visible(folder: Path) -> list[Path]:
+    """The sub-folders that are not hidden, sorted, links to folders included."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(HIDDEN))
+
+
+def _files(top: Path) -> Iterator[Path]:
+    """All files below, sorted within their folder; links to folders are followed, but none is entered twice."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    entered = set()
+    for folder, below, names in os.walk(top, onerror=refuse, followlinks=True):
+        below[:] = sorted(name for name in below if not name.startswith(HIDDEN))
+        real = Path(folder).resolve()
+        if real in entered:
+            below.clear()
+            continue
+        entered.add(real)
+        yield from (Path(folder, name) for name in sorted(names))
+
+
+def _kind(file: Path) -> str:
+    """The end of the name in small letters, which tells images from others."""
+    return "hidden" if file.name.startswith(".") else file.suffix.lower() or "without an ending"
 
 
 def _labelled(
@@ -272,8 +270,10 @@ def _image_column(features: dict[str, Any], given: str | None) -> str:
         for name, feature in features.items()
         if feature == datasets.Value("binary") or (isinstance(feature, dict) and "bytes" in feature)
     ]
-    if len(found) != 1:
-        raise UserError(f"cannot tell the images; give --image-column one of: {', '.join(found or features)}")
+    if not found:
+        raise UserError(f"no column of images or of encoded bytes, only: {', '.join(features)}")
+    if len(found) > 1:
+        raise UserError(f"cannot tell the images; give --image-column one of: {', '.join(found)}")
     return str(found[0])
 
 
@@ -296,89 +296,3 @@ def _column(table: Any, name: str) -> list[Any]:
     """All values of one column, read without the images."""
     batches = table.select_columns([name]).with_format("arrow").iter(batch_size=10_000)
     return [value for batch in batches for value in batch.column(0).to_pylist()]
-
-
-def decode(splits: Sequence[Rows], size: int | None) -> list[Pixels]:
-    """Decode the images of each split, uint8 N×C×H×W; a split has C = 1 if all its images are grey.
-
-    Raises UserError for a damaged image, and where images differ in size and no `size` is given.
-    """
-    images: list[Pixels] = []
-    for rows in splits:
-        pixels: Pixels | None = None
-        bar_of = progress(f"Reading {rows.name}", len(rows.labels), unit="images")
-        with _translated(f"the {rows.name} split", local=True), bar_of as bar:
-            for index, (where, file) in enumerate(rows):
-                image = _pixels(where, file, size)
-                if pixels is None:
-                    pixels = np.empty((len(rows.labels), *image.shape), dtype=np.uint8)
-                if image.shape[1:] != (images or [pixels])[0].shape[2:]:
-                    raise _mixed_sizes(splits)
-                if len(image) > pixels.shape[1]:  # the first colour after grey images only
-                    pixels = np.repeat(pixels, 3, axis=1)
-                pixels[index] = image
-                bar.advance()
-        if pixels is None:
-            raise UserError(f"the {rows.name} split has no images")
-        images.append(pixels)
-    return images
-
-
-def fit(image: Image.Image, size: int | None) -> Image.Image:
-    """Resize the shorter side to `size` (bicubic, antialiased) and crop the centre to size×size."""
-    if size is None or image.size == (size, size):
-        return image
-    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-
-
-@contextmanager
-def _opened(where: str, file: Any) -> Iterator[Image.Image]:
-    try:
-        with Image.open(file) as image:
-            yield image
-    except Exception as error:  # a decoder may raise anything on damaged bytes
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"cannot read the image {where}: {reason}; replace or remove it") from error
-
-
-def _pixels(where: str, file: Any, size: int | None) -> Pixels:
-    """One image upright in 8 bits, C×H×W."""
-    with _opened(where, file) as image:
-        if size is not None:
-            image.draft(image.mode, (2 * size, 2 * size))  # JPEG decodes large photographs at a fraction
-        ImageOps.exif_transpose(image, in_place=True)
-        array = np.asarray(fit(_eight_bit(image), size))
-    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """In mode L or RGB: 16-bit levels scaled, transparency laid on white."""
-    if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError(f"its pixels range from {levels.min()} to {levels.max()}, beyond 16 bits")
-        return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, not 8 or 16 bits")
-    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)
-
-
-def _mixed_sizes(splits: Sequence[Rows]) -> UserError:
-    """The error that tells the smallest and the largest image, by the headers of all."""
-    sizes = set()
-    with progress("Measuring the images", sum(len(rows.labels) for rows in splits), unit="images") as bar:
-        for rows in splits:
-            for where, file in rows:
-                with _opened(where, file) as image:
-                    turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-                    sizes.add(image.size[::-1] if turned else image.size)
-                bar.advance()
-    (w, h), (width, height) = (choose(sizes, key=lambda s: (s[0] * s[1], s)) for choose in (min, max))
-    return UserError(
-        f"the images differ in size, from {w}×{h} to {width}×{height} pixels; "
-        "give --size N to resize and crop them all to N×N"
-    )
