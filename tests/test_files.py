@@ -66,9 +66,7 @@ def test_exception_leaves_the_old_folder_and_nothing_else(tmp_path: Path, error:
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
-def test_failed_second_rename_restores_the_old_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_second_rename_restores_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "out"
     target.mkdir()
     (target / "old.txt").write_text("old")

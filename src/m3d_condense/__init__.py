@@ -10,12 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from m3d_condense.condense import condense
+    from m3d_condense.condensation import condense
     from m3d_condense.condensed import CondensedSet, Score
     from m3d_condense.data import ImageDataset, load
     from m3d_condense.engine import Execution
     from m3d_condense.errors import UserError
-    from m3d_condense.evaluate import evaluate, evaluate_random
+    from m3d_condense.scoring import evaluate, evaluate_random
 
 __all__ = [
     "CondensedSet",
@@ -35,9 +35,9 @@ _HOMES = {
     "ImageDataset": "data",
     "Score": "condensed",
     "UserError": "errors",
-    "condense": "condense",
-    "evaluate": "evaluate",
-    "evaluate_random": "evaluate",
+    "condense": "condensation",
+    "evaluate": "scoring",
+    "evaluate_random": "scoring",
     "load": "data",
 }
 
@@ -46,5 +46,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # over the submodule of the same name, if there is one
+    globals()[name] = value
     return value

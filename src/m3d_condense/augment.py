@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
-DRAWS = ("idc", "dsa")
+from m3d_condense.recipe import operations
+
 ALWAYS = ("color", "flip", "cutout")  # applied at every draw in IDC's form
 
 BRIGHTNESS, SATURATION, CONTRAST = 0.5, (0.0, 2.0), (0.5, 1.5)  # RECIPE's ranges, common to DSA and IDC
@@ -45,26 +45,13 @@ class Parameters:
         return Parameters(*(t if t is None else t[part].to(device, non_blocking=True) for t in vars(self).values()))
 
 
-def operations(strategy: str) -> tuple[str, ...]:
-    """Split a strategy such as ``color_crop_cutout`` into its operations; empty or "none" has none.
-
-    Raises:
-        ValueError: for an operation that is not in `OPERATIONS`.
-    """
-    names = () if strategy in ("", "none") else tuple(strategy.split("_"))
-    for name in names:
-        if name not in OPERATIONS:
-            raise ValueError(f"unknown augmentation {name!r} in {strategy!r}: any of {', '.join(OPERATIONS)}")
-    return names
-
-
 def draw(
     strategy: str, groups: int, size: tuple[int, int], generator: torch.Generator, form: str = "idc"
 ) -> Parameters:
     """Draw the parameters of `groups` groups of images of H×W pixels.
 
     Args:
-        strategy: operations joined by "_", see `operations`.
+        strategy: operations joined by "_", see `m3d_condense.recipe.operations`.
         groups: G, how many independent draws.
         size: H and W of the images.
         generator: a CPU generator.

@@ -131,6 +131,7 @@ def _facts(condensed: CondensedSet) -> str:
         )
     facts = {
         "Method": _escape(condensed.method),
+        "Steps": f"{condensed.steps:,} in {condensed.seconds:,.0f} seconds",
         "Source": _escape(condensed.source.get("name", "unnamed")),
         "Fingerprint of the source": _escape(condensed.source.get("fingerprint", "unknown")),
         "Classes": f"{condensed.num_classes}: {names}{more}",

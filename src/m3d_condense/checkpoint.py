@@ -50,12 +50,13 @@ def restore(
     try:
         tensors, metadata = read_tensors(path)
         progress: dict[str, Any] = json.loads(metadata["progress"])
+        values = tensors.pop("pixels")
     except (UserError, KeyError, ValueError) as error:
         raise UserError(f"{path}: not a readable checkpoint ({error}); --overwrite starts anew") from None
     if metadata.get("identity") != _canonical(identity):
         raise UserError(f"{path}: left by a run with other settings or data; --overwrite discards it and starts anew")
     with torch.no_grad():
-        pixels.values.copy_(tensors.pop("pixels"))
+        pixels.values.copy_(values)
     state = {name.removeprefix("optimizer."): value for name, value in tensors.items()}
     # Counters stay on the CPU, as torch's optimisers keep them; buffers of the pixels' shape go beside them.
     device = pixels.values.device

@@ -16,10 +16,10 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from m3d_condense.errors import UserError
-from m3d_condense.methods import METHODS, PRESETS
+from m3d_condense.methods import METHODS
 from m3d_condense.progress import notice, set_quiet
 from m3d_condense.protocols import PROTOCOLS
-from m3d_condense.recipe import Recipe
+from m3d_condense.recipe import Recipe, flag
 
 if TYPE_CHECKING:
     from m3d_condense.condensed import CondensedSet, Score
@@ -46,8 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = parsed[parsed.subcommand]
         set_quiet(command.get("quiet", False))
         COMMANDS[parsed.subcommand](command)
-    except (UserError, argparse.ArgumentError) as error:
-        return _complain(" ".join(str(error).split()), 2)
+    except UserError as error:
+        return _complain(str(error), 2)
+    except argparse.ArgumentError as error:
+        return _complain(_plain(str(error)), 2)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except BrokenPipeError:
@@ -55,9 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         hint = "; free some space and run the same command again" if error.errno == errno.ENOSPC else ""
         return _complain(f"{error}{hint}", 1)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("can't allocate memory|out of memory", str(error)):
+            raise
         return _complain("out of memory; --memory with fewer GiB, or a smaller --size, needs less", 1)
     return 0
+
+
+def _plain(message: str) -> str:
+    """Say a parser's complaint of a value in the words of the command line, on one line."""
+    message = " ".join(message.split())
+    match = re.search(r"""[Kk]ey "(\w+)":? .*?[Ee]xpected an? (.+?)\. Got value: (.*)""", message)
+    if match is None:
+        return message
+    expected = re.sub(r"typing\.Literal|<class '(\w+)'>", r"\1", match[2])
+    return f"{flag(match[1])} {match[3]}: expected {expected}"
 
 
 def _complain(message: str, status: int) -> int:
@@ -66,7 +80,7 @@ def _complain(message: str, status: int) -> int:
 
 
 def _condense(given: Namespace) -> None:
-    from m3d_condense.condense import condense
+    from m3d_condense.condensation import condense
     from m3d_condense.condensed import CondensedSet
 
     if given.out is not None:
@@ -98,7 +112,7 @@ def _summary(condensed: CondensedSet, dataset: ImageDataset, out: Path) -> str:
 
 def _evaluate(given: Namespace) -> None:
     from m3d_condense.condensed import CondensedSet
-    from m3d_condense.evaluate import evaluate, evaluate_random, source_of
+    from m3d_condense.scoring import evaluate, evaluate_random, source_of
 
     common = {name: given[name] for name in ("protocol", "repeats", "seed", "epochs", "flip")}
     common["execution"] = _execution(given)
@@ -193,14 +207,13 @@ def _condense_parser() -> ArgumentParser:
     parser.add_argument("--time-limit", default=None, metavar="TIME", help="stop in good order after 90s, 10m or 2h")
     parser.add_argument("--overwrite", action="store_true", help="discard a finished or begun run in --out")
     defaults: dict[str, Any] = {"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0}
-    choices = {"method": Literal[tuple(METHODS)], "preset": Literal[PRESETS]}
     types = {"int": int, "float": float, "bool": bool, "str": str}
     group = parser.add_argument_group("the recipe")
     for name, text in _documented(Recipe).items():
         default = defaults.get(name)
-        kind = choices.get(name, types[str(Recipe.__dataclass_fields__[name].type)])
+        kind = types[str(Recipe.__dataclass_fields__[name].type)]
         shown = text if default is None else f"{text} (default: {default})"
-        group.add_argument(_flag(name), type=kind, default=default, help=shown, metavar=_metavar(name))
+        group.add_argument(flag(name), type=kind, default=default, help=shown, metavar=_metavar(name))
     _config_flag(parser, "a YAML or JSON file of these settings, or a condensed set, whose run is repeated")
     return _execution_flags(parser)
 
@@ -213,8 +226,7 @@ def _evaluate_parser() -> ArgumentParser:
     parser.add_argument("--whole", action="store_true", help="score the whole data set beside it")
     parser.add_argument("--ipc", type=int, default=10, help="of --random where no set says it (default: 10)")
     parser.add_argument("--networks", nargs="+", default=["convnet"], metavar="NAME", help="default: convnet")
-    names = Literal[tuple(PROTOCOLS)]  # type: ignore[valid-type]
-    parser.add_argument("--protocol", type=names, default="quick", help="how they are trained (default: quick)")
+    parser.add_argument("--protocol", default="quick", help=f"{', '.join(PROTOCOLS)} (default: quick)")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="networks of each kind (default: 3)")
     parser.add_argument("--seed", type=int, default=0, help="of all of them (default: 0)")
     parser.add_argument("--epochs", type=int, default=None, help="in place of the protocol's")
@@ -237,7 +249,7 @@ def _source_flags(parser: ArgumentParser) -> None:
 
 
 def _config_flag(parser: ArgumentParser, text: str) -> None:
-    parser.add_argument("--config", default=None, metavar="PATH", help=text + "; flags go before it")
+    parser.add_argument("--config", default=None, metavar="PATH", help=text + "; flags win over it")
 
 
 def _execution_flags(parser: ArgumentParser) -> ArgumentParser:
@@ -270,7 +282,7 @@ def _apply_config(arguments: Sequence[str], commands: dict[str, ArgumentParser])
     try:
         parser.set_defaults({name: parser.parse_object({name: settings[name]})[name] for name in settings})
     except argparse.ArgumentError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {_plain(str(error))}") from None
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -283,7 +295,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path}: cannot be read: {error}") from None
+        raise UserError(f"--config {path}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"--config {path}: holds no settings, such as `ipc: 10`")
     return {str(name).replace("-", "_"): value for name, value in content.items()}
@@ -324,10 +336,6 @@ def _documented(record: type) -> dict[str, str]:
     """Return the fields of a dataclass and what its docstring says of each."""
     entries = re.findall(r"^ {8}(\w+): ((?:.|\n {12})+)", record.__doc__ or "", re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _metavar(name: str) -> str:

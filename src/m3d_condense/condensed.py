@@ -88,6 +88,7 @@ class CondensedSet:
         seed: of the run.
         versions, hardware: what it ran on, see `describe_environment`.
         seconds: the run's duration.
+        steps: of the loop that were done; fewer than its iterations where a time limit stopped it.
         created: ISO 8601 time, UTC.
         history: the run's logged steps, {"step": …, "loss": …, "seconds": …}; numbers that are not finite are
             stored as null and load as NaN.
@@ -110,6 +111,7 @@ class CondensedSet:
     versions: dict[str, str]
     hardware: dict[str, Any]
     seconds: float
+    steps: int = 0
     created: str
     history: list[dict[str, float]] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-KERNELS = ("gaussian", "polynomial", "linear")
+from m3d_condense.recipe import KERNELS
+
 BANDWIDTHS = (4.0, 2.0, 1.0, 0.5, 0.25)
 """Multiples of the bandwidth whose Gaussians are summed; each is half the one before."""
 
@@ -27,13 +28,13 @@ def mean_squared_distance(real: Tensor, synthetic: Tensor) -> Tensor:
     """Return the mean of ‖u_i - u_j‖², i ≠ j, over the union u of both sets, one number per class (K).
 
     The sum over all pairs of n points is 2n·Σ‖u‖² - 2·‖Σu‖², so no pair is formed. This is the bandwidth of
-    `gaussian`; it is detached, as the gradient does not run through it. It is at least the smallest normal
-    number, for a class whose features all coincide.
+    `gaussian`; it is detached, as the gradient does not run through it. For a class whose features all
+    coincide it is a number small enough not to matter and large enough to divide a gradient by.
     """
     union = torch.cat((real, synthetic), dim=1).detach()
     n = union.shape[1]
     total = 2 * n * union.square().sum((1, 2)) - 2 * union.sum(1).square().sum(-1)
-    return (total / (n * n - n)).clamp_min(torch.finfo(total.dtype).tiny)
+    return (total / (n * n - n)).clamp_min(torch.finfo(total.dtype).tiny ** 0.5)
 
 
 def linear(x: Tensor, y: Tensor) -> Tensor:
@@ -65,12 +66,12 @@ def mmd(real: Tensor, synthetic: Tensor, kernel: str = "gaussian", *, whole: boo
     Args:
         real: features K×N×D; no gradient flows to them.
         synthetic: features K×M×D.
-        kernel: one of `KERNELS`.
+        kernel: one of `m3d_condense.recipe.KERNELS`.
         whole: without it the term between real images is left out. That term is constant in the synthetic
             images, so the gradient is the same, and the value is lower by it.
 
     Raises:
-        ValueError: for a kernel that is not in `KERNELS`.
+        ValueError: for a kernel of another name.
     """
     real = real.detach()
     if kernel == "gaussian":

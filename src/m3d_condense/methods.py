@@ -77,7 +77,7 @@ def _dm(ipc: int, side: int) -> Values:
 
 
 def _dm_paper(ipc: int, side: int) -> Values:
-    return _dm(ipc, side) | {"iterations": 20_000, "batch_real": 256, "optimizer": "sgd", "lr": 1.0 * ipc}
+    return _dm(ipc, side) | {"iterations": 20_000, "batch_real": 256, "optimizer": "sgd", "lr": 1.0}
 
 
 def _random(ipc: int, side: int) -> Values:

@@ -12,6 +12,7 @@ KERNELS = ("gaussian", "polynomial", "linear")
 ENCODERS = ("fresh",)
 INITIALISATIONS = ("random", "noise")
 OPTIMIZERS = ("sgd", "adam")
+OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DRAWS = ("idc", "dsa")
 
 
@@ -78,12 +79,26 @@ class Recipe:
         for name in ("ipc", "factor", "iterations_per_model", "batch_real", "batch_synthetic"):
             if getattr(self, name) < 1:
                 raise UserError(f"{flag(name)} {getattr(self, name)}: at least 1")
+        operations(self.augmentation)
         if self.iterations < 0:
             raise UserError(f"--iterations {self.iterations}: at least 0")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise UserError(f"--lr {self.lr}: a finite number above 0")
         if not 0 <= self.momentum < 1:
             raise UserError(f"--momentum {self.momentum}: at least 0 and below 1")
+
+
+def operations(strategy: str) -> tuple[str, ...]:
+    """Split an augmentation such as ``color_crop_cutout`` into its operations; empty or "none" has none.
+
+    Raises:
+        UserError: for an operation that is not in `OPERATIONS`.
+    """
+    names = () if strategy in ("", "none") else tuple(strategy.split("_"))
+    for name in names:
+        if name not in OPERATIONS:
+            raise UserError(f"--augmentation {strategy}: no {name!r} among {', '.join(OPERATIONS)}")
+    return names
 
 
 def flag(name: str) -> str:

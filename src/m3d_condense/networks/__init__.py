@@ -30,7 +30,8 @@ def build(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) 
         raise UserError(f"unknown network {name!r}: convnet, or convnet with its depth, such as convnet3")
     depth = int(match[1]) if match[1] else natural_depth(size)
     try:
-        return ConvNet(channels, num_classes, size, depth=depth)
+        with torch.random.fork_rng(devices=[]):  # the weights are drawn by `initialise`
+            return ConvNet(channels, num_classes, size, depth=depth)
     except ValueError as error:
         raise UserError(f"--network {name}: {error}") from None
 

@@ -37,7 +37,7 @@ class ConvNet(nn.Module):
         norm: see `norm_layer`.
 
     Raises:
-        ValueError: where the images are too small for the depth.
+        ValueError: where the depth is below 1, or the images are too small for it.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class ConvNet(nn.Module):
         norm: str = "instance",
     ) -> None:
         super().__init__()
+        if depth < 1:
+            raise ValueError("a ConvNet has a depth of at least 1")
         padding = 3 if tuple(size) == (28, 28) else 1
         height, width_ = (side + 2 * (padding - 1) for side in size)
         if min(height, width_) >> depth == 0:

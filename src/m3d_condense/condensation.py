@@ -20,7 +20,7 @@ from m3d_condense.environment import describe_environment
 from m3d_condense.errors import UserError
 from m3d_condense.interrupt import deferred
 from m3d_condense.progress import Reporter, notice, progress
-from m3d_condense.recipe import Recipe
+from m3d_condense.recipe import Recipe, operations
 from m3d_condense.seeds import generator
 from m3d_condense.synthetic import Pixels, mosaic
 
@@ -43,7 +43,7 @@ def condense(
     """Condense a labelled image data set into `ipc` images per class.
 
     With `out`, the run is saved as it goes, an interrupted one goes on where it stopped, and one that is
-    already complete is returned as it is.
+    already complete is returned as it is. One that a time limit stopped is stored, and goes on likewise.
 
     Args:
         data: anything `load` takes, or what it returned.
@@ -52,7 +52,7 @@ def condense(
         preset: "quick" (minutes on two cores) or "paper".
         out: folder for the condensed set.
         overwrite: discard a finished or begun run of `out`.
-        time_limit: seconds after which the loop stops and stores what it has.
+        time_limit: seconds of this call after which the loop stops and what there is is stored.
         execution: device, precision, compilation, memory.
         **settings: any field of `Recipe`, in place of the preset's.
 
@@ -68,25 +68,30 @@ def condense(
         mirrored=dataset.name not in methods.UNMIRRORED,
         overrides=settings,
     )
+    if recipe.factor > min(dataset.size):
+        raise UserError(f"--factor {recipe.factor}: larger than the images of {dataset.size[0]}×{dataset.size[1]}")
     source = dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint}
-    run = _Run(dataset, recipe, Engine(execution))
+    run = Run(dataset, recipe, Engine(execution))
     identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
     target = Path(out) if out is not None else None
-    if target is not None and not overwrite and (done := _finished(target, identity)) is not None:
-        return done
     saved = target.with_name(target.name + ".checkpoint") if target is not None else None
-    if overwrite and saved is not None:
-        saved.unlink(missing_ok=True)
+    if target is not None and saved is not None:
+        CondensedSet.check_target(target)
+        if overwrite:
+            saved.unlink(missing_ok=True)
+        elif (found := _found(target, identity)) is not None and not saved.exists():
+            notice(f"{target}: already condensed with these settings; --overwrite runs it again")
+            return found
     run.loop(identity, saved, time_limit)
     condensed = _collect(run, source, time_limit)
     if target is not None:
         condensed.save(target)
-    if saved is not None:
+    if saved is not None and run.step == recipe.iterations:
         saved.unlink(missing_ok=True)
     return condensed
 
 
-class _Run:
+class Run:
     """The parts of one run, composed as its recipe says, and the loop over them."""
 
     def __init__(self, dataset: ImageDataset, recipe: Recipe, engine: Engine) -> None:
@@ -102,7 +107,7 @@ class _Run:
     def prepare(self) -> None:
         """Build what only a run with steps needs: the encoder, the objective and the data on the device."""
         recipe, engine, dataset = self.recipe, self.engine, self.dataset
-        augmentation = augment.operations(recipe.augmentation)
+        augmentation = operations(recipe.augmentation)
         kept = [name for name in augmentation if recipe.flip or name != "flip"]
         self.strategy = "_".join(kept)
         channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
@@ -129,33 +134,38 @@ class _Run:
             KeyboardInterrupt: after an interrupt or a termination, once the state is saved.
         """
         total = self.recipe.iterations
+        state = checkpoint.restore(saved, identity, self.pixels, self.optimizer) if saved is not None else None
         if total == 0:
             return
         self.prepare()
-        if saved is not None and (state := checkpoint.restore(saved, identity, self.pixels, self.optimizer)):
+        if state is not None:
             self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
             notice(f"going on from step {self.step} of {total}, saved in {saved}")
 
         def keep() -> None:
+            self.check(self.pixels.values)
             if saved is not None:
                 state = {"step": self.step, "seconds": self.seconds, "history": self.history}
                 checkpoint.save(saved, identity, self.pixels, self.optimizer, state)
 
         with deferred() as interrupted, progress("Condensing", total, done=self.step) as bar:
-            start, kept = time.monotonic() - self.seconds, time.monotonic()
+            before, start = self.seconds, time.monotonic()
+            kept = start
             while self.step < total:
                 losses = self.take_step()
-                self.seconds = time.monotonic() - start
+                now = time.monotonic()
+                self.seconds = before + now - start
                 self._log(losses, bar)
                 if interrupted():
                     keep()
                     raise KeyboardInterrupt
-                if time_limit is not None and self.seconds >= time_limit:
-                    notice(f"time limit reached after {self.step} of {total} steps")
+                if time_limit is not None and now - start >= time_limit:
+                    notice(f"time limit reached after {self.step} of {total} steps; the same command goes on")
                     break
-                if time.monotonic() - kept >= SAVE_EVERY:
+                if now - kept >= SAVE_EVERY:
                     keep()
-                    kept = time.monotonic()
+                    kept = now
+            keep()
 
     def take_step(self) -> list[Tensor]:
         """Move every pixel once; return the classes' losses, chunk by chunk."""
@@ -189,15 +199,17 @@ class _Run:
         parameters = whole.of(classes, device)
         return tuple(augment.apply((x - self.mean) / self.std, parameters) for x in (real, synthetic))  # type: ignore[return-value]
 
+    def check(self, values: Tensor) -> None:
+        """Raise `UserError` unless the losses or pixels are all finite."""
+        if not bool(torch.isfinite(values).all()):
+            raise UserError(f"the loss is not a number at step {self.step}; try a lower --lr or --precision float32")
+
     def _log(self, losses: list[Tensor], bar: Reporter) -> None:
         if (self.step - 1) % LOG_EVERY == 0:
-            loss = float(torch.cat(losses).mean())
-            if not loss == loss:
-                raise UserError(
-                    f"the loss is not a number at step {self.step}; try a lower --lr or --precision float32"
-                )
-            self.history.append({"step": self.step, "loss": loss, "seconds": round(self.seconds, 3)})
-            bar.note = f"loss {loss:.4f}"
+            loss = torch.cat(losses).mean()
+            self.check(loss)
+            self.history.append({"step": self.step, "loss": float(loss), "seconds": round(self.seconds, 3)})
+            bar.note = f"loss {float(loss):.4f}"
         bar.advance()
 
 
@@ -219,8 +231,8 @@ def _optimizer(pixels: Pixels, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.Adam([pixels.values], lr=recipe.lr, betas=(recipe.momentum, 0.999))
 
 
-def _finished(target: Path, identity: dict[str, Any]) -> CondensedSet | None:
-    """Return the complete set at the target, if it is of this very run; refuse any other."""
+def _found(target: Path, identity: dict[str, Any]) -> CondensedSet | None:
+    """Return the set at the target, if it is of this very run; refuse any other."""
     if not is_condensed_set(target):
         return None
     found = CondensedSet.load(target)
@@ -229,11 +241,10 @@ def _finished(target: Path, identity: dict[str, Any]) -> CondensedSet | None:
         raise UserError(
             f"{target}: holds a condensed set of other settings or data; give another --out, or --overwrite"
         )
-    notice(f"{target}: already condensed with these settings; --overwrite runs it again")
     return found
 
 
-def _collect(run: _Run, source: dict[str, Any], time_limit: float | None) -> CondensedSet:
+def _collect(run: Run, source: dict[str, Any], time_limit: float | None) -> CondensedSet:
     images, labels = run.pixels.to_uint8()
     versions, hardware = describe_environment()
     settings = dataclasses.asdict(run.recipe) | dataclasses.asdict(run.engine.execution)
@@ -251,6 +262,7 @@ def _collect(run: _Run, source: dict[str, Any], time_limit: float | None) -> Con
         versions=versions,
         hardware=hardware | {"used": run.engine.describe()},
         seconds=round(run.seconds, 3),
+        steps=run.step,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         history=run.history,
         scores=[],

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense import methods, networks, protocols
-from m3d_condense.condense import condense
+from m3d_condense.condensation import condense
 from m3d_condense.condensed import CondensedSet, Score
 from m3d_condense.data import ImageDataset, load
 from m3d_condense.engine import Engine, Execution

@@ -1,0 +1,162 @@
+"""What all benchmarks share: turns, ratios with their spread, a table, and a record that can be read years later."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from m3d_condense.environment import describe_environment
+from m3d_condense.files import write_file_atomic
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def parser(description: str | None, *, rounds: int, steps: int) -> argparse.ArgumentParser:
+    """Return a parser with the flags that every benchmark has; `rounds` and `steps` are their defaults."""
+    made = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to measure on")
+    made.add_argument("--rounds", type=int, default=rounds, help="turns of each side")
+    made.add_argument("--steps", type=int, default=steps, help="steps a turn")
+    made.add_argument("--out", type=Path, default=RESULTS, help="folder for the record")
+    return made
+
+
+def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line, with the device resolved to cpu or cuda."""
+    arguments = made.parse_args()
+    if arguments.device == "auto":
+        arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
+    return arguments
+
+
+def alternate(turns: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = 0) -> dict[str, list[float]]:
+    """Have the sides take turns, A B A B …, and return the seconds that each turn reported.
+
+    Machines drift, so that a side is compared with the turn beside its own. The first `warm_up` rounds are dropped.
+    """
+    times: dict[str, list[float]] = {side: [] for side in turns}
+    for number in range(warm_up + rounds):
+        for side, turn in turns.items():
+            seconds = turn()
+            if number >= warm_up:
+                times[side].append(seconds)
+    return times
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Raw seconds of several sides doing one case, turn by turn; the other sides are compared with `baseline`."""
+
+    case: str
+    unit: str
+    baseline: str
+    times: dict[str, list[float]]
+
+    def ratios(self, side: str) -> list[float]:
+        """Return how many times faster than the baseline a side is, round by round."""
+        return [slow / fast for slow, fast in zip(self.times[self.baseline], self.times[side], strict=True)]
+
+    @property
+    def others(self) -> list[str]:
+        """The sides that are not the baseline."""
+        return [side for side in self.times if side != self.baseline]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, with medians and the ratios' spread."""
+        ratios = {side: self.ratios(side) for side in self.others}
+        return dataclasses.asdict(self) | {
+            "median": {side: statistics.median(values) for side, values in self.times.items()},
+            "ratio": {
+                side: {"median": statistics.median(r), "min": min(r), "max": max(r), "rounds": r}
+                for side, r in ratios.items()
+            },
+        }
+
+
+def show(title: str, comparisons: list[Comparison]) -> None:
+    """Print medians, and the ratio to the baseline with its smallest and largest value."""
+    table = Table(title=title)
+    for heading in ("case", "side", "median", "baseline / side", "min – max", "n"):
+        table.add_column(heading, justify="left" if heading in ("case", "side") else "right")
+    for comparison in comparisons:
+        values = comparison.as_dict()
+        for side, times in comparison.times.items():
+            ratio = values["ratio"].get(side)
+            spread = (f"{ratio['median']:.2f}×", f"{ratio['min']:.2f} – {ratio['max']:.2f}") if ratio else ("", "")
+            shown = f"{duration(values['median'][side])}/{comparison.unit}"
+            table.add_row(comparison.case, side, shown, *spread, str(len(times)))
+    wide().print(table)
+
+
+def wide() -> Console:
+    """Return a console that does not fold a table in a log or pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def duration(seconds: float) -> str:
+    """Write seconds with three digits and a fitting unit."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * factor >= 1 or unit == "µs":
+            break
+    value = seconds * factor
+    return f"{value:.{max(2 - len(str(int(value))) + 1, 0)}f} {unit}"
+
+
+def record(
+    name: str, arguments: argparse.Namespace, *, comparisons: list[Comparison] | None = None, **more: Any
+) -> dict[str, Any]:
+    """Return what is stored: the command, machine, versions, commit, date, settings, and every raw time."""
+    versions, hardware = describe_environment()
+    settings = {key: value for key, value in vars(arguments).items() if key != "out"}
+    return {
+        "benchmark": name,
+        "device": arguments.device,
+        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **_commit(),
+        "versions": versions,
+        "hardware": hardware | {"threads": torch.get_num_threads()},
+        "settings": settings,
+        "comparisons": [comparison.as_dict() for comparison in comparisons or []],
+        **more,
+    }
+
+
+def write(stored: Mapping[str, Any], folder: Path) -> Path:
+    """Write a record to NAME-DEVICE.json in a folder; return the file."""
+    file = folder / f"{stored['benchmark']}-{stored['device']}.json"
+    write_file_atomic(file, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+    Console(soft_wrap=True).print(f"written: {file}", markup=False, highlight=False)
+    return file
+
+
+def _commit() -> dict[str, Any]:
+    """Return the git commit, and whether the measured code differs from it."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        changed = bool(_git("status", "--porcelain", "--", "src", "benchmarks/*.py"))
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "unknown", "changed_since": None}
+    return {"commit": commit, "changed_since": changed}
+
+
+def _git(*words: str) -> str:
+    root = Path(__file__).parents[1]
+    return subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,104 @@
+"""How far a condensation step is from its lower bound: the same convolutions and nothing else.
+
+convolutions: those of the encoder (with bias) on the same shapes, in the same pieces, precision and memory format,
+compiled; real images forward, synthetic images forward and backward to the input.
+encoder: the whole compiled network forward and backward, without drawing, augmentation, kernel and optimiser.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
+from benchmarks.workers import Step, timed
+from benchmarks.workload import Workload, our_run
+from m3d_condense.condensation import Run
+
+
+class Layers:
+    """The convolutions of a network, each on its own input, for `count` images in the pieces the engine makes."""
+
+    def __init__(self, run: Run, count: int, backward: bool) -> None:
+        encoder, engine = run.encoders.at(0), run.engine
+        found = [module for module in encoder.network.modules() if isinstance(module, nn.Conv2d)]
+        self.pieces = math.ceil(count / engine.piece)
+        images = torch.rand(math.ceil(count / self.pieces), run.dataset.channels, *run.dataset.size)
+        self.inputs = _inputs(encoder.network, found, images.to(engine.device), engine.dtype)
+        compiled = found[0].weight.is_contiguous(memory_format=torch.channels_last)
+        self.functions = [engine.compiled(module, compiled) for module in found]
+        self.gradients: list[Tensor] = []
+        if backward:
+            self.inputs = [values.requires_grad_() for values in self.inputs]
+            outputs = [function(values) for function, values in zip(self.functions, self.inputs, strict=True)]
+            self.gradients = [torch.rand_like(values.detach()) for values in outputs]
+
+    def __call__(self) -> None:
+        """Run every convolution once on every piece."""
+        for _ in range(self.pieces):
+            for index, function in enumerate(self.functions):
+                output = function(self.inputs[index])
+                if self.gradients:
+                    torch.autograd.grad(output, self.inputs[index], self.gradients[index])
+
+
+def _inputs(network: nn.Module, layers: list[nn.Conv2d], images: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    """Return what each layer receives, in the layout the network runs in."""
+    seen: list[Tensor] = []
+    hooks = [layer.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach())) for layer in layers]
+    enabled = dtype != torch.float32
+    with torch.no_grad(), torch.autocast(images.device.type, dtype, enabled=enabled):
+        network.features(images)  # type: ignore[operator]
+    for hook in hooks:
+        hook.remove()
+    layout = torch.channels_last if layers[0].weight.is_contiguous(memory_format=torch.channels_last) else None
+    return [values.clone(memory_format=layout or torch.contiguous_format) for values in seen]
+
+
+def convolutions(run: Run) -> Step:
+    """Return a step of all convolutions of a condensation step."""
+    per_class = min(run.pixels.decoded_per_class, run.recipe.batch_synthetic)
+    layers = []
+    for classes in run.chunks:
+        layers.append(Layers(run, len(classes) * run.recipe.batch_real, backward=False))
+        layers.append(Layers(run, len(classes) * per_class, backward=True))
+    return lambda: [part() for part in layers]
+
+
+def encoder_alone(run: Run) -> Step:
+    """Return a step of the network's part of a condensation step."""
+    encoder, prepared = run.encoders.at(0), []
+    for classes in run.chunks:
+        real, synthetic = (images.detach() for images in run.draw(classes))
+        gradient = torch.rand_like(encoder.features(synthetic))
+        prepared.append((real, synthetic.requires_grad_(), gradient))
+
+    def step() -> None:
+        for real, synthetic, gradient in prepared:
+            with torch.no_grad():
+                encoder.features(real)
+            torch.autograd.grad(encoder.features(synthetic), synthetic, gradient)
+
+    return step
+
+
+def main() -> None:
+    made = parser(__doc__, rounds=7, steps=2)
+    Workload.add_flags(made, size=5_000)
+    arguments = parse(made)
+    workload = Workload.of(arguments)
+    run = our_run(workload)
+    sides = {"whole step": run.take_step, "encoder": encoder_alone(run), "convolutions": convolutions(run)}
+    turns = {name: partial(timed, side, arguments.steps, arguments.device) for name, side in sides.items()}
+    times = alternate(turns, arguments.rounds, warm_up=1)
+    comparison = Comparison(case=workload.name, unit="step", baseline="whole step", times=times)
+    show("The whole step over its parts", [comparison])
+    runs = f"{run.engine.describe()}; {run.engine.reason}"
+    write(record("limit", arguments, comparisons=[comparison], runs=runs), arguments.out)
+
+
+if __name__ == "__main__":
+    main()

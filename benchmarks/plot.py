@@ -1,0 +1,157 @@
+"""Write the tables of docs/performance.md, between its markers, and docs/performance.png from the stored records."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS, duration
+from m3d_condense.files import write_file_atomic
+
+DOCS = Path(__file__).parents[1] / "docs"
+MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MIB = 2**20
+
+Record = dict[str, Any]
+
+
+def records(folder: Path) -> list[Record]:
+    """Read every record of a folder, by name and device."""
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*-*.json"))]
+
+
+def page(text: str, stored: list[Record]) -> str:
+    """Return the page with the text between its markers made anew; a benchmark without a record says so."""
+
+    def filled(match: re.Match[str]) -> str:
+        found = [record for record in stored if record["benchmark"] == match[2]]
+        body = "\n".join(section(record) for record in found)
+        return match[1] + (body or f"Not measured yet: `python -m benchmarks.{match[2]}`.\n") + match[3]
+
+    return MARKED.sub(filled, text)
+
+
+def section(record: Record) -> str:
+    """Return a record's table and the note under it."""
+    table = TABLES.get(record["benchmark"], comparison_rows)
+    rows = list(table(record))
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note(record)}\n"
+
+
+def comparison_rows(record: Record) -> Iterator[list[str]]:
+    """Yield the rows of a comparison: medians, and the ratio to the baseline with its range over the rounds."""
+    baselines = {comparison["baseline"] for comparison in record["comparisons"]}
+    yield ["case", "side", "median", f"{' / '.join(baselines)} over it", "lowest – highest", "peak memory"]
+    for comparison in record["comparisons"]:
+        for side, median in comparison["median"].items():
+            ratio = comparison["ratio"].get(side)
+            spread = [f"{ratio['median']:.2f}×", f"{ratio['min']:.2f} – {ratio['max']:.2f}"] if ratio else ["", ""]
+            peak = record.get("sides", {}).get(side, {}).get("peak_bytes")
+            shown = f"{peak / MIB:.0f} MiB" if peak else ""
+            yield [comparison["case"], side, f"{duration(median)}/{comparison['unit']}", *spread, shown]
+
+
+def phase_rows(record: Record) -> Iterator[list[str]]:
+    """Yield the rows of the phases of a step."""
+    yield ["phase", "median", "share"]
+    for phase in record["phases"]:
+        yield [phase["phase"], duration(phase["median"]), f"{phase['share']:.1%}"]
+
+
+def scaling_rows(record: Record) -> Iterator[list[str]]:
+    """Yield the points, then the bounds."""
+    yield ["classes", "IPC", "side", "data", "a step", "peak", "above the loaded data", "the data's 8-bit form"]
+    for point in record["points"]:
+        shape = [f"{point['workload'][axis]:,}" for axis in ("classes", "ipc", "side", "size")]
+        grown = point["peak_bytes"] - point["built_bytes"]
+        sizes = [f"{n / MIB:.0f} MiB" for n in (point["peak_bytes"], grown, point["data_bytes"])]
+        yield [*shape, duration(point["median"]), *sizes]
+
+
+TABLES: dict[str, Callable[[Record], Iterator[list[str]]]] = {"phases": phase_rows, "scaling": scaling_rows}
+
+
+def note(record: Record) -> str:
+    """Say on what, of which commit, when, how often and with which command a table was measured."""
+    hardware = record["hardware"]
+    machine = hardware.get("cuda") if record["device"] == "cuda" else hardware["cpu"]
+    changed = ", with changes not committed" if record["changed_since"] else ""
+    settings = record["settings"]
+    runs = [f"{name}: {side['runs']}" for name, side in record.get("sides", {}).items()]
+    if "runs" in record:
+        runs.append(record["runs"])
+    checks = [f"{'kept' if c['kept'] else '**broken**'}: {c['check']}" for c in record.get("checks", [])]
+    lines = [
+        f"{machine}, {hardware['threads']} threads, torch {record['versions']['torch']}, commit "
+        f"{record['commit'][:10]}{changed}, {record['date'][:10]}; n = {settings['rounds']} rounds of "
+        f"{settings['steps']}; `{record['command']}`.",
+        *(f"{line[0].upper()}{line[1:]}." for line in checks + runs),
+    ]
+    return "  \n".join(f"<sub>{line}</sub>" for line in lines)
+
+
+def draw(stored: list[Record], file: Path) -> None:
+    """Plot how many times faster each side is than its baseline, and how a step grows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    _bars(left, stored)
+    for record in (record for record in stored if record["benchmark"] == "scaling"):
+        _growth(right, record)
+    right.set(xscale="log", yscale="log", xlabel="times the task", ylabel="times the seconds of a step")
+    right.set_title("A step as the task grows")
+    limits = right.get_xlim()
+    right.plot(limits, limits, color="grey", linestyle=":", linewidth=1, label="in proportion")
+    right.legend(fontsize="small")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=150)
+    pyplot.close(figure)
+
+
+def _bars(axes: Any, stored: list[Record]) -> None:
+    shown = ("condense_step", "scoring_epoch", "kernels", "allocator")
+    labels, middles, lows, highs = [], [], [], []
+    for record in (record for record in stored if record["benchmark"] in shown):
+        for comparison in record["comparisons"]:
+            for side, ratio in comparison["ratio"].items():
+                labels.append(f"{record['benchmark']} ({record['device']}): {side}\n{comparison['case']}")
+                middles.append(ratio["median"])
+                lows.append(ratio["median"] - ratio["min"])
+                highs.append(ratio["max"] - ratio["median"])
+    axes.barh(range(len(labels)), middles, xerr=(lows, highs), color="tab:blue", ecolor="black", capsize=2)
+    axes.set_yticks(range(len(labels)), labels, fontsize=6)
+    axes.invert_yaxis()
+    axes.axvline(1.0, color="grey", linewidth=1)
+    axes.set(xlabel="times as fast as the baseline: median, lowest and highest round", title="Speed")
+
+
+def _growth(axes: Any, record: Record) -> None:
+    for axis in record["settings"]["axes"]:
+        fixed = [name for name in ("classes", "ipc", "side", "size") if name != axis]
+        line = [p for p in record["points"] if all(p["workload"][n] == record["settings"][n] for n in fixed)]
+        line.sort(key=lambda point: point["workload"][axis])
+        base = line[0]
+        power = 2 if axis == "side" else 1
+        times = [(point["workload"][axis] / base["workload"][axis]) ** power for point in line]
+        seconds = [point["median"] / base["median"] for point in line]
+        name = "pixels" if axis == "side" else axis
+        axes.plot(times, seconds, marker="o", label=f"{name} ({record['device']})")
+
+
+def main() -> None:
+    stored = records(RESULTS)
+    target = DOCS / "performance.md"
+    write_file_atomic(target, page(target.read_text(encoding="utf-8"), stored))
+    draw(stored, DOCS / "performance.png")
+    print(f"written: {target.relative_to(DOCS.parent)}, docs/performance.png from {len(stored)} records")
+
+
+if __name__ == "__main__":
+    main()

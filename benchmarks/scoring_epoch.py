@@ -1,0 +1,80 @@
+"""One epoch of training on a condensed set, IDC protocol: the package against a plain loop over a DataLoader.
+
+The set is of the size of CIFAR-10's at IPC 10 with l = 2: 400 decoded images, batches of 64. The package trains on
+full batches only, so that its seven steps an epoch see 448 images, the plain loop's seven 400.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import Tensor
+
+from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
+from benchmarks.reference_training import PlainTrainer
+from benchmarks.workers import Step, Worker
+from m3d_condense import networks, protocols
+from m3d_condense.engine import Engine, Execution
+from m3d_condense.progress import Reporter, set_quiet
+from m3d_condense.training import Trainer
+
+MEAN = STD = (0.5, 0.5, 0.5)
+
+
+def training_set(arguments: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    """Return random images N×3×side×side in [0, 1] and labels N; no time depends on what is in them."""
+    count = arguments.classes * arguments.ipc * arguments.factor**2
+    images = torch.rand(count, 3, arguments.side, arguments.side, generator=torch.Generator().manual_seed(0))
+    return images, torch.arange(count) % arguments.classes
+
+
+def ours(arguments: argparse.Namespace) -> tuple[Step, str]:
+    """Build a step that is a whole training run of `--epochs` epochs."""
+    set_quiet(True)
+    engine = Engine(Execution(device=arguments.device))
+    size = (arguments.side, arguments.side)
+    network = networks.build("convnet", channels=3, num_classes=arguments.classes, size=size)
+    protocol = protocols.protocol("idc")
+    images, labels = (part.to(engine.device) for part in training_set(arguments))
+    compiled = engine.pays(network, torch.zeros(1, 3, *size), protocol.epochs * len(images))
+    short = protocol.adapted(epochs=arguments.epochs, whole=False, flip=True)
+    trainer = Trainer(network, engine, compiled, short, MEAN, STD)
+    bar = Reporter("", short.steps(len(images)), 0, "steps")
+    return lambda: trainer.fit(images, labels, 0, bar), f"{engine.describe()}; {engine.reason}"
+
+
+def plain(arguments: argparse.Namespace) -> tuple[Step, str]:
+    """Build a step that is `--epochs` epochs of the plain loop."""
+    torch.backends.cudnn.benchmark = True
+    images, labels = training_set(arguments)
+    trainer = PlainTrainer((images - MEAN[0]) / STD[0], labels, arguments.classes, 64, arguments.device)
+    return lambda: [trainer.epoch() for _ in range(arguments.epochs)], "float32, eager"
+
+
+def main() -> None:
+    made = parser(__doc__, rounds=7, steps=1)
+    for name, default in (("epochs", 3), ("classes", 10), ("ipc", 10), ("factor", 2), ("side", 32)):
+        made.add_argument(f"--{name}", type=int, default=default)
+    made.add_argument("--same-allocator", action="store_true", help="recycle pages on the plain side too")
+    arguments = parse(made)
+    common = {"device": arguments.device, "steps": arguments.steps}
+    with (
+        Worker(plain, arguments, recycle=arguments.same_allocator, **common) as slow,
+        Worker(ours, arguments, **common) as fast,
+    ):
+        turns = alternate({"plain loop": slow, "m3d_condense": fast}, arguments.rounds)
+    times = {side: [seconds / arguments.epochs for seconds in values] for side, values in turns.items()}
+    count = arguments.classes * arguments.ipc * arguments.factor**2
+    case = f"{count} images of {arguments.side}×{arguments.side}, batches of 64"
+    comparison = Comparison(case=case, unit="epoch", baseline="plain loop", times=times)
+    show("An epoch of scoring", [comparison])
+    sides = {
+        name: {"runs": worker.description, "peak_bytes": worker.peak_bytes}
+        for name, worker in (("plain loop", slow), ("m3d_condense", fast))
+    }
+    write(record("scoring_epoch", arguments, comparisons=[comparison], sides=sides), arguments.out)
+
+
+if __name__ == "__main__":
+    main()

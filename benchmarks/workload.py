@@ -1,0 +1,79 @@
+"""What is measured: a step of the package on random images, with M3D's paper settings unless a flag says otherwise.
+
+The images are random 8-bit numbers: no time depends on what is in them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from m3d_condense import methods
+from m3d_condense.condensation import Run
+from m3d_condense.data import ImageDataset, Split
+from m3d_condense.engine import Engine, Execution
+from m3d_condense.progress import set_quiet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One step's size: K classes of `size`/K images of 3×side×side, and how it runs (see `Execution`)."""
+
+    classes: int = 10
+    ipc: int = 10
+    batch_real: int = 128
+    factor: int = 2
+    side: int = 32
+    size: int = 50_000
+    device: str = "auto"
+    precision: str = "auto"
+    compile: str = "auto"
+    memory: float = 0.0
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Workload:
+        """Take the fields out of parsed arguments."""
+        return cls(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(cls)})
+
+    @classmethod
+    def add_flags(cls, parser: argparse.ArgumentParser, **defaults: object) -> None:
+        """Give a parser a flag for every field but the device."""
+        for field in dataclasses.fields(cls):
+            if field.name != "device":
+                name, default = field.name, defaults.get(field.name, field.default)
+                parser.add_argument(f"--{name.replace('_', '-')}", type=type(field.default), default=default)
+
+    @property
+    def name(self) -> str:
+        """Name the case in a table."""
+        return f"{self.classes} classes, IPC {self.ipc}, l = {self.factor}, {self.side}×{self.side}"
+
+
+def random_images(workload: Workload) -> tuple[Tensor, Tensor]:
+    """Return uint8 images N×3×side×side and labels N, every class as often."""
+    shape = (workload.size, 3, workload.side, workload.side)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return images, torch.arange(workload.size) % workload.classes
+
+
+def our_run(workload: Workload) -> Run:
+    """Return the package's loop, ready to take steps."""
+    set_quiet(True)
+    train = Split(images=(drawn := random_images(workload))[0], labels=drawn[1])
+    dataset = ImageDataset(
+        name="random images",
+        train=train,
+        test=train[torch.arange(workload.classes)],
+        class_names=tuple(map(str, range(workload.classes))),
+        source={},
+    )
+    overrides = {"factor": workload.factor, "batch_real": workload.batch_real}
+    recipe = methods.recipe("m3d", "paper", ipc=workload.ipc, side=workload.side, overrides=overrides)
+    keys = ("device", "precision", "compile", "memory")
+    run = Run(dataset, recipe, Engine(Execution(**{key: getattr(workload, key) for key in keys})))
+    run.prepare()
+    return run

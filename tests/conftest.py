@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from m3d_condense.data import ImageDataset, load
+from m3d_condense.engine import Execution
+from m3d_condense.progress import set_quiet
+
+# Images of 8×8 gain nothing from a second thread, and two that wait for each other on a busy machine lose much.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageDataset:
+    return load("digits")
+
+
+@pytest.fixture(scope="session")
+def plain() -> Execution:
+    """The reference execution: eager float32 on the CPU."""
+    return Execution(device="cpu", precision="float32", compile="no")
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    yield
+    set_quiet(False)  # a test of the command line's -q must not silence the next

@@ -1,0 +1,120 @@
+"""The benchmarks compare like with like: the plain reference computes what the package does, and records are whole."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks import plot, reference
+from benchmarks.harness import Comparison, alternate, duration, record, write
+from m3d_condense import augment, networks, objectives
+from m3d_condense.engine import Encoder, Engine, Execution
+from m3d_condense.synthetic import Pixels
+
+K, N, M, SIDE = 2, 6, 2, 32
+
+
+def as_draws(parameters: augment.Parameters) -> list[reference.Draw]:
+    """The package's parameters in the reference's words, class by class."""
+    assert parameters.color is not None
+    assert parameters.affine is not None
+    assert parameters.cutout is not None
+    draws = []
+    for color, affine, hole in zip(parameters.color, parameters.affine, parameters.cutout, strict=True):
+        right, down = (round(float(shift) * SIDE / 2) for shift in affine[:, 2])
+        draws.append(reference.Draw(*color.tolist(), shift=(down, right), hole=(int(hole[0]), int(hole[2]))))
+    return draws
+
+
+def ours(
+    network: torch.nn.Module, real: Tensor, pixels: Pixels, parameters: augment.Parameters, mean: Tensor, std: Tensor
+) -> tuple[Tensor, Tensor]:
+    encoder = Encoder(network, Engine(Execution(device="cpu", precision="float32")), compiled=False)
+    synthetic = pixels.draw(range(K), 200, [])
+    inputs = [augment.apply((images - mean) / std, parameters) for images in (real, synthetic)]
+    losses = objectives.build("mmd", kernel="gaussian")(encoder, *inputs, whole=True)
+    losses.sum().backward()
+    assert pixels.values.grad is not None
+    return losses.detach(), pixels.values.grad
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_reference_has_the_package_s_loss_and_gradient(factor: int) -> None:
+    stream = torch.Generator().manual_seed(factor)
+    real, start = torch.rand(K, N, 3, SIDE, SIDE, generator=stream), torch.rand(K, M, 3, SIDE, SIDE, generator=stream)
+    mean, std = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.tensor([0.2, 0.25, 0.3]).view(3, 1, 1)
+    parameters = augment.draw("color_crop_cutout", K, (SIDE, SIDE), stream)
+    network = networks.build("convnet", channels=3, num_classes=K, size=(SIDE, SIDE))
+    plain = reference.ConvNet(3, K, SIDE).requires_grad_(False)
+    for theirs, weights in zip(plain.parameters(), network.parameters(), strict=True):
+        theirs.copy_(weights.detach())
+
+    losses, gradient = ours(network, real, Pixels(start, factor), parameters, mean, std)
+
+    stored = start.clone().requires_grad_()
+    for k, draw in enumerate(as_draws(parameters)):
+        synthetic = (reference.decode(stored[k], factor) - mean) / std
+        loss = reference.class_loss(plain, (real[k] - mean) / std, synthetic, draw)
+        loss.backward()
+        torch.testing.assert_close(loss.detach(), losses[k], rtol=1e-4, atol=1e-6)
+    assert stored.grad is not None
+    assert float(gradient.abs().max()) > 0
+    torch.testing.assert_close(stored.grad, gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
+
+
+def test_plain_loop_moves_every_class_and_stays_in_range() -> None:
+    images = torch.randint(0, 256, (12, 3, SIDE, SIDE), dtype=torch.uint8)
+    loop = reference.PlainLoop(images, torch.arange(12) % K, ipc=1, factor=2, batch_real=4, device="cpu")
+    before = loop.synthetic.detach().clone()
+    assert loop.step() > 0
+    moved = (loop.synthetic.detach() - before).abs().amax((1, 2, 3))
+    assert (moved > 0).all()
+    assert 0 <= float(loop.synthetic.detach().min()) <= float(loop.synthetic.detach().max()) <= 1
+
+
+def test_sides_take_turns() -> None:
+    turns: list[str] = []
+
+    def side(name: str, seconds: float) -> float:
+        turns.append(name)
+        return seconds
+
+    times = alternate({"a": lambda: side("a", 4.0), "b": lambda: side("b", 2.0)}, rounds=2, warm_up=1)
+    assert turns == ["a", "b"] * 3
+    assert times == {"a": [4.0, 4.0], "b": [2.0, 2.0]}
+
+
+def test_record_is_complete_and_fills_the_page(tmp_path: Path) -> None:
+    times = {"plain": [4.0, 6.0, 9.0], "ours": [2.0, 2.0, 3.0]}
+    comparison = Comparison(case="a case", unit="step", baseline="plain", times=times)
+    arguments = argparse.Namespace(device="cpu", rounds=3, steps=2, out=tmp_path)
+    file = write(record("condense_step", arguments, comparisons=[comparison]), tmp_path)
+    assert file.name == "condense_step-cpu.json"
+    stored = json.loads(file.read_text())
+    expected = {"benchmark", "device", "command", "date", "commit", "versions", "hardware", "settings", "comparisons"}
+    assert expected <= stored.keys()
+    assert {"torch", "python"} <= stored["versions"].keys()
+    assert {"cpu", "cores", "threads"} <= stored["hardware"].keys()
+    assert stored["settings"] == {"device": "cpu", "rounds": 3, "steps": 2}
+    [kept] = stored["comparisons"]
+    assert kept["times"] == times
+    assert kept["ratio"]["ours"] == {"median": 3.0, "min": 2.0, "max": 3.0, "rounds": [2.0, 3.0, 3.0]}
+
+    marked = "# Page\n<!-- results: condense_step -->\nold\n<!-- end -->\n<!-- results: limit -->\n<!-- end -->\n"
+    page = plot.page(marked, plot.records(tmp_path))
+    assert "old" not in page
+    assert "| a case | ours | 2.00 s/step | 3.00× | 2.00 – 3.00 |" in page
+    assert "Not measured yet: `python -m benchmarks.limit`" in page
+    assert plot.page(page, plot.records(tmp_path)) == page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(123.4, "123 s"), (1.234, "1.23 s"), (0.0456, "45.6 ms"), (0.000007, "7.00 µs")]
+)
+def test_durations_have_three_digits(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

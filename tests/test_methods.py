@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from m3d_condense.errors import UserError
+from m3d_condense.methods import METHODS, PRESETS, recipe
+from m3d_condense.objectives import build
+from m3d_condense.recipe import KERNELS, OBJECTIVES, Recipe
+from m3d_condense.seeds import derive, generator
+
+
+def paper(method: str, ipc: int = 10, side: int = 32) -> dict[str, Any]:
+    return dataclasses.asdict(recipe(method, "paper", ipc=ipc, side=side, overrides={}))
+
+
+def test_m3d_has_the_papers_values() -> None:
+    low, high = paper("m3d"), paper("m3d", ipc=20, side=224)
+    expected = {
+        "objective": "mmd",
+        "kernel": "gaussian",
+        "iterations_per_model": 5,
+        "factor": 2,
+        "iterations": 10_000,
+        "batch_real": 128,
+        "batch_synthetic": 200,
+        "augmentation": "color_crop_cutout",
+        "augmentation_draw": "idc",
+        "optimizer": "sgd",
+        "momentum": 0.5,
+        "lr": 10.0,
+        "initialisation": "random",
+    }
+    assert low | expected == low
+    assert high | {"factor": 3, "iterations": 1_000, "lr": pytest.approx(2.0)} == high
+    assert paper("m3d", ipc=1)["lr"] == 1.0
+    assert paper("m3d", side=8)["factor"] == 1  # our own: too small to be cut up
+
+
+def test_dm_has_its_papers_values() -> None:
+    expected = {
+        "objective": "mean",
+        "iterations_per_model": 1,
+        "factor": 1,
+        "iterations": 20_000,
+        "batch_real": 256,
+        "augmentation": "color_crop_cutout_flip_scale_rotate",
+        "augmentation_draw": "dsa",
+        "optimizer": "sgd",
+        "momentum": 0.5,
+    }
+    got = paper("dm")
+    assert got | expected == got
+    assert paper("dm", ipc=1)["lr"] == 1.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("side", [8, 32, 224])
+def test_every_row_is_a_whole_recipe(method: str, preset: str, side: int) -> None:
+    made = recipe(method, preset, ipc=3, side=side, overrides={})
+    assert (made.method, made.preset, made.ipc) == (method, preset, 3)
+    assert METHODS[method].title
+    assert METHODS[method].citation
+
+
+def test_overrides_take_precedence_and_none_does_not_count() -> None:
+    made = recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"lr": 0.5, "kernel": None})
+    assert (made.lr, made.kernel, made.flip) == (0.5, "gaussian", False)
+    assert recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"flip": True}).flip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ipc": 0}, "--ipc 0: at least 1"),
+        ({"factor": 0}, "--factor 0: at least 1"),
+        ({"iterations": -1}, "--iterations -1: at least 0"),
+        ({"iterations_per_model": 0}, "--iterations-per-model 0"),
+        ({"batch_real": 0}, "--batch-real 0"),
+        ({"batch_synthetic": 0}, "--batch-synthetic 0"),
+        ({"lr": 0.0}, "--lr 0.0"),
+        ({"lr": float("inf")}, "--lr inf"),
+        ({"lr": float("nan")}, "--lr nan"),
+        ({"momentum": 1.0}, "--momentum 1.0"),
+        ({"momentum": -0.1}, "--momentum -0.1"),
+        ({"kernel": "laplace"}, "--kernel laplace: one of gaussian, polynomial, linear"),
+        ({"objective": "x"}, "--objective x"),
+        ({"encoders": "x"}, "--encoders x"),
+        ({"initialisation": "x"}, "--initialisation x"),
+        ({"optimizer": "x"}, "--optimizer x"),
+        ({"augmentation_draw": "x"}, "--augmentation-draw x"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_their_flag(changes: dict[str, Any], message: str) -> None:
+    values = paper("m3d") | changes
+    with pytest.raises(UserError, match=message):
+        Recipe(**values)
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "overrides", "message"),
+    [
+        ("m4d", "quick", {}, "unknown method 'm4d': one of m3d, dm, random"),
+        ("m3d", "slow", {}, "unknown preset 'slow': one of quick, paper"),
+        ("m3d", "quick", {"rate": 1}, "unknown setting 'rate'"),
+    ],
+)
+def test_unknown_names_are_refused(method: str, preset: str, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recipe(method, preset, ipc=1, side=8, overrides=overrides)
+
+
+def test_every_objective_of_the_record_can_be_built() -> None:
+    assert all(build(name, kernel=kernel) for name in OBJECTIVES for kernel in KERNELS)
+
+
+def test_streams_are_functions_of_seed_and_name() -> None:
+    assert derive(0, "step", 1) == derive(0, "step", 1)
+    seeds = {derive(seed, *words) for seed in (0, 1) for words in (("a",), ("a", 0), ("a", 1), ("b",), ("a", 0, 1))}
+    assert len(seeds) == 10
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert generator(3, "x").initial_seed() == derive(3, "x")
+    assert derive(0, "encoder", 0) == 7_940_456_901_170_463_251  # the same on every machine and in every version
