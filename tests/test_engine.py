@@ -80,7 +80,7 @@ def test_an_encoders_weights_take_no_gradient_and_its_images_do() -> None:
 @pytest.mark.parametrize("fit", [1, 2, 3, 7, 1000])
 def test_chunks_cover_all_classes_and_fit(num_classes: int, fit: int) -> None:
     used = engine(memory=fit / 1024)  # GiB, against images of a MiB
-    chunks = list(used.chunks(num_classes, 1, 2**20))
+    chunks = list(used.chunks(num_classes, 2**20))
     assert [k for chunk in chunks for k in chunk] == list(range(num_classes))
     sizes = [len(chunk) for chunk in chunks]
     assert 1 <= min(sizes) <= max(sizes) <= min(fit, num_classes)
@@ -89,7 +89,7 @@ def test_chunks_cover_all_classes_and_fit(num_classes: int, fit: int) -> None:
 
 
 def test_a_class_too_large_for_the_budget_goes_alone() -> None:
-    assert [len(chunk) for chunk in engine(memory=2**-20).chunks(4, 100, 2**20)] == [1, 1, 1, 1]
+    assert [len(chunk) for chunk in engine(memory=2**-20).chunks(4, 100 * 2**20)] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("objective", ["mmd", "mean"])

@@ -20,6 +20,7 @@ from m3d_condense.methods import METHODS
 from m3d_condense.progress import notice, set_quiet
 from m3d_condense.protocols import PROTOCOLS
 from m3d_condense.recipe import Recipe, flag
+from m3d_condense.threads import wait_politely
 
 if TYPE_CHECKING:
     from m3d_condense.condensed import CondensedSet, Score
@@ -35,6 +36,7 @@ SOURCE_KEYS = ("data", "size", "image_column", "label_column")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 (the system's fault), 2 (the user's) or 130."""
+    wait_politely()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         parser, commands = _parser()

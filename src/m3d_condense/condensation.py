@@ -20,7 +20,7 @@ from m3d_condense.environment import describe_environment
 from m3d_condense.errors import UserError
 from m3d_condense.interrupt import deferred
 from m3d_condense.progress import Reporter, notice, progress
-from m3d_condense.recipe import Recipe, operations
+from m3d_condense.recipe import Recipe, operations, rate
 from m3d_condense.seeds import generator
 from m3d_condense.synthetic import Pixels, mosaic
 
@@ -117,8 +117,11 @@ class Run:
         # A step's images cost a third (real, forward only) or a whole (synthetic) pass each.
         images = recipe.iterations * num_classes * (per_class + recipe.batch_real / 3)
         compiled = engine.pays(network, example, images)
-        needed = activation_bytes(network, example, engine.dtype)
-        self.chunks = list(engine.chunks(num_classes, per_class, needed))
+        # Real images are held as floats a few times over while they are augmented, and then as features.
+        real_bytes = 4 * (4 * example.numel() + network.features(example).numel())  # type: ignore[operator]
+        synthetic_bytes = activation_bytes(network, example, engine.dtype)
+        needed = recipe.batch_real * real_bytes + per_class * (synthetic_bytes + real_bytes)
+        self.chunks = list(engine.chunks(num_classes, needed))
         self.objective = objectives.build(recipe.objective, kernel=recipe.kernel)
         self.encoders = FreshEncoders(Encoder(network, engine, compiled), recipe.iterations_per_model, self.seed)
         self.real = dataset.train.images.to(engine.device)
@@ -177,6 +180,7 @@ class Run:
             loss = self.objective(encoder, real, synthetic, whole=self.step % LOG_EVERY == 0)
             torch.autograd.backward(loss.sum())
             losses.append(loss.detach())
+        self.optimizer.param_groups[0]["lr"] = rate(self.recipe, self.step)
         self.optimizer.step()
         self.pixels.clamp()
         self.encoders.advance(self.pixels)

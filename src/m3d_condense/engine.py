@@ -126,9 +126,9 @@ class Engine:
 
         return run
 
-    def chunks(self, num_classes: int, images_per_class: int, bytes_per_image: int) -> Iterator[range]:
-        """Split the classes into ranges whose images fit the memory budget, as even as can be."""
-        fit = max(self.budget // max(images_per_class * bytes_per_image, 1), 1)
+    def chunks(self, num_classes: int, bytes_per_class: int) -> Iterator[range]:
+        """Split the classes into ranges that fit the memory budget, as even as can be."""
+        fit = max(self.budget // max(bytes_per_class, 1), 1)
         count = math.ceil(num_classes / fit)
         edges = [round(i * num_classes / count) for i in range(count + 1)]
         return (range(a, b) for a, b in zip(edges, edges[1:], strict=False))

@@ -41,9 +41,10 @@ _COMMON: Values = {
     "network": "convnet",
     "batch_synthetic": 200,
     "augmentation_draw": "dsa",
+    "lr_schedule": "constant",
     "momentum": 0.5,
 }
-_QUICK: Values = {"iterations": 600, "batch_real": 64, "optimizer": "adam", "lr": 0.02, "momentum": 0.5}
+_QUICK: Values = {"iterations": 600, "batch_real": 64, "optimizer": "adam", "lr": 0.01, "lr_schedule": "cosine"}
 
 
 def _factor(side: int) -> int:

@@ -12,6 +12,7 @@ KERNELS = ("gaussian", "polynomial", "linear")
 ENCODERS = ("fresh",)
 INITIALISATIONS = ("random", "noise")
 OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("constant", "cosine")
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DRAWS = ("idc", "dsa")
 
@@ -40,6 +41,7 @@ class Recipe:
         flip: whether a mirrored image is still of its class; off takes flip out of the augmentation.
         optimizer: of the pixels: sgd, or adam, whose step adapts to the gradient's scale.
         lr: step size of the pixels, which lie in [0, 1].
+        lr_schedule: constant, or cosine, which falls to nothing over the iterations.
         momentum: of sgd, for each class on its own; the first beta of adam.
     """
 
@@ -62,6 +64,7 @@ class Recipe:
     flip: bool
     optimizer: str
     lr: float
+    lr_schedule: str
     momentum: float
 
     def __post_init__(self) -> None:
@@ -72,6 +75,7 @@ class Recipe:
             "encoders": ENCODERS,
             "augmentation_draw": DRAWS,
             "optimizer": OPTIMIZERS,
+            "lr_schedule": SCHEDULES,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -86,6 +90,13 @@ class Recipe:
             raise UserError(f"--lr {self.lr}: a finite number above 0")
         if not 0 <= self.momentum < 1:
             raise UserError(f"--momentum {self.momentum}: at least 0 and below 1")
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """Return the pixels' step size at a step, counted from 0."""
+    if recipe.lr_schedule == "constant":
+        return recipe.lr
+    return recipe.lr * (1 + math.cos(math.pi * step / recipe.iterations)) / 2
 
 
 def operations(strategy: str) -> tuple[str, ...]:

@@ -7,31 +7,66 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from m3d_condense.errors import UserError
 from m3d_condense.networks.convnet import ConvNet
+from m3d_condense.networks.densenet import DenseNet
+from m3d_condense.networks.foreign import Foreign, did_you_mean, from_callable, from_timm
+from m3d_condense.networks.layers import NORMS
+from m3d_condense.networks.resnet import ResNet
+
+NAMES = ("convnet", "resnet10", "resnet18", "resnetap10", "densenet121")
 
 
 class Network(Protocol):
-    """What the rest asks of a network: features N×D and, by calling it, logits N×K of normalised images."""
+    """What the rest asks of a network: features N×D and, by calling it, logits N×K of normalised images.
+
+    Those of this package also have `blocks`, applied one after the other (after `stem`, where there is one), and a
+    `classifier` that takes the features to the logits. All have `feature_size`, D.
+    """
 
     def features(self, images: Tensor) -> Tensor: ...  # noqa: D102
     def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
 
 
 def build(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) -> nn.Module:
-    """Build a network by name: ``convnet`` (its depth follows the side) or ``convnetD`` with the depth D.
+    """Build a network for images C×H×W by name.
+
+    - ``convnet`` (its depth follows the side), ``convnetD`` with the depth D, ``resnet10``, ``resnet18``,
+      ``resnetap10``, ``densenet121``; a norm may follow, ``convnet3-batch``, and is else instance norm;
+    - ``timm:NAME``, where timm is installed;
+    - ``module:callable``, a user's: called with channels=, num_classes= and size=, it returns an nn.Module.
 
     Raises:
-        UserError: for an unknown name, or images too small for the depth.
+        UserError: for an unknown name, images too small for the network, or a user's network that is none.
     """
-    match = re.fullmatch(r"convnet(\d*)", name.lower())
-    if match is None:
-        raise UserError(f"unknown network {name!r}: convnet, or convnet with its depth, such as convnet3")
-    depth = int(match[1]) if match[1] else natural_depth(size)
+    shape = {"channels": channels, "num_classes": num_classes, "size": size}
+    with torch.random.fork_rng(devices=[]):  # the weights are drawn by `initialise`
+        if name.startswith("timm:"):
+            return from_timm(name, **shape)  # type: ignore[arg-type]
+        if ":" in name:
+            return from_callable(name, **shape)  # type: ignore[arg-type]
+        return _ours(name, channels, num_classes, size)
+
+
+def _ours(name: str, channels: int, num_classes: int, size: tuple[int, int]) -> nn.Module:
+    kind, dash, norm = name.lower().partition("-")
+    convnet = re.fullmatch(r"convnet(\d*)", kind)
+    if convnet is None and kind not in NAMES:
+        known = f"{', '.join(NAMES)}, convnetD with the depth D, module:callable or timm:NAME"
+        raise UserError(f"unknown network {name!r}{did_you_mean(kind, list(NAMES))}: it may be {known}")
+    norm = norm if dash else "instance"
+    if norm not in NORMS:
+        raise UserError(f"unknown network {name!r}: its norm may be {', '.join(NORMS)}, as in {kind}-batch")
     try:
-        with torch.random.fork_rng(devices=[]):  # the weights are drawn by `initialise`
-            return ConvNet(channels, num_classes, size, depth=depth)
+        if convnet is not None:
+            depth = int(convnet[1]) if convnet[1] else natural_depth(size)
+            return ConvNet(channels, num_classes, size, depth=depth, norm=norm)
+        if kind == "densenet121":
+            return DenseNet(channels, num_classes, size, norm=norm)
+        layers = (2, 2, 2, 2) if kind == "resnet18" else (1, 1, 1, 1)
+        return ResNet(channels, num_classes, size, layers=layers, norm=norm, pooled=kind == "resnetap10")
     except ValueError as error:
         raise UserError(f"--network {name}: {error}") from None
 
@@ -42,14 +77,29 @@ def natural_depth(size: tuple[int, int]) -> int:
 
 
 def initialise(network: nn.Module, seed: int) -> None:
-    """Refill every parameter in place from PyTorch's default initialisation, a function of the seed alone.
+    """Refill every parameter and buffer in place from the network's own initialisation, a function of the seed alone.
 
-    Modules draw from torch's global generator, whose state is put back afterwards.
+    That is PyTorch's default for ConvNet, He-normal convolutions for ResNet and DenseNet, and for others whatever they
+    do when they are made. Modules draw from torch's global generator, whose state is put back afterwards.
     """
     devices = {p.device for p in network.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=sorted(d.index for d in devices)):
         torch.manual_seed(seed)
+        if isinstance(network, Foreign):
+            network.refill()
+            return
         for module in network.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()
+
+
+def mixes_images(network: nn.Module) -> bool:
+    """Whether the features of an image depend on the other images of its batch, now: through batch statistics.
+
+    So does batch norm while it is training, or always where it keeps no running statistics. Batches of such a network
+    must not be split into pieces or filled up. It is looked for as a module; what else a user's network may do
+    with a batch is not seen.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    return any(norm.training or norm.running_mean is None for norm in norms)

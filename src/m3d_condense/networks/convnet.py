@@ -5,22 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def norm_layer(name: str, channels: int) -> nn.Module:
-    """Build a norm over `channels` maps: instance (as GroupNorm(C, C), affine), batch, group or none.
-
-    Raises:
-        ValueError: for any other name.
-    """
-    if name == "instance":
-        return nn.GroupNorm(channels, channels)
-    if name == "batch":
-        return nn.BatchNorm2d(channels)
-    if name == "group":
-        return nn.GroupNorm(min(32, channels), channels)
-    if name == "none":
-        return nn.Identity()
-    raise ValueError(f"unknown norm {name!r}: instance, batch, group or none")
+from m3d_condense.networks.layers import norm_layer
 
 
 class ConvNet(nn.Module):

@@ -1,0 +1,86 @@
+"""DenseNet-121: every layer sees the maps of all before it (Huang et al., "Densely connected networks", 2017).
+
+Growth 32, blocks of 6, 12, 24 and 16 layers, bottlenecks of 4 × 32 maps, compression 0.5; He-normal convolutions.
+Some public code of this field calls a network of growth 12 "densenet"; this is the paper's.
+
+The stem goes by the smaller side: up to 64 a single 3×3 convolution, which keeps the side, as in the paper's
+CIFAR networks; above, its ImageNet stem: a 7×7 convolution and a 3×3 max pooling, both of stride 2.
+Transitions halve the side where at least 2×2 is left: 32, 16, 8, 4 for images of 32, but 8, 4, 2, 2 for 8.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from m3d_condense.networks.layers import Convolution, halves, norm_layer, smaller_side, stem
+
+GROWTH, BOTTLENECK, LAYERS = 32, 4, (6, 12, 24, 16)
+
+
+class DenseLayer(nn.Module):
+    """Norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution; its 32 maps are put after those it was given."""
+
+    def __init__(self, before: int, norm: str) -> None:
+        super().__init__()
+        between = BOTTLENECK * GROWTH
+        self.body = nn.Sequential(
+            *activation(norm, before),
+            Convolution(before, between, 1),
+            *activation(norm, between),
+            Convolution(between, GROWTH, 3),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return N×(C + 32)×H×W for maps N×C×H×W."""
+        return torch.cat((maps, self.body(maps)), 1)
+
+
+class DenseNet(nn.Module):
+    """DenseNet-121, with one module in `blocks` for each dense block and what follows it.
+
+    Args:
+        channels: 1 or 3.
+        num_classes: K.
+        size: height and width of the images, 2 or more.
+        norm: see `norm_layer`.
+
+    Raises:
+        ValueError: for images of a single row or column, or an unknown norm.
+    """
+
+    def __init__(self, channels: int, num_classes: int, size: tuple[int, int], norm: str = "instance") -> None:
+        super().__init__()
+        side, width = smaller_side(size), 2 * GROWTH
+        if side <= 64:
+            self.stem = nn.Sequential(Convolution(channels, width, 3))  # the first layer begins with a norm
+        else:
+            self.stem, side = stem(channels, width, side, norm, pooled=False)
+        self.blocks = nn.ModuleList()
+        for index, count in enumerate(LAYERS):
+            dense = [DenseLayer(width + GROWTH * layer, norm) for layer in range(count)]
+            width += GROWTH * count
+            after = activation(norm, width)
+            if index < len(LAYERS) - 1:
+                after += [Convolution(width, width // 2, 1), *([nn.AvgPool2d(2)] if halves(side) else [])]
+                width, side = width // 2, side // 2 if halves(side) else side
+            self.blocks.append(nn.Sequential(*dense, *after))
+        self.feature_size = width
+        self.classifier = nn.Linear(width, num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the mean of each of the last maps: N×C×H×W to N×1024."""
+        images = self.stem(images)
+        for block in self.blocks:
+            images = block(images)
+        return torch.mean(images, (2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits N×K for normalised images N×C×H×W."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
+
+
+def activation(norm: str, channels: int) -> list[nn.Module]:
+    """Return what stands before a convolution: the norm and ReLU."""
+    return [norm_layer(norm, channels), nn.ReLU()]

@@ -1,0 +1,206 @@
+"""Networks that are not ours: a user's, by ``module:callable``, and timm's, by ``timm:NAME``.
+
+Both are wrapped, so that they offer features and can be refilled from a seed. A refill makes the network anew and
+copies what it holds, since only its own code knows how to initialise it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m3d_condense.errors import UserError
+
+
+class Foreign(nn.Module):
+    """Someone else's network, with features N×D: its own, or what its last linear layer is given.
+
+    Its own are a method ``features(images)`` that returns N×D; a submodule of that name is not one.
+
+    Args:
+        name: what to call it in errors.
+        make: makes the network; it must draw its weights from torch's global generator, and hold nothing else
+            that is random.
+        example: normalised images 2×C×H×W, to try it on.
+        num_classes: K.
+        features: takes the network and images to features, where there is a way of its own.
+
+    Raises:
+        UserError: where it does not take the images, or gives no logits N×K or no features N×D.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], object],
+        example: Tensor,
+        num_classes: int,
+        features: Callable[[Any, Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self._make, self._example = name, make, example
+        self._seen: Tensor | None = None
+        self.network = self._made()
+        own = getattr(self.network, "features", None)
+        if features is None and callable(own) and not isinstance(own, nn.Module):
+            features = _own_features
+        self._features = features
+        with torch.no_grad():
+            last = self._tried(num_classes)
+            if features is None:
+                last.register_forward_pre_hook(self._see)
+            found = self._guarded(self.features)
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(example):
+            raise UserError(
+                f"--network {name}: features must be N×D, but for images {_shape(example)} they are {_shape(found)};"
+                " give the network a method features(images) that returns N×D"
+            )
+        self.feature_size = found.shape[1]
+        self.train()
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features N×D of normalised images N×C×H×W."""
+        if self._features is not None:
+            return self._features(self.network, images)
+        self.network(images)
+        seen, self._seen = self._seen, None
+        assert seen is not None
+        return seen
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits N×K for normalised images N×C×H×W."""
+        logits: Tensor = self.network(images)
+        self._seen = None
+        return logits
+
+    def refill(self) -> None:
+        """Make the network anew, and copy its parameters and buffers into the tensors in place."""
+        made = self._made()
+        if made is self.network:
+            raise UserError(f"--network {self.name}: it returned the same network twice; make a new one in each call")
+        self.network.load_state_dict(made.state_dict())
+
+    def _made(self) -> nn.Module:
+        network = self._guarded(lambda _: self._make())
+        if not isinstance(network, nn.Module):
+            raise UserError(f"--network {self.name}: it must return an nn.Module, not {type(network).__name__}")
+        if any(torch.nn.parameter.is_lazy(parameter) for parameter in network.parameters()):
+            with torch.no_grad():
+                self._guarded(network.eval())
+        return network
+
+    def _tried(self, num_classes: int) -> nn.Module:
+        """Check the logits of the example, and return the last linear layer that made them."""
+        called: list[nn.Module] = []
+        linears = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
+        hooks = [module.register_forward_hook(lambda module, *_: called.append(module)) for module in linears]
+        logits = self._guarded(self.network.eval())
+        for hook in hooks:
+            hook.remove()
+        if not isinstance(logits, Tensor) or logits.shape != (len(self._example), num_classes):
+            wanted = f"logits of {len(self._example)}×{num_classes} for images {_shape(self._example)}"
+            raise UserError(f"--network {self.name}: its forward must return {wanted}, not {_shape(logits)}")
+        if self._features is None and not called:
+            raise UserError(
+                f"--network {self.name}: it calls no nn.Linear whose input could be the features;"
+                " give it a method features(images) that returns N×D"
+            )
+        return called[-1] if called else self.network
+
+    def _see(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._seen = inputs[0]
+
+    def _guarded(self, function: Callable[[Tensor], object]) -> object:
+        """Apply someone else's code to the example; whatever it raises becomes one line."""
+        try:
+            return function(self._example)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"--network {self.name}: on images {_shape(self._example)}: {_line(error)}") from error
+
+
+def from_callable(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) -> Foreign:
+    """Wrap the network that ``module:callable`` makes when called with channels=, num_classes= and size=.
+
+    The module is imported as any other; the working folder is looked in last.
+
+    Raises:
+        UserError: where the import fails, or what it makes is not a network for these images (see `Foreign`).
+    """
+    module, _, attribute = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        function = attrgetter(attribute)(importlib.import_module(module))
+    except Exception as error:  # importing runs the user's code
+        raise UserError(f"--network {name}: cannot be imported as module:callable: {_line(error)}") from error
+    if not callable(function):
+        raise UserError(f"--network {name}: {attribute} is not callable, but {type(function).__name__}")
+    make = partial(function, channels=channels, num_classes=num_classes, size=size)
+    return Foreign(name, make, _example(channels, size), num_classes)
+
+
+def from_timm(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) -> Foreign:
+    """Wrap timm's network ``timm:NAME``, without trained weights; features are those before its classifier.
+
+    Networks whose shape follows the images, such as vision transformers, are told their size.
+
+    Raises:
+        UserError: where timm is not installed, does not know the name, or its network cannot take these images.
+    """
+    try:
+        timm = importlib.import_module("timm")
+    except Exception as error:  # a torchvision that does not fit this torch raises a RuntimeError
+        hint = "pip install timm, with a torchvision made for this torch"
+        raise UserError(f"--network {name}: timm cannot be imported ({_line(error)}): {hint}") from error
+    architecture = name.removeprefix("timm:")
+    if not timm.is_model(architecture):
+        raise UserError(
+            f"--network {name}: timm has no {architecture!r}{did_you_mean(architecture, timm.list_models())}"
+        )
+
+    def make() -> object:
+        try:
+            return timm.create_model(architecture, in_chans=channels, num_classes=num_classes, img_size=size)
+        except TypeError:  # most convolutional networks take any size, and no such argument
+            return timm.create_model(architecture, in_chans=channels, num_classes=num_classes)
+
+    return Foreign(name, make, _example(channels, size), num_classes, _timm_features)
+
+
+def did_you_mean(name: str, names: list[str]) -> str:
+    """Return what an error says after an unknown name: the nearest known ones in brackets, if any is near."""
+    near = difflib.get_close_matches(name, names)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def _own_features(network: Any, images: Tensor) -> Tensor:
+    features: Tensor = network.features(images)
+    return features
+
+
+def _timm_features(network: Any, images: Tensor) -> Tensor:
+    features: Tensor = network.forward_head(network.forward_features(images), pre_logits=True)
+    return features
+
+
+def _example(channels: int, size: tuple[int, int]) -> Tensor:
+    return torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(0))
+
+
+def _shape(value: object) -> str:
+    return "×".join(str(side) for side in value.shape) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,0 +1,70 @@
+"""What the architectures share: norms by name, the He-normal convolution, the stem, and the sides that still halve."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+NORMS = ("instance", "group", "batch", "none")
+
+
+def norm_layer(name: str, channels: int) -> nn.Module:
+    """Build a norm over `channels` maps: instance (as GroupNorm(C, C), affine), batch, group or none.
+
+    Raises:
+        ValueError: for any other name.
+    """
+    if name == "instance":
+        return nn.GroupNorm(channels, channels)
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    if name == "group":
+        return nn.GroupNorm(min(32, channels), channels)
+    if name == "none":
+        return nn.Identity()
+    raise ValueError(f"unknown norm {name!r}: instance, batch, group or none")
+
+
+class Convolution(nn.Conv2d):
+    """A k×k convolution without bias that keeps the side at stride 1 (k odd), initialised He-normal.
+
+    The variance is 2 / (k² · maps out): He et al., "Delving deep into rectifiers", 2015, equation 14.
+    """
+
+    def __init__(self, before: int, after: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew from torch's global generator."""
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+
+
+def smaller_side(size: tuple[int, int]) -> int:
+    """Return the smaller side of the images.
+
+    Raises:
+        ValueError: where it is a single pixel, of which an instance norm leaves nothing.
+    """
+    if min(size) < 2:
+        raise ValueError(f"images of {size[0]}×{size[1]} are too small: both sides need 2 pixels or more")
+    return min(size)
+
+
+def halves(side: int) -> bool:
+    """Whether maps of this side may be halved: never below 2×2, where instance norm would erase every image."""
+    return side >= 4
+
+
+def stem(channels: int, width: int, side: int, norm: str, pooled: bool) -> tuple[nn.Sequential, int]:
+    """Build what comes before the first stage of a ResNet, and say what side it leaves of images of this side.
+
+    Up to 64 a 3×3 convolution, norm and ReLU; above, a 7×7 convolution with norm and ReLU, then pooling to a quarter.
+    """
+    if side <= 64:
+        return nn.Sequential(Convolution(channels, width, 3), norm_layer(norm, width), nn.ReLU()), side
+    first = Convolution(channels, width, 7, stride=1 if pooled else 2)
+    top = nn.Sequential(first, norm_layer(norm, width), nn.ReLU())
+    if pooled:
+        return top.append(nn.AvgPool2d(4)), side // 4
+    return top.append(nn.MaxPool2d(3, stride=2, padding=1)), math.ceil(side / 4)
