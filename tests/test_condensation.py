@@ -47,7 +47,8 @@ def test_other_draws_in_the_process_do_not_matter(digits: ImageDataset, plain: E
 @pytest.mark.parametrize("method", ["m3d", "dm"])
 def test_steps_change_the_pixels(digits: ImageDataset, plain: Execution, method: str) -> None:
     start, end = (condense(digits, method=method, execution=plain, **TINY | {"iterations": n}) for n in (0, 6))
-    assert (start.images.int() - end.images.int()).abs().max() > 10
+    # Six of Adam's steps, which fall from 0.01 to nothing, add up to at most 9 of 255 levels in one direction.
+    assert (start.images.int() - end.images.int()).abs().max() > 5
 
 
 def reference_steps(digits: ImageDataset, recipe: Recipe, steps: int) -> tuple[Tensor, Tensor]:

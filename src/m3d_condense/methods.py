@@ -44,7 +44,11 @@ _COMMON: Values = {
     "lr_schedule": "constant",
     "momentum": 0.5,
 }
-_QUICK: Values = {"iterations": 600, "batch_real": 64, "optimizer": "adam", "lr": 0.01, "lr_schedule": "cosine"}
+
+
+def _quick(side: int) -> Values:
+    iterations = 600 if side < HIGH_RESOLUTION else 200
+    return {"iterations": iterations, "batch_real": 64, "optimizer": "adam", "lr": 0.01, "lr_schedule": "cosine"}
 
 
 def _factor(side: int) -> int:
@@ -90,13 +94,13 @@ METHODS: Mapping[str, Method] = {
         title="M3D: minimizing maximum mean discrepancy",
         citation="Zhang, Li, Wang, Zeng, Ge. M3D: Dataset Condensation by Minimizing Maximum Mean Discrepancy. "
         "AAAI 2024.",
-        quick=lambda ipc, side: _QUICK | _m3d(ipc, side),
+        quick=lambda ipc, side: _quick(side) | _m3d(ipc, side),
         paper=_m3d_paper,
     ),
     "dm": Method(
         title="DM: distribution matching by class means",
         citation="Zhao, Bilen. Dataset Condensation with Distribution Matching. WACV 2023.",
-        quick=lambda ipc, side: _QUICK | _dm(ipc, side),
+        quick=lambda ipc, side: _quick(side) | _dm(ipc, side),
         paper=_dm_paper,
     ),
     "random": Method(
