@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.harness import RESULTS, duration
@@ -72,7 +73,19 @@ def scaling_rows(record: Record) -> Iterator[list[str]]:
         yield [*shape, duration(point["median"]), *sizes]
 
 
-TABLES: dict[str, Callable[[Record], Iterator[list[str]]]] = {"phases": phase_rows, "scaling": scaling_rows}
+def equivalence_rows(record: Record) -> Iterator[list[str]]:
+    """Yield each path's accuracy over the seeds of condensing."""
+    yield ["path", "seeds", "networks a seed", "mean accuracy", "std over the seeds"]
+    for path, values in record["accuracies"].items():
+        spread = f"{stdev(values):.2f}" if len(values) > 1 else ""
+        yield [path, str(len(values)), str(record["settings"]["repeats"]), f"{fmean(values):.2f} %", spread]
+
+
+TABLES: dict[str, Callable[[Record], Iterator[list[str]]]] = {
+    "phases": phase_rows,
+    "scaling": scaling_rows,
+    "equivalence": equivalence_rows,
+}
 
 
 def note(record: Record) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-NAMES = ("condense_step", "scoring_epoch", "limit", "phases", "kernels", "allocator", "scaling")
+NAMES = ("condense_step", "scoring_epoch", "limit", "phases", "kernels", "allocator", "scaling", "equivalence")
 
 
 def main() -> int:

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from m3d_condense import networks
 from m3d_condense.errors import UserError
-from m3d_condense.networks.convnet import ConvNet, norm_layer
+from m3d_condense.networks.convnet import ConvNet
+from m3d_condense.networks.layers import norm_layer
 
 
 def noise(*shape: int) -> Tensor:
@@ -136,10 +137,48 @@ def test_images_too_small_for_the_depth_are_refused(name: str) -> None:
     assert net((16, 16), name=name).feature_size == 128
 
 
-@pytest.mark.parametrize("name", ["resnet", "convnetx", "convnet-3", ""])
+@pytest.mark.parametrize(
+    "name", ["resnet", "convnetx", "convnet-3", "densenet", "resnet10-", "resnet10-batch-group", ""]
+)
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="unknown network"):
         net(name=name)
+
+
+def test_an_unknown_name_is_told_the_known_ones_and_the_nearest() -> None:
+    with pytest.raises(UserError) as raised:
+        net(name="ResNet20")
+    message = str(raised.value)
+    assert "did you mean resnet10" in message
+    assert all(name in message for name in networks.NAMES)
+    assert "module:callable" in message
+    with pytest.raises(UserError, match="'resnet10-layer': its norm may be instance, group, batch, none"):
+        net(name="resnet10-layer")
+    with pytest.raises(UserError) as raised:
+        net(name="transformer")
+    assert "did you mean" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", networks.NAMES)
+def test_every_name_builds_and_takes_a_norm(name: str) -> None:
+    def norms(suffix: str) -> set[tuple[type, bool]]:
+        modules = net(name=name + suffix).modules()
+        kinds = (nn.GroupNorm, nn.BatchNorm2d)
+        return {(type(m), getattr(m, "num_groups", 0) == getattr(m, "num_channels", 1)) for m in modules
+                if isinstance(m, kinds)}  # fmt: skip
+
+    assert norms("") == norms("-instance") == {(nn.GroupNorm, True)}
+    assert norms("-batch") == {(nn.BatchNorm2d, False)}
+    assert (nn.GroupNorm, False) in norms("-group")
+
+
+def test_mixes_images_is_about_batch_statistics() -> None:
+    assert not networks.mixes_images(net(name="convnet1").train())
+    assert not networks.mixes_images(net(name="convnet1-group").train())
+    network = net(name="convnet1-batch").train()
+    assert networks.mixes_images(network)
+    assert not networks.mixes_images(network.eval())
+    assert networks.mixes_images(nn.BatchNorm2d(3, track_running_stats=False).eval())
 
 
 def test_a_network_of_no_depth_is_refused() -> None:

@@ -1,0 +1,45 @@
+"""Whether the fast path's condensed sets are as good as the reference path's: accuracies, not times.
+
+The fast path is compiled and in bfloat16, the reference eager and in float32. Each seed condenses the embedded
+digits with both, and both sets are scored alike, in float32. Bits differ; the means should not, beyond their spread.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean, stdev
+
+from rich.table import Table
+
+from benchmarks.harness import parse, parser, record, wide, write
+from m3d_condense import Execution, condense, evaluate, load
+from m3d_condense.progress import set_quiet
+
+
+def main() -> None:
+    made = parser(__doc__, rounds=5, steps=200)
+    made.add_argument("--ipc", type=int, default=1, help="images per class")
+    made.add_argument("--repeats", type=int, default=3, help="networks a set is scored with")
+    arguments = parse(made)
+    set_quiet(True)
+    paths = {
+        "compiled, bfloat16": Execution(device=arguments.device, compile="yes", precision="bfloat16"),
+        "eager, float32": Execution(device=arguments.device, compile="no", precision="float32"),
+    }
+    digits = load("digits")
+    accuracies: dict[str, list[float]] = {path: [] for path in paths}
+    for seed in range(arguments.rounds):
+        for path, execution in paths.items():
+            condensed = condense(digits, ipc=arguments.ipc, seed=seed, iterations=arguments.steps, execution=execution)
+            score = evaluate(condensed, digits, repeats=arguments.repeats, execution=paths["eager, float32"])
+            accuracies[path].append(score.mean)
+    table = Table(
+        "path", "seeds", "mean accuracy, %", "std over seeds", title="Sets of the fast path and the reference"
+    )
+    for path, values in accuracies.items():
+        table.add_row(path, str(len(values)), f"{fmean(values):.2f}", f"{stdev(values):.2f}")
+    wide().print(table)
+    write(record("equivalence", arguments, accuracies=accuracies), arguments.out)
+
+
+if __name__ == "__main__":
+    main()
