@@ -41,7 +41,7 @@ def ours(arguments: argparse.Namespace) -> tuple[Step, str]:
     short = protocol.adapted(epochs=arguments.epochs, whole=False, flip=True)
     trainer = Trainer(network, engine, compiled, short, MEAN, STD)
     bar = Reporter("", short.steps(len(images)), 0, "steps")
-    return lambda: trainer.fit(images, labels, 0, bar), f"{engine.describe()}; {engine.reason}"
+    return lambda: trainer.fit([(images, labels)], [0], bar), f"{engine.describe()}; {engine.reason}"
 
 
 def plain(arguments: argparse.Namespace) -> tuple[Step, str]:

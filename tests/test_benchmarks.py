@@ -50,6 +50,7 @@ def test_reference_has_the_package_s_loss_and_gradient(factor: int) -> None:
     mean, std = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.tensor([0.2, 0.25, 0.3]).view(3, 1, 1)
     parameters = augment.draw("color_crop_cutout", K, (SIDE, SIDE), stream)
     network = networks.build("convnet", channels=3, num_classes=K, size=(SIDE, SIDE))
+    networks.initialise(network, factor)
     plain = reference.ConvNet(3, K, SIDE).requires_grad_(False)
     for theirs, weights in zip(plain.parameters(), network.parameters(), strict=True):
         theirs.copy_(weights.detach())
@@ -64,7 +65,8 @@ def test_reference_has_the_package_s_loss_and_gradient(factor: int) -> None:
         torch.testing.assert_close(loss.detach(), losses[k], rtol=1e-4, atol=1e-6)
     assert stored.grad is not None
     assert float(gradient.abs().max()) > 0
-    torch.testing.assert_close(stored.grad, gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
+    # By the norm: rounding may flip a ReLU that is at its kink, and move the few pixels under it.
+    assert float((stored.grad - gradient).norm() / gradient.norm()) < 2e-3
 
 
 def test_plain_loop_moves_every_class_and_stays_in_range() -> None:

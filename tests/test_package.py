@@ -32,7 +32,7 @@ def test_the_words_of_the_package_are_functions_in_any_order(imports: str) -> No
 
 def test_every_name_is_there_and_no_other() -> None:
     assert set(m3d_condense.__all__) == set(m3d_condense._HOMES)
-    for name in ("CondensedSet", "Execution", "ImageDataset", "Score", "UserError", "load", "evaluate_random"):
+    for name in ("CondensedSet", "Execution", "ImageDataset", "Score", "UserError", "load", "random_selections"):
         assert callable(getattr(m3d_condense, name))
     with pytest.raises(AttributeError, match="no attribute 'distil'"):
         m3d_condense.distil  # noqa: B018

@@ -14,9 +14,9 @@ from m3d_condense.condensed import CondensedSet
 from m3d_condense.data import ImageDataset, load
 from m3d_condense.engine import Execution
 from m3d_condense.errors import UserError
-from m3d_condense.progress import set_quiet
+from m3d_condense.progress import Reporter, set_quiet
 from m3d_condense.protocols import Protocol
-from m3d_condense.scoring import evaluate, evaluate_random, source_of
+from m3d_condense.scoring import evaluate, random_selections, source_of
 from m3d_condense.training import Trainer
 
 
@@ -67,7 +67,11 @@ def test_flip_can_be_asked_for(chosen: CondensedSet, digits: ImageDataset, plain
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor, int]]:
     """Have training only note its images, labels and seed."""
     seen: list[tuple[Tensor, Tensor, int]] = []
-    monkeypatch.setattr(Trainer, "fit", lambda self, images, labels, seed, bar: seen.append((images, labels, seed)))
+
+    def fit(self: Trainer, sets: list[tuple[Tensor, Tensor]], seeds: list[int], bar: Reporter) -> None:
+        seen.extend((*one, seed) for one, seed in zip(sets, seeds, strict=True))
+
+    monkeypatch.setattr(Trainer, "fit", fit)
     return seen
 
 
@@ -78,7 +82,7 @@ def test_the_networks_are_the_same_on_any_set(
     other = condense(digits, ipc=3, method="random", seed=8)
     for subject in (chosen, other, digits):
         evaluate(subject, digits, repeats=3, execution=plain)
-    evaluate_random(digits, 2, repeats=3, execution=plain)
+    evaluate(random_selections(digits, 2, 3), digits, repeats=3, execution=plain)
     seeds = [seed for _, _, seed in seen]
     assert seeds[:3] == seeds[3:6] == seeds[6:9] == seeds[9:]
     assert len(set(seeds)) == 3
@@ -100,7 +104,7 @@ def test_random_selections_differ_from_network_to_network(
 ) -> None:
     seen = recorded(monkeypatch)
     for seed in (0, 0, 1):
-        evaluate_random(digits, 3, repeats=3, seed=seed, execution=plain)
+        evaluate(random_selections(digits, 3, 3, seed), digits, repeats=3, seed=seed, execution=plain)
     sets = [(images * 255).round().byte().numpy().tobytes() for images, _, _ in seen]
     assert sets[:3] == sets[3:6]
     assert len(set(sets)) == 6
@@ -154,7 +158,7 @@ def test_m3d_beats_random_selection(digits: ImageDataset, plain: Execution, seed
     condensed = condense(digits, ipc=1, factor=2, iterations=60, batch_real=16, seed=seed, execution=plain)
     common: dict[str, Any] = {"epochs": 50, "seed": seed, "execution": plain}
     made = evaluate(condensed, digits, repeats=2, **common)
-    chance = evaluate_random(digits, 1, repeats=3, **common)
+    chance = evaluate(random_selections(digits, 1, 3, seed), digits, repeats=3, **common)
     # Measured with seeds 0, 1, 2: 84.0, 80.9 and 82.3 % against 58.6, 64.7 and 56.5 %; 16 points at least.
     assert made.mean > chance.mean + 8, (made.accuracies, chance.accuracies)
     assert made.mean > 70

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from m3d_condense.data import ImageDataset, load
     from m3d_condense.engine import Execution
     from m3d_condense.errors import UserError
-    from m3d_condense.scoring import evaluate, evaluate_random
+    from m3d_condense.scoring import evaluate, random_selections
 
 __all__ = [
     "CondensedSet",
@@ -25,8 +25,8 @@ __all__ = [
     "UserError",
     "condense",
     "evaluate",
-    "evaluate_random",
     "load",
+    "random_selections",
 ]
 
 _HOMES = {
@@ -37,8 +37,8 @@ _HOMES = {
     "UserError": "errors",
     "condense": "condensation",
     "evaluate": "scoring",
-    "evaluate_random": "scoring",
     "load": "data",
+    "random_selections": "scoring",
 }
 
 

@@ -114,7 +114,7 @@ def _summary(condensed: CondensedSet, dataset: ImageDataset, out: Path) -> str:
 
 def _evaluate(given: Namespace) -> None:
     from m3d_condense.condensed import CondensedSet
-    from m3d_condense.scoring import evaluate, evaluate_random, source_of
+    from m3d_condense.scoring import evaluate, random_selections, source_of
 
     common = {name: given[name] for name in ("protocol", "repeats", "seed", "epochs", "flip")}
     common["execution"] = _execution(given)
@@ -137,7 +137,8 @@ def _evaluate(given: Namespace) -> None:
         dataset, ipc = extra
         for network in given.networks:
             if given.random:
-                score = evaluate_random(dataset, ipc, network=network, **common)
+                selections = random_selections(dataset, ipc, given.repeats, given.seed)
+                score = evaluate(selections, dataset, network=network, **common)
                 rows.append((f"random, {ipc} per class", score))
             if given.whole:
                 rows.append((f"whole {dataset.name}", evaluate(dataset, network=network, **common)))
@@ -258,7 +259,7 @@ def _execution_flags(parser: ArgumentParser) -> ArgumentParser:
     group = parser.add_argument_group("the machine")
     group.add_argument("--device", default="auto", help="auto, or a torch device such as cpu or cuda:1")
     group.add_argument(
-        "--precision", type=Literal["auto", "float32", "bfloat16"], default="auto", help="of the networks"
+        "--precision", type=Literal["auto", "float32", "tf32", "bfloat16"], default="auto", help="of the networks"
     )
     group.add_argument("--compile", type=Literal["auto", "yes", "no"], default="auto", help="auto: where it pays back")
     group.add_argument(

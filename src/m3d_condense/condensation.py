@@ -118,13 +118,14 @@ class Run:
         images = recipe.iterations * num_classes * (per_class + recipe.batch_real / 3)
         compiled = engine.pays(network, example, images)
         # Real images are held as floats a few times over while they are augmented, and then as features.
-        real_bytes = 4 * (4 * example.numel() + network.features(example).numel())  # type: ignore[operator]
+        with torch.no_grad():
+            real_bytes = 4 * (4 * example.numel() + network.eval().features(example).numel())  # type: ignore[operator]
         synthetic_bytes = activation_bytes(network, example, engine.dtype)
         needed = recipe.batch_real * real_bytes + per_class * (synthetic_bytes + real_bytes)
         self.chunks = list(engine.chunks(num_classes, needed))
         self.objective = objectives.build(recipe.objective, kernel=recipe.kernel)
         self.encoders = FreshEncoders(Encoder(network, engine, compiled), recipe.iterations_per_model, self.seed)
-        self.real = dataset.train.images.to(engine.device)
+        self.real = engine.resident(dataset.train.images)
         self.mean, self.std = (
             torch.tensor(values, device=engine.device).view(-1, 1, 1) for values in (dataset.mean, dataset.std)
         )
@@ -194,7 +195,7 @@ class Run:
         chosen = torch.cat(
             [self.sampler.draw([k], recipe.batch_real, g) for k, g in zip(classes, streams, strict=True)]
         )
-        real = self.real[chosen.to(device, non_blocking=True)].float() / 255
+        real = self.real[chosen.to(self.real.device, non_blocking=True)].to(device).float() / 255
         synthetic = self.pixels.draw(classes, recipe.batch_synthetic, streams)
         everything = generator(self.seed, "augment", self.step)
         whole = augment.draw(

@@ -9,19 +9,22 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from m3d_condense.errors import UserError
-from m3d_condense.networks import initialise
+from m3d_condense.networks import initialise, mixes_images
 
 PIECE = {"cpu": 256}  # images through an encoder at once; more gains nothing once the caches are full
 GPU_PIECE = 4096
 CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes, share of what is free
 COMPILE_SECONDS = 25.0  # to compile one network forward and backward, from cold
 EAGER_FLOPS = {"cpu": 1.5e11, "cuda": 2e13}  # a second, of a convolutional network without compilation
+PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 COMPILED_GAIN = 2.0  # at least; measured in benchmarks
 
 
@@ -31,8 +34,8 @@ class Execution:
 
     Attributes:
         device: "auto" (a GPU where there is one), or any torch device, such as "cpu" or "cuda:1".
-        precision: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16", of the networks'
-            convolutions; kernels, losses and pixels are always float32.
+        precision: "auto" (bfloat16 where the hardware has it), "float32", "tf32" (of NVIDIA's GPUs) or
+            "bfloat16", of the networks' convolutions; kernels, losses and pixels are always float32.
         compile: "auto" (where it pays back), "yes" or "no".
         memory: GiB for the activations of one chunk of classes; 0 lets the device decide.
     """
@@ -43,8 +46,8 @@ class Execution:
     memory: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise UserError(f"--precision {self.precision}: auto, float32 or bfloat16")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"--precision {self.precision}: one of {', '.join(PRECISIONS)}")
         if self.compile not in ("auto", "yes", "no"):
             raise UserError(f"--compile {self.compile}: auto, yes or no")
         if not 0.0 <= self.memory < math.inf:
@@ -63,6 +66,8 @@ class Engine:
         self.device = _device(self.execution.device)
         if self.device.type == "cpu":
             recycle_pages()
+        if self.device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = self.execution.precision == "tf32"
         self.dtype = _dtype(self.execution.precision, self.device)
         self.reason = ""  # of the last choice for or against compilation
 
@@ -80,6 +85,17 @@ class Engine:
         if self.device.type == "cuda":
             return int(torch.cuda.mem_get_info(self.device)[0] * GPU_SHARE)
         return CPU_BUDGET
+
+    @property
+    def stacks(self) -> bool:
+        """Whether networks that are trained alike are trained as one: a GPU is not filled by one of them."""
+        return self.device.type == "cuda"
+
+    def resident(self, images: Tensor) -> Tensor:
+        """Return uint8 images on the device where they fit beside the work, else where they are."""
+        if self.device.type == "cuda" and images.nbytes > self.budget // 2:
+            return images
+        return images.to(self.device)
 
     def pays(self, network: nn.Module, image: Tensor, images: float) -> bool:
         """Whether compiling `network` pays back over this many images forward and backward.
@@ -148,6 +164,7 @@ class Encoder:
     def __init__(self, network: nn.Module, engine: Engine, compiled: bool) -> None:
         self.network = engine.place(network, compiled).requires_grad_(False).train()
         self.engine = engine
+        self._mixes = mixes_images(network)
         self._run = engine.compiled(network.features, compiled)  # type: ignore[arg-type]
 
     def refill(self, seed: int) -> None:
@@ -156,14 +173,17 @@ class Encoder:
 
     def features(self, images: Tensor) -> Tensor:
         """Return float32 features K×N×D of normalised images K×N×C×H×W."""
-        flat = in_pieces(self._run, images.flatten(0, 1), self.engine.piece)
+        if self._mixes:  # batch statistics are those of one class's real, or synthetic, images
+            flat = torch.cat([self._run(of_one_class) for of_one_class in images])
+        else:
+            flat = in_pieces(self._run, images.flatten(0, 1), self.engine.piece)
         return flat.float().view(*images.shape[:2], -1)
 
 
 def in_pieces(function: Callable[[Tensor], Tensor], images: Tensor, most: int) -> Tensor:
     """Apply a function of a batch in equal pieces of at most `most` images, so that one shape is compiled.
 
-    The last piece is filled up with zeros, whose results are dropped: no network here mixes images.
+    The last piece is filled up with zeros, whose results are dropped; the function must not mix images.
     """
     count = math.ceil(len(images) / most)
     if count == 1:
@@ -205,11 +225,21 @@ def has_compiler(device: torch.device) -> bool:
     return any(name and shutil.which(name) for name in names)
 
 
+@contextmanager
+def _at_rest(network: nn.Module) -> Iterator[None]:
+    """Run a network on one image without a graph, batch statistics or a trace of it."""
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        yield
+    network.train(training)
+
+
 def forward_flops(network: nn.Module, image: Tensor) -> float:
     """Count the floating-point operations of one image 1×C×H×W forward."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with _at_rest(network), FlopCounterMode(display=False) as counter:
         network(image)
     return float(counter.get_total_flops())
 
@@ -218,13 +248,14 @@ def activation_bytes(network: nn.Module, image: Tensor, dtype: torch.dtype) -> i
     """Estimate the bytes of activations that one image 1×C×H×W keeps for its backward pass."""
     total = 0
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal total
-        total += output.numel() * dtype.itemsize
+        if isinstance(output, Tensor):
+            total += output.numel() * dtype.itemsize
 
     leaves = [module for module in network.modules() if not list(module.children())]
     hooks = [module.register_forward_hook(count) for module in leaves]
-    with torch.no_grad():
+    with _at_rest(network):
         network(image)
     for hook in hooks:
         hook.remove()

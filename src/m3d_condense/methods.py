@@ -69,6 +69,7 @@ def _m3d_paper(ipc: int, side: int) -> Values:
     high = side >= HIGH_RESOLUTION
     return _m3d(ipc, side) | {
         "iterations": 1_000 if high else 10_000,
+        "network": "resnetap10" if high else "convnet",
         "batch_real": 128,
         "optimizer": "sgd",
         # The paper's nominal 1 and 0.1, scaled with ipc as its public configurations are: the

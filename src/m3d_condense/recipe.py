@@ -33,7 +33,8 @@ class Recipe:
         kernel: of the mmd objective: gaussian, polynomial or linear.
         encoders: where the encoder comes from: fresh random networks.
         iterations_per_model: steps that one network serves.
-        network: architecture of the encoder: convnet, or convnetD with its depth.
+        network: architecture of the encoder: convnet or convnetD with its depth, resnet10, resnet18,
+            resnetap10, densenet121, any with -batch or -group for its norm; module:callable; or timm:NAME.
         batch_real: real images per class and step.
         batch_synthetic: at most this many decoded synthetic images per class and step.
         augmentation: operations joined by _ out of color, crop, cutout, flip, scale, rotate; or none.

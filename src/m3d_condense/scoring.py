@@ -6,7 +6,7 @@ The last state of each network is what counts; nothing is chosen by test accurac
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,16 @@ from m3d_condense.engine import Engine, Execution
 from m3d_condense.environment import describe_environment
 from m3d_condense.errors import UserError
 from m3d_condense.progress import notice, progress
+from m3d_condense.protocols import Protocol
 from m3d_condense.seeds import derive
 from m3d_condense.training import Trainer
 
-TrainingSet = tuple[Tensor, Tensor]
-"""Images N×C×H×W, uint8 or floats in [0, 1], and labels N."""
+Subject = CondensedSet | ImageDataset
+"""What networks are trained on: a condensed set, or the training split of a data set."""
 
 
 def evaluate(
-    subject: CondensedSet | ImageDataset | str | Path,
+    subject: Subject | str | Path | Sequence[Subject],
     data: Any = None,
     *,
     network: str = "convnet",
@@ -43,12 +44,13 @@ def evaluate(
     """Train networks from scratch on a set and test them on the real test split.
 
     Args:
-        subject: a condensed set, or the folder of one; or a data set, whose whole training split is used.
+        subject: a condensed set, or the folder of one; or a data set, whose whole training split is used; or
+            several of these, one for each network, such as n random selections.
         data: where the test split comes from: anything `load` takes; by default the source that a condensed
             set names.
         network: architecture to train.
         protocol: a key of `m3d_condense.protocols.PROTOCOLS`.
-        repeats: n, how many networks.
+        repeats: n, how many networks; several subjects take turns.
         seed: of all n; the r-th network starts the same on any set.
         epochs: in place of the protocol's.
         flip: whether a mirrored image keeps its class; by default not for digits.
@@ -61,41 +63,72 @@ def evaluate(
     Raises:
         UserError: for settings that cannot be used, or test data of other classes or another size.
     """
+    if repeats < 1:
+        raise UserError(f"--repeats {repeats}: at least 1")
     if isinstance(subject, (str, Path)):
         subject = CondensedSet.load(subject)
-    whole = isinstance(subject, ImageDataset)
-    dataset = subject if isinstance(subject, ImageDataset) else source_of(subject, data)
-    training = _training_set(subject)
-    return _score(
-        dataset,
-        lambda repeat: training,
-        _Question(network, protocol, repeats, seed, epochs, flip, whole=whole),
-        Engine(execution),
-    )
+    subjects = [subject] if isinstance(subject, Subject) else list(subject)
+    first = subjects[0]
+    dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
+    flip = dataset.name not in methods.UNMIRRORED if flip is None else flip
+    training = protocols.protocol(protocol).adapted(epochs=epochs, whole=isinstance(first, ImageDataset), flip=flip)
+    engine = Engine(execution)
+    trainer = _trainer(network, training, dataset, first, repeats, engine)
+    accuracies = _accuracies(trainer, subjects, dataset, [derive(seed, "repeat", r) for r in range(repeats)], network)
+    versions, hardware = describe_environment()
+    settings = dataclasses.asdict(training) | {
+        "seed": seed,
+        "flip": flip,
+        "fingerprint": dataset.fingerprint,
+        "versions": versions,
+        "hardware": hardware | {"used": engine.describe()},
+        "compiled": trainer.compiled,
+    }
+    return Score.of(network, protocol, accuracies, settings)
 
 
-def evaluate_random(
-    dataset: ImageDataset,
-    ipc: int,
-    *,
-    network: str = "convnet",
-    protocol: str = "quick",
-    repeats: int = 3,
-    seed: int = 0,
-    epochs: int | None = None,
-    flip: bool | None = None,
-    execution: Execution | None = None,
-) -> Score:
-    """Score random selections of `ipc` real images per class: each of the n networks has a selection of its own.
+def random_selections(dataset: ImageDataset, ipc: int, count: int, seed: int = 0) -> list[CondensedSet]:
+    """Draw `count` independent random selections of `ipc` real images per class, for `evaluate`."""
+    seeds = [derive(seed, "selection", number) for number in range(count)]
+    return [condense(dataset, ipc=ipc, method="random", seed=one) for one in seeds]
 
-    The arguments are those of `evaluate`.
-    """
 
-    def training(repeat: int) -> TrainingSet:
-        return condense(dataset, ipc=ipc, method="random", seed=derive(seed, "selection", repeat)).decode()
+def _trainer(
+    name: str, protocol: Protocol, dataset: ImageDataset, first: Subject, repeats: int, engine: Engine
+) -> Trainer:
+    """Build the network once for all repeats, compiled where that pays back over them."""
+    channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
+    network = networks.build(name, channels=channels, num_classes=num_classes, size=size)
+    count = len(_training_set(first)[0])
+    images = repeats * (protocol.steps(count) * min(protocol.batch, count) + len(dataset.test) / 3)
+    together = repeats if engine.stacks and not networks.mixes_images(network) else 1
+    compiled = engine.pays(network, torch.zeros(1, channels, *size), images)
+    notice(f"{engine.describe()}; {engine.reason}")
+    return Trainer(network, engine, compiled, protocol, first.mean, first.std, together=together)
 
-    question = _Question(network, protocol, repeats, seed, epochs, flip, whole=False)
-    return _score(dataset, training, question, Engine(execution))
+
+def _accuracies(
+    trainer: Trainer, subjects: Sequence[Subject], dataset: ImageDataset, seeds: Sequence[int], name: str
+) -> list[float]:
+    device = trainer.engine.device
+    test = dataset.test.images.to(device), dataset.test.labels.to(device)
+    sets = [tuple(part.to(device) for part in _training_set(subject)) for subject in subjects]
+    accuracies: list[float] = []
+    steps = trainer.protocol.steps(len(sets[0][0]))
+    with progress(f"Scoring {name}", len(seeds) * steps, unit="steps") as bar:
+        for start in range(0, len(seeds), trainer.together):
+            some = range(start, min(start + trainer.together, len(seeds)))
+            trainer.fit([sets[r % len(sets)] for r in some], [seeds[r] for r in some], bar)
+            accuracies += trainer.accuracies(*test)
+            bar.note = f"{accuracies[-1]:.1f} %"
+    return accuracies
+
+
+def _training_set(subject: Subject) -> tuple[Tensor, Tensor]:
+    """Return images N×C×H×W, uint8 or floats in [0, 1], and labels N."""
+    if isinstance(subject, CondensedSet):
+        return subject.decode()
+    return subject.train.images, subject.train.labels
 
 
 def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
@@ -123,55 +156,3 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
             f"{tuple(condensed.images.shape[1:])}; --size makes them fit"
         )
     return dataset
-
-
-@dataclasses.dataclass(frozen=True)
-class _Question:
-    network: str
-    protocol: str
-    repeats: int
-    seed: int
-    epochs: int | None
-    flip: bool | None
-    whole: bool
-
-    def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise UserError(f"--repeats {self.repeats}: at least 1")
-
-
-def _training_set(subject: CondensedSet | ImageDataset) -> TrainingSet:
-    if isinstance(subject, CondensedSet):
-        return subject.decode()
-    return subject.train.images, subject.train.labels
-
-
-def _score(dataset: ImageDataset, training: Callable[[int], TrainingSet], question: _Question, engine: Engine) -> Score:
-    flip = dataset.name not in methods.UNMIRRORED if question.flip is None else question.flip
-    protocol = protocols.protocol(question.protocol).adapted(epochs=question.epochs, whole=question.whole, flip=flip)
-    channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
-    network = networks.build(question.network, channels=channels, num_classes=num_classes, size=size)
-    count = len(training(0)[0])
-    steps = protocol.steps(count)
-    images = question.repeats * (steps * min(protocol.batch, count) + len(dataset.test) / 3)
-    compiled = engine.pays(network, torch.zeros(1, channels, *size), images)
-    notice(f"{engine.describe()}; {engine.reason}")
-    trainer = Trainer(network, engine, compiled, protocol, dataset.mean, dataset.std)
-    test_images, test_labels = dataset.test.images.to(engine.device), dataset.test.labels.to(engine.device)
-    accuracies: list[float] = []
-    with progress(f"Scoring {question.network}", question.repeats * steps, unit="steps") as bar:
-        for repeat in range(question.repeats):
-            chosen, labels = (part.to(engine.device) for part in training(repeat))
-            trainer.fit(chosen, labels, derive(question.seed, "repeat", repeat), bar)
-            accuracies.append(trainer.accuracy(test_images, test_labels))
-            bar.note = f"{accuracies[-1]:.1f} %"
-    versions, hardware = describe_environment()
-    settings = dataclasses.asdict(protocol) | {
-        "seed": question.seed,
-        "flip": flip,
-        "fingerprint": dataset.fingerprint,
-        "versions": versions,
-        "hardware": hardware | {"used": engine.describe()},
-        "compiled": compiled,
-    }
-    return Score.of(question.network, question.protocol, accuracies, settings)

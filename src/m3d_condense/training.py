@@ -5,7 +5,7 @@ Shapes: N images of C×H×W pixels, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,12 @@ from m3d_condense.progress import Reporter
 from m3d_condense.protocols import Protocol
 from m3d_condense.seeds import derive, generator
 
+TrainingSet = tuple[Tensor, ...]
+"""Images N×C×H×W on the device, uint8 or floats in [0, 1], and their labels N, int64."""
+
 
 class Trainer:
-    """One network, compiled once, that is trained from scratch again for every seed.
+    """One network, or several trained as one, compiled once and trained from scratch again for every seed.
 
     Args:
         network: takes normalised images N×C×H×W to logits N×K.
@@ -28,6 +31,8 @@ class Trainer:
         compiled: whether to compile it.
         protocol: how it is trained.
         mean, std: of the normalisation, per channel, of values in [0, 1].
+        together: how many networks are trained at once, on stacked parameters. Each has its own set, order and
+            augmentation, and ends as it would alone, up to rounding.
     """
 
     def __init__(
@@ -38,58 +43,67 @@ class Trainer:
         protocol: Protocol,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        together: int = 1,
     ) -> None:
+        compiled = compiled and together == 1
         self.network = engine.place(network, compiled)
-        self.engine, self.protocol = engine, protocol
-        self._logits = engine.compiled(self.network, compiled)
+        self.engine, self.compiled, self.protocol, self.together = engine, compiled, protocol, together
         self.mean, self.std = (torch.tensor(v, device=engine.device).view(-1, 1, 1) for v in (mean, std))
+        self._stacked: dict[str, Tensor] = {}
+        self._one = engine.compiled(self.network, compiled)
 
-    def fit(self, images: Tensor, labels: Tensor, seed: int, bar: Reporter) -> None:
-        """Train from a random initialisation.
+    def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], bar: Reporter) -> None:
+        """Train one network per seed, at most `together`, from random initialisations.
 
         Every step takes a full batch, so that one shape is compiled: where the batch does not divide the set,
         the next pass begins inside a batch. The number of steps is that of the field's loops.
 
         Args:
-            images: N×C×H×W on the device: uint8, or floats in [0, 1].
-            labels: N int64 on the device.
-            seed: of the initialisation, the order, the augmentation and the mixing.
-            bar: is advanced once a step.
+            sets: what each network is trained on, all of one size.
+            seeds: of each one's initialisation, order, augmentation and mixing.
+            bar: is advanced once a step and network.
         """
-        protocol = self.protocol
-        initialise(self.network, derive(seed, "network"))
-        self.network.train()
-        steps = protocol.steps(len(images))
+        protocol, count = self.protocol, len(sets[0][0])
+        steps = protocol.steps(count)
         optimizer = torch.optim.SGD(
-            self.network.parameters(),
+            self._refill(seeds),
             lr=protocol.lr,
             momentum=protocol.momentum,
             weight_decay=protocol.weight_decay,
             fused=True,
         )
         schedule = _schedule(optimizer, protocol, steps)
-        for step, index in enumerate(batches(len(images), protocol.batch, steps, seed)):
-            index = index.to(self.engine.device, non_blocking=True)
-            loss = self.loss(images[index], labels[index], generator(seed, "batch", step))
+        orders = [batches(count, protocol.batch, steps, seed) for seed in seeds]
+        for step, indices in enumerate(zip(*orders, strict=True)):
+            chosen = [index.to(self.engine.device, non_blocking=True) for index in indices]
+            batch = [(images[index], labels[index]) for (images, labels), index in zip(sets, chosen, strict=True)]
+            loss = self.loss(batch, [generator(seed, "batch", step) for seed in seeds])
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
-            bar.advance()
+            bar.advance(len(seeds))
 
-    def loss(self, images: Tensor, labels: Tensor, stream: torch.Generator) -> Tensor:
-        """Return the cross-entropy of one augmented, perhaps mixed, batch; both draws come from `stream`."""
-        protocol = self.protocol
-        size = (images.shape[-2], images.shape[-1])
+    def loss(self, batch: Sequence[TrainingSet], streams: Sequence[torch.Generator]) -> Tensor:
+        """Return the networks' cross-entropies, added up, each of its augmented, perhaps mixed, batch.
+
+        Both draws of a network come from its own stream.
+        """
+        mixed = [self._mixed(images, stream) for (images, _), stream in zip(batch, streams, strict=True)]
+        logits = self._logits(torch.stack([inputs for inputs, _, _ in mixed])).float()
+        total = logits.new_zeros(())
+        for guess, (_, labels), (_, order, share) in zip(logits, batch, mixed, strict=True):
+            total = total + share * F.cross_entropy(guess, labels)
+            if share < 1.0:
+                total = total + (1 - share) * F.cross_entropy(guess, labels[order.to(labels.device)])
+        return total
+
+    def _mixed(self, images: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor, float]:
+        protocol, size = self.protocol, (images.shape[-2], images.shape[-1])
         drawn = augment.draw(protocol.augmentation, len(images), size, stream, protocol.augmentation_draw)
         drawn = drawn.of(range(len(images)), images.device)
         inputs = augment.apply(self.normalised(images).unsqueeze(1), drawn).squeeze(1)
-        inputs, order, share = augment.cutmix(inputs, stream, protocol.cutmix)
-        logits = self._logits(inputs).float()
-        if share == 1.0:
-            return F.cross_entropy(logits, labels)
-        other = labels[order.to(labels.device)]
-        return share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, other)
+        return augment.cutmix(inputs, stream, protocol.cutmix)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return float32 images less the mean, over the standard deviation."""
@@ -97,11 +111,43 @@ class Trainer:
         return (values - self.mean) / self.std
 
     @torch.no_grad()
-    def accuracy(self, images: Tensor, labels: Tensor) -> float:
-        """Return the share of uint8 images N×C×H×W on the device that the network names right, in percent."""
+    def accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
+        """Return the share of uint8 images N×C×H×W that each network names right, in percent."""
         self.network.eval()
-        predicted = in_pieces(lambda part: self._logits(self.normalised(part)).argmax(1), images, self.engine.piece)
-        return 100.0 * float((predicted == labels).float().mean())
+        count = next(iter(self._stacked.values())).shape[0] if self._stacked else 1
+
+        def predicted(part: Tensor) -> Tensor:
+            inputs = self.normalised(part)
+            return self._logits(inputs.expand(count, *inputs.shape)).argmax(-1).T
+
+        right = in_pieces(predicted, images, self.engine.piece) == labels.unsqueeze(1)
+        return [100.0 * share for share in right.float().mean(0).tolist()]
+
+    def _refill(self, seeds: Sequence[int]) -> list[Tensor]:
+        """Make the networks new random ones, and return the parameters to train."""
+        self.network.train()
+        states = []
+        for seed in seeds:
+            initialise(self.network, derive(seed, "network"))
+            if self.together > 1:
+                states.append({name: value.detach().clone() for name, value in self.network.named_parameters()})
+        if not states:
+            return list(self.network.parameters())
+        self._stacked = {name: torch.stack([state[name] for state in states]).requires_grad_() for name in states[0]}
+        return list(self._stacked.values())
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        """Return logits n×B×K of n networks, each for its own images n×B×C×H×W."""
+        if not self._stacked:
+            return self._one(inputs[0]).unsqueeze(0)
+
+        def one(parameters: dict[str, Tensor], images: Tensor) -> Tensor:
+            logits: Tensor = torch.func.functional_call(self.network, parameters, (images,))
+            return logits
+
+        with torch.autocast(self.engine.device.type, self.engine.dtype, enabled=self.engine.dtype != torch.float32):
+            stacked: Tensor = torch.func.vmap(one)(self._stacked, inputs)
+            return stacked
 
 
 def batches(count: int, batch: int, steps: int, seed: int) -> Iterator[Tensor]:
