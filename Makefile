@@ -18,8 +18,7 @@ $(VENV)/.ready: pyproject.toml
 
 demo: setup
 	$(BIN)/m3d condense digits --ipc 10 --out $(RUNS)/digits
-	$(BIN)/m3d condense digits --ipc 10 --method random --out $(RUNS)/digits-random
-	$(BIN)/m3d evaluate $(RUNS)/digits-random $(RUNS)/digits --repeats 5
+	$(BIN)/m3d evaluate $(RUNS)/digits --random --repeats 5
 	@echo "The condensed images: $(RUNS)/digits/preview.png"
 
 test: setup
