@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_features_in_pieces_equal_whole(monkeypatch: pytest.MonkeyPatch) -> None
     whole = used.features(images)
     assert whole.shape == (3, 5, 2048)
     assert whole.dtype == torch.float32
-    monkeypatch.setitem(engine_module.PIECE, "cpu", 4)
+    monkeypatch.setattr(engine_module, "PIECE", 4)
     torch.testing.assert_close(used.features(images), whole, rtol=1e-5, atol=1e-5)
 
 
@@ -228,3 +229,16 @@ def test_pages_are_recycled_unless_the_environment_says_no() -> None:
     assert free in ("True", "False")  # musl has no such switch
     if sys.platform == "linux" and "glibc" in platform.libc_ver():
         assert free == "True"
+
+
+def test_a_compiler_that_does_not_work_is_no_obstacle(tmp_path: Path) -> None:
+    # A process of its own: inductor asks for its compiler once. The cache is empty, so that it must be asked.
+    code = (
+        "from m3d_condense import Execution, condense\n"
+        "condense('digits', ipc=1, iterations=1, batch_real=2, execution=Execution(device='cpu', compile='yes'))"
+    )
+    environment = os.environ | {"CXX": "/bin/false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "compilation failed" in done.stderr
+    assert "going on without it" in done.stderr

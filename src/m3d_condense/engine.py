@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from m3d_condense.errors import UserError
 from m3d_condense.networks import initialise, mixes_images
+from m3d_condense.progress import notice
 
-PIECE = {"cpu": 256}  # images through an encoder at once; more gains nothing once the caches are full
-GPU_PIECE = 4096
+PIECE, GPU_PIECE = 256, 4096  # images through a network at once; on a CPU more gains nothing
 CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes, share of what is free
 COMPILE_SECONDS = 25.0  # to compile one network forward and backward, from cold
 EAGER_FLOPS = {"cpu": 1.5e11, "cuda": 2e13}  # a second, of a convolutional network without compilation
@@ -128,17 +128,27 @@ class Engine:
 
     def compiled(self, function: Callable[[Tensor], Tensor], compiled: bool) -> Callable[[Tensor], Tensor]:
         """Return the function under this precision, compiled for fixed shapes if asked to."""
-        inner = function
+        fast: Callable[[Tensor], Tensor] | None = None
         if compiled:
             # A function that runs in two modes and several fixed shapes passes the default limit, and
             # would from then on run eagerly without a word.
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
-            inner = torch.compile(function, dynamic=False)
+            fast = torch.compile(function, dynamic=False)
         layout = torch.channels_last if compiled else torch.contiguous_format
 
         def run(images: Tensor) -> Tensor:
+            nonlocal fast
+            images = images.contiguous(memory_format=layout)
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                return inner(images.contiguous(memory_format=layout))
+                if fast is not None:
+                    try:
+                        return fast(images)
+                    except (
+                        torch._dynamo.exc.TorchDynamoException
+                    ) as error:  # a compiler that is there but does not work
+                        notice(f"compilation failed ({str(error).splitlines()[0]}); going on without it")
+                        fast = None
+                return function(images)
 
         return run
 
@@ -152,7 +162,7 @@ class Engine:
     @property
     def piece(self) -> int:
         """How many images go through a network at once."""
-        return PIECE.get(self.device.type, GPU_PIECE)
+        return GPU_PIECE if self.device.type == "cuda" else PIECE
 
 
 class Encoder:
