@@ -1,13 +1,12 @@
 import io
 import json
-import os
 import sys
-from pathlib import Path
 
 import datasets
 import huggingface_hub.utils
 import numpy as np
 import pytest
+import shared_data
 import torch
 from PIL import Image
 
@@ -15,14 +14,6 @@ from m3d_condense import progress, sources
 from m3d_condense.data import ImageDataset, load
 from m3d_condense.errors import UserError
 from m3d_condense.sources import IMAGENET_100
-
-SHARED = Path(os.environ.get("M3D_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
-
-def shared(name):
-    return pytest.param(
-        SHARED / name, marks=pytest.mark.skipif(not (SHARED / name).exists(), reason=f"no {SHARED / name}")
-    )
 
 
 def noise(*shape, seed=0):
@@ -337,17 +328,15 @@ def test_missing_paths_and_misspelt_names(tmp_path):
 # real data
 
 
-@pytest.mark.parametrize("path", [shared("mnist")])
-def test_real_mnist(path):
-    data = load(path / "test-00000-of-00001.parquet")
+def test_real_mnist():
+    data = load(shared_data.folder("mnist") / "test-00000-of-00001.parquet")
     assert (data.channels, data.size, data.num_classes) == (1, (28, 28), 10)
     assert len(data.train) + len(data.test) == 10_000
     assert data.mean[0] == pytest.approx(0.1325, abs=0.002)  # of MNIST's test images
 
 
-@pytest.mark.parametrize("path", [shared("imagenette_mini")])
-def test_real_photographs(path):
-    data = load(path, size=32)
+def test_real_photographs():
+    data = load(shared_data.folder("imagenette_mini"), size=32)
     assert data.train.images.shape == (1300, 3, 32, 32)
     assert torch.bincount(data.test.labels).tolist() == [50] * 10
     assert data.class_names[-1] == "tench"
