@@ -147,7 +147,7 @@ ONES = np.ones((4, 4, 4), np.uint8)
         ((ONES, [0, 0, 0, 0]), "only one class"),
         ((ONES, [0, 1, 0]), "4 images, but labels of shape"),
         ((ONES * 200.0, [0, 1, 0, 1]), "range from 200 to 200"),
-        ((np.where(np.arange(4)[:, None, None] == 2, np.nan, ONES), [0, 1, 0, 1]), "from 1 to 1 and NaN"),
+        ((np.where(np.arange(4)[:, None, None] == 2, np.nan, ONES), [0, 1, 0, 1]), "hold NaN"),
         ((ONES.astype(np.int64), [0, 1, 0, 1]), "int64"),
         ((ONES[0], [0, 1, 0, 1]), "shape"),
         ((ONES, [0.5, 1, 0.5, 1]), "labels of type float64"),

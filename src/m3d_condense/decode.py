@@ -129,9 +129,9 @@ def eight_bit(images: NDArray[Any]) -> Pixels:
         chunk = images[start : start + CHUNK]
         if images.dtype != np.uint8:
             if not (chunk.min() >= 0 and chunk.max() <= 1):
-                nan = " and NaN" if np.isnan(images).any() else ""
-                span = f"{np.nanmin(images):g} to {np.nanmax(images):g}{nan}"
-                raise UserError(f"float images range from {span}: scale them to [0, 1]")
+                if np.isnan(images).any():
+                    raise UserError("float images hold NaN (not a number): replace them and scale to [0, 1]")
+                raise UserError(f"float images range from {images.min():g} to {images.max():g}: scale them to [0, 1]")
             chunk = np.rint(chunk * 255)
         pixels[start : start + CHUNK] = chunk
     return pixels
