@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m3d_condense import augment, checkpoint, methods, networks, objectives
+from m3d_condense import augment, checkpoint, coresets, methods, networks, objectives
 from m3d_condense.condensed import CondensedSet, is_condensed_set
 from m3d_condense.data import ClassSampler, ImageDataset, load
 from m3d_condense.encoders import FreshEncoders
@@ -71,7 +71,6 @@ def condense(
     if recipe.factor > min(dataset.size):
         raise UserError(f"--factor {recipe.factor}: larger than the images of {dataset.size[0]}×{dataset.size[1]}")
     source = dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint}
-    run = Run(dataset, recipe, Engine(execution))
     identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
     target = Path(out) if out is not None else None
     saved = target.with_name(target.name + ".checkpoint") if target is not None else None
@@ -82,6 +81,7 @@ def condense(
         elif (found := _found(target, identity)) is not None and not saved.exists():
             notice(f"{target}: already condensed with these settings; --overwrite runs it again")
             return found
+    run = Run(dataset, recipe, Engine(execution))
     run.loop(identity, saved, time_limit)
     condensed = _collect(run, source, time_limit)
     if target is not None:
@@ -98,7 +98,7 @@ class Run:
         self.dataset, self.recipe, self.engine = dataset, recipe, engine
         self.seed = recipe.seed
         self.sampler = ClassSampler(dataset.train.labels, dataset.num_classes)
-        self.pixels = Pixels(initial_images(dataset, recipe, self.sampler).to(engine.device), recipe.factor)
+        self.pixels = Pixels(initial_images(dataset, recipe, self.sampler, engine).to(engine.device), recipe.factor)
         self.optimizer = _optimizer(self.pixels, recipe)
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -218,13 +218,16 @@ class Run:
         bar.advance()
 
 
-def initial_images(dataset: ImageDataset, recipe: Recipe, sampler: ClassSampler) -> Tensor:
+def initial_images(dataset: ImageDataset, recipe: Recipe, sampler: ClassSampler, engine: Engine) -> Tensor:
     """Return the images a run starts from, K×M×C×H×W in [0, 1]: mosaics of l×l real images, or noise."""
     stream = generator(recipe.seed, "initialise")
     num_classes, count = dataset.num_classes, recipe.ipc * recipe.factor**2
     if recipe.initialisation == "noise":
         return torch.rand(num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream)
-    chosen = sampler.draw(range(num_classes), count, stream)
+    if recipe.initialisation in coresets.SELECTIONS:
+        chosen = coresets.select(dataset, recipe, count, engine)
+    else:
+        chosen = sampler.draw(range(num_classes), count, stream)
     per_class = [mosaic(dataset.train.images[index].float() / 255, recipe.factor) for index in chosen]
     return torch.stack(per_class)
 

@@ -33,6 +33,7 @@ class Method:
 _COMMON: Values = {
     "seed": 0,
     "initialisation": "random",
+    "selection_features": "trained",
     "factor": 1,
     "objective": "mmd",
     "kernel": "gaussian",
@@ -86,8 +87,9 @@ def _dm_paper(ipc: int, side: int) -> Values:
     return _dm(ipc, side) | {"iterations": 20_000, "batch_real": 256, "optimizer": "sgd", "lr": 1.0}
 
 
-def _random(ipc: int, side: int) -> Values:
-    return {"iterations": 0, "batch_real": 1, "augmentation": "none", "optimizer": "sgd", "lr": 1.0}
+def _coreset(initialisation: str) -> Callable[[int, int], Values]:
+    values = {"iterations": 0, "batch_real": 1, "augmentation": "none", "optimizer": "sgd", "lr": 1.0}
+    return lambda ipc, side: values | {"initialisation": initialisation}
 
 
 METHODS: Mapping[str, Method] = {
@@ -107,8 +109,20 @@ METHODS: Mapping[str, Method] = {
     "random": Method(
         title="Random: real images drawn at random",
         citation="A baseline; Table 2 of Zhang et al., AAAI 2024.",
-        quick=_random,
-        paper=_random,
+        quick=_coreset("random"),
+        paper=_coreset("random"),
+    ),
+    "herding": Method(
+        title="Herding: real images whose mean feature is the class's",
+        citation="Welling. Herding Dynamical Weights to Learn. ICML 2009.",
+        quick=_coreset("herding"),
+        paper=_coreset("herding"),
+    ),
+    "k-center": Method(
+        title="K-Center: real images that leave none far from all of them",
+        citation="Sener, Savarese. Active Learning for Convolutional Neural Networks: A Core-Set Approach. ICLR 2018.",
+        quick=_coreset("k-center"),
+        paper=_coreset("k-center"),
     ),
 }
 

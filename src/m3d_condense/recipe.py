@@ -10,7 +10,8 @@ from m3d_condense.errors import UserError
 OBJECTIVES = ("mmd", "mean")
 KERNELS = ("gaussian", "polynomial", "linear")
 ENCODERS = ("fresh",)
-INITIALISATIONS = ("random", "noise")
+INITIALISATIONS = ("random", "herding", "k-center", "noise")
+SELECTION_FEATURES = ("trained", "random", "pixels")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine")
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -26,7 +27,10 @@ class Recipe:
         preset: quick or paper.
         ipc: stored images per class.
         seed: of every random draw.
-        initialisation: real images the synthetic ones start from: random, or noise for none.
+        initialisation: real images the synthetic ones start from, chosen at random, by herding or by
+            k-center; or noise for none.
+        selection_features: what herding and k-center compare: features of a network trained on the data, of a
+            random one, or pixels.
         factor: l; each stored image holds l×l small ones (M3D, Eq. 10).
         iterations: steps of the loop; 0 stores the initialisation, which makes a coreset.
         objective: mmd (M3D, Eq. 9) or mean (DM, Eq. 3).
@@ -51,6 +55,7 @@ class Recipe:
     ipc: int
     seed: int
     initialisation: str
+    selection_features: str
     factor: int
     iterations: int
     objective: str
@@ -71,6 +76,7 @@ class Recipe:
     def __post_init__(self) -> None:
         choices = {
             "initialisation": INITIALISATIONS,
+            "selection_features": SELECTION_FEATURES,
             "objective": OBJECTIVES,
             "kernel": KERNELS,
             "encoders": ENCODERS,
