@@ -59,7 +59,7 @@ def test_no_command_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_setting_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
-    from m3d_condense.cli import _documented
+    from m3d_condense.arguments import _documented
     from m3d_condense.recipe import Recipe
 
     texts = _documented(Recipe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import re
@@ -10,16 +9,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
+from m3d_condense.arguments import is_set, parse
 from m3d_condense.errors import UserError
 from m3d_condense.methods import METHODS
 from m3d_condense.progress import notice, set_quiet
 from m3d_condense.protocols import PROTOCOLS
-from m3d_condense.recipe import Recipe, flag
+from m3d_condense.recipe import Recipe
 from m3d_condense.threads import wait_politely
 
 if TYPE_CHECKING:
@@ -27,31 +26,19 @@ if TYPE_CHECKING:
     from m3d_condense.data import ImageDataset
     from m3d_condense.engine import Execution
 
-DATA_HELP = (
-    "a name (digits, mnist, fashion-mnist, svhn, cifar10, cifar100), a hub id (owner/name or owner/name:config), "
-    "a folder of images in a folder per class (or train/ and test/ of those), parquet files, or an .npz"
-)
-SOURCE_KEYS = ("data", "size", "image_column", "label_column")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 (the system's fault), 2 (the user's) or 130."""
     wait_politely()
-    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        parser, commands = _parser()
-        if not arguments:
-            parser.print_help()
+        asked = parse(sys.argv[1:] if argv is None else argv)
+        if asked is None:
             return 2
-        _apply_config(arguments, commands)
-        parsed = parser.parse_args(arguments)
-        command = parsed[parsed.subcommand]
-        set_quiet(command.get("quiet", False))
-        COMMANDS[parsed.subcommand](command)
+        command, given = asked
+        set_quiet(given.quiet)
+        COMMANDS[command](given)
     except UserError as error:
         return _complain(str(error), 2)
-    except argparse.ArgumentError as error:
-        return _complain(_plain(str(error)), 2)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except BrokenPipeError:
@@ -64,16 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _complain("out of memory; --memory with fewer GiB, or a smaller --size, needs less", 1)
     return 0
-
-
-def _plain(message: str) -> str:
-    """Say a parser's complaint of a value in the words of the command line, on one line."""
-    message = " ".join(message.split())
-    match = re.search(r"""[Kk]ey "(\w+)":? .*?[Ee]xpected an? (.+?)\. Got value: (.*)""", message)
-    if match is None:
-        return message
-    expected = re.sub(r"typing\.Literal|<class '(\w+)'>", r"\1", match[2])
-    return f"{flag(match[1])} {match[3]}: expected {expected}"
 
 
 def _complain(message: str, status: int) -> int:
@@ -121,7 +98,7 @@ def _evaluate(given: Namespace) -> None:
     rows: list[tuple[str, Score]] = []
     extra: tuple[ImageDataset, int] | None = None  # what the whole set and the random selections are drawn from
     for subject in given.subjects:
-        if not _is_set(subject):
+        if not is_set(subject):
             if not given.whole and not given.random:
                 raise UserError(f"{subject}: not a condensed set; --whole or --random scores a data set itself")
             extra = _load(given, subject), given.ipc
@@ -149,6 +126,7 @@ def _print_scores(rows: Sequence[tuple[str, Score]], as_json: bool) -> None:
     from dataclasses import asdict
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     if as_json:
@@ -157,7 +135,7 @@ def _print_scores(rows: Sequence[tuple[str, Score]], as_json: bool) -> None:
     table = Table("trained on", "network", "protocol", "n", "test accuracy, %")
     for name, score in rows:
         spread = f" ± {score.std:.1f}" if score.n > 1 else ""
-        table.add_row(name, score.network, score.protocol, str(score.n), f"{score.mean:.1f}{spread}")
+        table.add_row(escape(name), score.network, score.protocol, str(score.n), f"{score.mean:.1f}{spread}")
     Console().print(table)
 
 
@@ -167,6 +145,8 @@ def _info(given: Namespace) -> None:
 
     from m3d_condense.engine import Engine, has_compiler, recycle_pages
     from m3d_condense.environment import describe_environment
+    from m3d_condense.networks import NAMES as NETWORKS
+    from m3d_condense.sources import NAMES
 
     engine = Engine(_execution(given))
     versions, hardware = describe_environment()
@@ -182,130 +162,9 @@ def _info(given: Namespace) -> None:
         table.add_row(f"method {name}", method.title)
     for name, protocol in PROTOCOLS.items():
         table.add_row(f"protocol {name}", f"{protocol.epochs} epochs, batch {protocol.batch}, {protocol.schedule}")
-    table.add_row("data by name", "digits (embedded), mnist, fashion-mnist, svhn, cifar10, cifar100 (from the hub)")
+    table.add_row("networks", ", ".join((*NETWORKS, "module:callable", "timm:NAME")))
+    table.add_row("data by name", f"{', '.join(NAMES)}; digits are embedded, the others come from the hub")
     Console().print(table)
-
-
-COMMANDS: dict[str, Callable[[Namespace], None]] = {"condense": _condense, "evaluate": _evaluate, "info": _info}
-
-
-def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
-    parser = _new(prog="m3d", description="A few synthetic images per class in place of a whole data set.")
-    subparsers = parser.add_subcommands(title="commands", metavar="COMMAND")
-    commands = {
-        "condense": (_condense_parser(), "make a condensed set of a labelled image data set"),
-        "evaluate": (_evaluate_parser(), "train networks on a condensed set and test them on real images"),
-        "info": (_execution_flags(_new()), "what this machine offers, what will be used, and what there is by name"),
-    }
-    for name, (command, text) in commands.items():
-        subparsers.add_subcommand(name, command, help=text)
-    return parser, {name: command for name, (command, _) in commands.items()}
-
-
-def _condense_parser() -> ArgumentParser:
-    parser = _new(description="Condense a data set. Flags without a default here take the preset's value.")
-    parser.add_argument("data", nargs="?", default=None, help=DATA_HELP)
-    parser.add_argument("--out", metavar="DIR", default=None, help="where to (default: runs/DATA-METHOD-ipcIPC)")
-    _source_flags(parser)
-    parser.add_argument("--time-limit", default=None, metavar="TIME", help="stop in good order after 90s, 10m or 2h")
-    parser.add_argument("--overwrite", action="store_true", help="discard a finished or begun run in --out")
-    defaults: dict[str, Any] = {"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0}
-    types = {"int": int, "float": float, "bool": bool, "str": str}
-    group = parser.add_argument_group("the recipe")
-    for name, text in _documented(Recipe).items():
-        default = defaults.get(name)
-        kind = types[str(Recipe.__dataclass_fields__[name].type)]
-        shown = text if default is None else f"{text} (default: {default})"
-        group.add_argument(flag(name), type=kind, default=default, help=shown, metavar=_metavar(name))
-    _config_flag(parser, "a YAML or JSON file of these settings, or a condensed set, whose run is repeated")
-    return _execution_flags(parser)
-
-
-def _evaluate_parser() -> ArgumentParser:
-    parser = _new(description="Train networks from scratch and test them. Scores of condensed sets are stored in them.")
-    parser.add_argument("subjects", nargs="+", metavar="SET", help="folders of condensed sets; or a data set")
-    parser.add_argument("--data", default=None, help="test on this instead of the set's own source: " + DATA_HELP)
-    parser.add_argument("--random", action="store_true", help="score random selections beside it, one a network")
-    parser.add_argument("--whole", action="store_true", help="score the whole data set beside it")
-    parser.add_argument("--ipc", type=int, default=10, help="of --random where no set says it (default: 10)")
-    parser.add_argument("--networks", nargs="+", default=["convnet"], metavar="NAME", help="default: convnet")
-    parser.add_argument("--protocol", default="quick", help=f"{', '.join(PROTOCOLS)} (default: quick)")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="networks of each kind (default: 3)")
-    parser.add_argument("--seed", type=int, default=0, help="of all of them (default: 0)")
-    parser.add_argument("--epochs", type=int, default=None, help="in place of the protocol's")
-    parser.add_argument("--flip", type=bool, default=None, help="mirror images (default: unless they are digits)")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    _source_flags(parser)
-    _config_flag(parser, "a YAML or JSON file of these settings")
-    return _execution_flags(parser)
-
-
-def _new(**keywords: Any) -> ArgumentParser:
-    return ArgumentParser(exit_on_error=False, formatter_class=argparse.HelpFormatter, **keywords)
-
-
-def _source_flags(parser: ArgumentParser) -> None:
-    parser.add_argument("--size", type=int, default=None, help="resize and crop the images to so many pixels a side")
-    parser.add_argument("--image-column", default=None, metavar="NAME", help="default: the one of images")
-    parser.add_argument("--label-column", default=None, metavar="NAME", help="default: the one of labels")
-    parser.add_argument("--split-seed", type=int, default=0, help="of the test split, where the data has none")
-
-
-def _config_flag(parser: ArgumentParser, text: str) -> None:
-    parser.add_argument("--config", default=None, metavar="PATH", help=text + "; flags win over it")
-
-
-def _execution_flags(parser: ArgumentParser) -> ArgumentParser:
-    group = parser.add_argument_group("the machine")
-    group.add_argument("--device", default="auto", help="auto, or a torch device such as cpu or cuda:1")
-    group.add_argument(
-        "--precision", type=Literal["auto", "float32", "tf32", "bfloat16"], default="auto", help="of the networks"
-    )
-    group.add_argument("--compile", type=Literal["auto", "yes", "no"], default="auto", help="auto: where it pays back")
-    group.add_argument(
-        "--memory", type=float, default=0.0, metavar="GIB", help="for activations; 0 lets the device decide"
-    )
-    group.add_argument("-q", "--quiet", action="store_true", help="no notices and no progress")
-    return parser
-
-
-def _apply_config(arguments: Sequence[str], commands: dict[str, ArgumentParser]) -> None:
-    """Make the settings of --config, if one is given, the defaults of its command."""
-    finder = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    finder.add_argument("--config")
-    path = finder.parse_known_args(list(arguments))[0].config
-    parser = commands.get(arguments[0])
-    if path is None or parser is None:
-        return
-    settings = _read_config(Path(path))
-    known = {action.dest for action in parser._actions} - {"help", "config"}
-    for name in settings:
-        if name not in known:
-            raise UserError(f"{path}: unknown setting {name!r}; the flags of m3d {arguments[0]} are the settings")
-    try:
-        parser.set_defaults({name: parser.parse_object({name: settings[name]})[name] for name in settings})
-    except argparse.ArgumentError as error:
-        raise UserError(f"{path}: {_plain(str(error))}") from None
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if _is_set(path):
-        from m3d_condense.condensed import CondensedSet
-
-        condensed = CondensedSet.load(path.parent if path.name == "condensed.json" else path)
-        source = {key: condensed.source.get(key) for key in SOURCE_KEYS}
-        return condensed.settings | source | {"split_seed": condensed.source.get("seed", 0)}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path}: cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"--config {path}: holds no settings, such as `ipc: 10`")
-    return {str(name).replace("-", "_"): value for name, value in content.items()}
-
-
-def _is_set(path: str | Path) -> bool:
-    return Path(path).name == "condensed.json" or (Path(path) / "condensed.json").is_file()
 
 
 def _load(given: Namespace, data: str | None = None) -> ImageDataset:
@@ -335,15 +194,7 @@ def _seconds(text: str | float | None) -> float | None:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def _documented(record: type) -> dict[str, str]:
-    """Return the fields of a dataclass and what its docstring says of each."""
-    entries = re.findall(r"^ {8}(\w+): ((?:.|\n {12})+)", record.__doc__ or "", re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
-
-
-def _metavar(name: str) -> str:
-    return name.rsplit("_", 1)[-1].upper()
-
+COMMANDS: dict[str, Callable[[Namespace], None]] = {"condense": _condense, "evaluate": _evaluate, "info": _info}
 
 if __name__ == "__main__":
     sys.exit(main())
