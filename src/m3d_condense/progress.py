@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_INTERVAL = 10.0  # seconds between two plain lines
+FEW = 3  # units before the time left is told
 WINDOW = 30  # marks, one a second, over which the rate is taken
 _quiet = False
 
@@ -67,8 +68,9 @@ class Reporter:
             bar.update(task, completed=self.done, note=self.note, rate=f"{self.rate:.1f} {self.unit}/s")
         elif time.monotonic() - self._shown >= PLAIN_INTERVAL:
             self._shown = time.monotonic()
-            left = (self.total - self.done) / self.rate if self.rate > 0 else 0.0
-            notice(f"{self._line()}, {_clock(left)} left")
+            known = self.done - self._marks[0][1] >= FEW  # a first step that compiles foretells nothing
+            left = f"{_clock((self.total - self.done) / self.rate)} left" if known else "starting"
+            notice(f"{self._line()}, {left}")
 
     def _line(self) -> str:
         line = f"{self.description}: {self.done}/{self.total} {self.unit}, {self.rate:.1f} {self.unit}/s"
