@@ -7,7 +7,17 @@ import subprocess
 import sys
 import time
 
-NAMES = ("condense_step", "scoring_epoch", "limit", "phases", "kernels", "allocator", "scaling", "equivalence")
+NAMES = (
+    "condense_step",
+    "scoring_epoch",
+    "limit",
+    "phases",
+    "kernels",
+    "allocator",
+    "waiting",
+    "scaling",
+    "equivalence",
+)
 
 
 def main() -> int:
