@@ -114,7 +114,7 @@ def draw(stored: list[Record], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 7), layout="constrained")
     _bars(left, stored)
     for record in (record for record in stored if record["benchmark"] == "scaling"):
         _growth(right, record)
