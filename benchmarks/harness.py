@@ -125,10 +125,11 @@ def record(
     """Return what is stored: the command, machine, versions, commit, date, settings, and every raw time."""
     versions, hardware = describe_environment()
     settings = {key: value for key, value in vars(arguments).items() if key != "out"}
+    words = [word for word in sys.argv[1:] if word not in ("--out", str(vars(arguments).get("out")))]
     return {
         "benchmark": name,
         "device": arguments.device,
-        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", f"benchmarks.{name}", *words]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **_commit(),
         "versions": versions,

@@ -10,9 +10,9 @@ SPINS = "5000"
 def wait_politely() -> None:
     """Have OpenMP's threads give up their core soon when they wait, unless the environment says otherwise.
 
-    By default GNU's runtime spins for milliseconds at the end of every parallel region. Alone on a machine that
-    gains a few percent; beside any other busy process each thread burns the time its partner needs, and a
-    step takes several times as long. Measured in docs/performance.md.
+    By default GNU's runtime spins for milliseconds at the end of every parallel region. Beside any other busy
+    process each thread then burns the time its partner needs; alone on a machine, spinning less costs nothing
+    that could be measured (docs/performance.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
