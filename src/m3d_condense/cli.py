@@ -66,7 +66,6 @@ def _condense(given: Namespace) -> None:
         CondensedSet.check_target(given.out)
     dataset = _load(given)
     out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
-    CondensedSet.check_target(out)
     settings = {field.name: given[field.name] for field in fields(Recipe)}
     condensed = condense(
         dataset,
