@@ -16,7 +16,7 @@ from benchmarks.harness import duration, parse, parser, record, wide, write
 from benchmarks.workload import Workload, our_run
 from m3d_condense import augment
 from m3d_condense.condensation import Run
-from m3d_condense.engine import Encoder
+from m3d_condense.encoder import Encoder
 
 REST = "the rest"
 

@@ -1,7 +1,6 @@
 """One epoch of training on a condensed set, IDC protocol: the package against a plain loop over a DataLoader.
 
-The set is of the size of CIFAR-10's at IPC 10 with l = 2: 400 decoded images, batches of 64. The package trains on
-full batches only, so that its seven steps an epoch see 448 images, the plain loop's seven 400.
+The set is of the size of CIFAR-10's at IPC 10 with l = 2: 400 decoded images, seven batches of at most 64.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from torch import Tensor
 from benchmarks import plot, reference
 from benchmarks.harness import Comparison, alternate, duration, record, write
 from m3d_condense import augment, networks, objectives
-from m3d_condense.engine import Encoder, Engine, Execution
+from m3d_condense.encoder import Encoder, View
+from m3d_condense.engine import Engine, Execution
 from m3d_condense.synthetic import Pixels
 
 K, N, M, SIDE = 2, 6, 2, 32
@@ -37,7 +38,8 @@ def ours(
     encoder = Encoder(network, Engine(Execution(device="cpu", precision="float32")), compiled=False)
     synthetic = pixels.draw(range(K), 200, [])
     inputs = [augment.apply((images - mean) / std, parameters) for images in (real, synthetic)]
-    losses = objectives.build("mmd", kernel="gaussian")(encoder, *inputs, whole=True)
+    views = [View(encoder, images, range(len(images)), graph=images.requires_grad) for images in inputs]
+    losses = objectives.build("mmd", kernel="gaussian")(*views, whole=True)
     losses.sum().backward()
     assert pixels.values.grad is not None
     return losses.detach(), pixels.values.grad

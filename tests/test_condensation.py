@@ -160,7 +160,7 @@ def test_random_is_exactly_real_images_of_the_class(digits: ImageDataset) -> Non
         chosen = [image.numpy().tobytes() for image in made.images[made.labels == k]]
         assert len(set(chosen)) == 5
         assert set(chosen) <= real
-    assert (made.factor, made.history, made.seconds) == (1, [], 0.0)
+    assert (made.factor, made.history, made.steps) == (1, [], 0)
 
 
 def test_mosaics_hold_down_scaled_real_images_of_the_class(digits: ImageDataset) -> None:

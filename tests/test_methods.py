@@ -53,7 +53,38 @@ def test_dm_has_its_papers_values() -> None:
     }
     got = paper("dm")
     assert got | expected == got
-    assert paper("dm", ipc=1)["lr"] == 1.0
+    # A rate of 1 on pixels normalised by about 0.25 is one of a sixteenth on pixels in [0, 1].
+    assert paper("dm", ipc=1)["lr"] == 1 / 16
+
+
+PAPERS: dict[tuple[str, int, int], dict[str, Any]] = {  # of a method, an ipc and a side; facts of RECIPE.md
+    ("m3d-linear", 10, 32): {"kernel": "linear", "factor": 2, "objective": "mmd"},
+    ("m3d-polynomial", 10, 32): {"kernel": "polynomial", "factor": 2},
+    ("m3d-no-factor", 10, 32): {"kernel": "gaussian", "factor": 1, "iterations": 10_000},
+    ("dm-2nd", 10, 32): {"objective": "moments2", "batch_real": 256, "iterations": 20_000},
+    ("dm-3rd", 10, 32): {"objective": "moments3", "batch_real": 256, "iterations": 20_000},
+    ("dm-m3d", 10, 32): {"objective": "mmd", "kernel": "gaussian", "factor": 1, "batch_real": 256},
+    ("dc", 1, 32): {"iterations_per_model": 1, "encoder_steps": 1, "iterations": 1_000, "augmentation": "none"},
+    ("dc", 10, 32): {"iterations_per_model": 10, "encoder_steps": 50, "iterations": 10_000, "lr": 0.1 / 16},
+    ("dc", 50, 32): {"iterations_per_model": 50, "encoder_steps": 20, "encoder_lr": 0.01, "batch_real": 256},
+    ("dsa", 10, 32): {"objective": "gradient-cosine", "encoders": "synthetic", "augmentation_draw": "dsa"},
+    ("cafe", 10, 32): {"objective": "layers", "encoders": "dynamic", "augmentation": "none"},
+    ("cafe-dsa", 10, 32): {"augmentation": "color_crop_cutout_flip_scale_rotate"},
+    ("datadam", 10, 32): {"objective": "attention", "encoders": "fresh", "batch_real": 128},
+    ("idm", 10, 32): {"objective": "mean", "encoders": "queue", "factor": 2, "encoder_count": 100},
+    ("idm-m3d", 10, 32): {"objective": "mmd", "encoders": "queue", "cross_entropy": 50.0},
+    ("idm", 50, 32): {"cross_entropy": 10.0, "encoder_steps": 10, "iterations_per_model": 30},
+    ("idc", 10, 32): {"objective": "gradient-mse", "lr": 5e-3, "batch_synthetic": 128, "encoder_steps": 31},
+    ("idc", 10, 28): {"objective": "gradient-l1", "lr": 1e-4, "factor": 2, "batch_real": 64},
+    ("idc", 10, 224): {"factor": 3, "network": "resnetap10", "iterations_per_model": 100, "encoder_warmup": 2_000},
+    ("m3d-pool", 10, 32): {"objective": "mmd", "encoders": "pool", "encoder_count": 20, "factor": 2},
+}
+
+
+@pytest.mark.parametrize(("method", "ipc", "side"), PAPERS)
+def test_rows_have_their_papers_values(method: str, ipc: int, side: int) -> None:
+    got = paper(method, ipc, side)
+    assert got | PAPERS[method, ipc, side] == got
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -89,6 +120,13 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
         ({"kernel": "laplace"}, "--kernel laplace: one of gaussian, polynomial, linear"),
         ({"objective": "x"}, "--objective x"),
         ({"encoders": "x"}, "--encoders x"),
+        ({"encoder_steps": -1}, "--encoder-steps -1"),
+        ({"encoder_batch": 0}, "--encoder-batch 0"),
+        ({"encoder_count": 0}, "--encoder-count 0"),
+        ({"encoder_lr": 0.0}, "--encoder-lr 0.0"),
+        ({"encoder_warmup": -1}, "--encoder-warmup -1"),
+        ({"cross_entropy": -0.1}, "--cross-entropy -0.1"),
+        ({"cross_entropy": float("nan")}, "--cross-entropy nan"),
         ({"initialisation": "x"}, "--initialisation x"),
         ({"optimizer": "x"}, "--optimizer x"),
         ({"augmentation_draw": "x"}, "--augmentation-draw x"),
@@ -103,7 +141,7 @@ def test_values_out_of_range_are_refused_by_their_flag(changes: dict[str, Any], 
 @pytest.mark.parametrize(
     ("method", "preset", "overrides", "message"),
     [
-        ("m4d", "quick", {}, "unknown method 'm4d': one of m3d, dm, random"),
+        ("m4d", "quick", {}, "unknown method 'm4d': one of m3d, m3d-linear"),
         ("m3d", "slow", {}, "unknown preset 'slow': one of quick, paper"),
         ("m3d", "quick", {"rate": 1}, "unknown setting 'rate'"),
     ],
@@ -115,6 +153,8 @@ def test_unknown_names_are_refused(method: str, preset: str, overrides: dict[str
 
 def test_every_objective_of_the_record_can_be_built() -> None:
     assert all(build(name, kernel=kernel) for name in OBJECTIVES for kernel in KERNELS)
+    with pytest.raises(ValueError, match="unknown objective 'x'"):
+        build("x")
 
 
 def test_streams_are_functions_of_seed_and_name() -> None:

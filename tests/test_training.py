@@ -88,8 +88,13 @@ def test_flip_is_taken_out_of_the_augmentation() -> None:
 @pytest.mark.parametrize(("count", "batch", "steps"), [(10, 4, 25), (64, 64, 3), (7, 64, 5), (10, 3, 11)])
 def test_batches_cover_the_set_evenly(count: int, batch: int, steps: int) -> None:
     drawn = list(batches(count, batch, steps, seed=0))
-    assert [len(index) for index in drawn] == [min(batch, count)] * steps
+    assert len(drawn) == steps
+    assert max(len(index) for index in drawn) == min(batch, count)
     every = torch.cat(drawn)
+    per_pass = -(-count // batch)
+    assert [sum(map(len, drawn[i : i + per_pass])) for i in range(0, steps - per_pass + 1, per_pass)] == [count] * (
+        steps // per_pass
+    )
     times = every.bincount(minlength=count)
     assert int(times.max() - times.min()) <= 1
     for start in range(0, len(every) - count + 1, count):  # pass by pass

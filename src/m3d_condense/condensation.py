@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m3d_condense import augment, checkpoint, coresets, methods, networks, objectives
+from m3d_condense import augment, checkpoint, coresets, encoders, methods, networks, objectives
 from m3d_condense.condensed import CondensedSet, is_condensed_set
 from m3d_condense.data import ClassSampler, ImageDataset, load
-from m3d_condense.encoders import FreshEncoders
-from m3d_condense.engine import Encoder, Engine, Execution, activation_bytes
+from m3d_condense.encoder import Encoder, View, seen_numbers
+from m3d_condense.engine import Engine, Execution, activation_bytes
 from m3d_condense.environment import describe_environment
 from m3d_condense.errors import UserError
 from m3d_condense.interrupt import deferred
@@ -76,11 +76,9 @@ def condense(
     saved = target.with_name(target.name + ".checkpoint") if target is not None else None
     if target is not None and saved is not None:
         CondensedSet.check_target(target)
-        if overwrite:
-            saved.unlink(missing_ok=True)
-        elif (found := _found(target, identity)) is not None and not saved.exists():
-            notice(f"{target}: already condensed with these settings; --overwrite runs it again")
-            return found
+        finished = _finished(target, saved, identity, overwrite)
+        if finished is not None:
+            return finished
     run = Run(dataset, recipe, Engine(execution))
     run.loop(identity, saved, time_limit)
     condensed = _collect(run, source, time_limit)
@@ -98,15 +96,16 @@ class Run:
         self.dataset, self.recipe, self.engine = dataset, recipe, engine
         self.seed = recipe.seed
         self.sampler = ClassSampler(dataset.train.labels, dataset.num_classes)
+        begun = time.monotonic()
         self.pixels = Pixels(initial_images(dataset, recipe, self.sampler, engine).to(engine.device), recipe.factor)
         self.optimizer = _optimizer(self.pixels, recipe)
         self.history: list[dict[str, float]] = []
-        self.seconds = 0.0
+        self.seconds = time.monotonic() - begun
         self.step = 0
 
     def prepare(self) -> None:
         """Build what only a run with steps needs: the encoder, the objective and the data on the device."""
-        recipe, engine, dataset = self.recipe, self.engine, self.dataset
+        recipe, engine, dataset, begun = self.recipe, self.engine, self.dataset, time.monotonic()
         augmentation = operations(recipe.augmentation)
         kept = [name for name in augmentation if recipe.flip or name != "flip"]
         self.strategy = "_".join(kept)
@@ -116,20 +115,22 @@ class Run:
         example = torch.zeros(1, channels, *size)
         # A step's images cost a third (real, forward only) or a whole (synthetic) pass each.
         images = recipe.iterations * num_classes * (per_class + recipe.batch_real / 3)
+        images += encoders.training_images(recipe)
         compiled = engine.pays(network, example, images)
-        # Real images are held as floats a few times over while they are augmented, and then as features.
-        with torch.no_grad():
-            real_bytes = 4 * (4 * example.numel() + network.eval().features(example).numel())  # type: ignore[operator]
-        synthetic_bytes = activation_bytes(network, example, engine.dtype)
-        needed = recipe.batch_real * real_bytes + per_class * (synthetic_bytes + real_bytes)
-        self.chunks = list(engine.chunks(num_classes, needed))
-        self.objective = objectives.build(recipe.objective, kernel=recipe.kernel)
-        self.encoders = FreshEncoders(Encoder(network, engine, compiled), recipe.iterations_per_model, self.seed)
+        notice(f"{engine.describe()}; {engine.reason}")
+        self.objective = objectives.build(recipe.objective, kernel=recipe.kernel, cross_entropy=recipe.cross_entropy)
+        self.chunks = [range(num_classes)]
+        if not self.objective.joint:
+            # Real images are held as floats a few times over while they are augmented, and then as seen.
+            real = 4 * (4 * example.numel() + seen_numbers(network, example, self.objective.layered))
+            synthetic = real + activation_bytes(network, example, engine.dtype)
+            self.chunks = list(engine.chunks(num_classes, recipe.batch_real * real + per_class * synthetic))
         self.real = engine.resident(dataset.train.images)
+        self.encoders = encoders.build(recipe, Encoder(network, engine, compiled), dataset, self.real, self.strategy)
         self.mean, self.std = (
             torch.tensor(values, device=engine.device).view(-1, 1, 1) for values in (dataset.mean, dataset.std)
         )
-        notice(f"{engine.describe()}; {engine.reason}")
+        self.seconds += time.monotonic() - begun + self.encoders.spared
 
     def loop(self, identity: dict[str, Any], saved: Path | None, time_limit: float | None) -> None:
         """Run the steps that are left, saving as they go; an interrupt loses no whole step.
@@ -138,19 +139,21 @@ class Run:
             KeyboardInterrupt: after an interrupt or a termination, once the state is saved.
         """
         total = self.recipe.iterations
-        state = checkpoint.restore(saved, identity, self.pixels, self.optimizer) if saved is not None else None
+        found = checkpoint.restore(saved, identity, self.pixels, self.optimizer) if saved is not None else None
         if total == 0:
             return
         self.prepare()
-        if state is not None:
+        if found is not None:
+            state, learnt = found
             self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
+            self.encoders.restore(self.step, learnt)
             notice(f"going on from step {self.step} of {total}, saved in {saved}")
 
         def keep() -> None:
             self.check(self.pixels.values)
             if saved is not None:
                 state = {"step": self.step, "seconds": self.seconds, "history": self.history}
-                checkpoint.save(saved, identity, self.pixels, self.optimizer, state)
+                checkpoint.save(saved, identity, self.pixels, self.optimizer, self.encoders.state(), state)
 
         with deferred() as interrupted, progress("Condensing", total, done=self.step) as bar:
             before, start = self.seconds, time.monotonic()
@@ -178,13 +181,14 @@ class Run:
         losses = []
         for classes in self.chunks:
             real, synthetic = self.draw(classes)
-            loss = self.objective(encoder, real, synthetic, whole=self.step % LOG_EVERY == 0)
+            views = View(encoder, real, classes, graph=False), View(encoder, synthetic, classes, graph=True)
+            loss = self.objective(*views, whole=self.step % LOG_EVERY == 0)
             torch.autograd.backward(loss.sum())
             losses.append(loss.detach())
         self.optimizer.param_groups[0]["lr"] = rate(self.recipe, self.step)
         self.optimizer.step()
         self.pixels.clamp()
-        self.encoders.advance(self.pixels)
+        self.encoders.advance(self.step, self.pixels)
         self.step += 1
         return losses
 
@@ -239,8 +243,11 @@ def _optimizer(pixels: Pixels, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.Adam([pixels.values], lr=recipe.lr, betas=(recipe.momentum, 0.999))
 
 
-def _found(target: Path, identity: dict[str, Any]) -> CondensedSet | None:
-    """Return the set at the target, if it is of this very run; refuse any other."""
+def _finished(target: Path, saved: Path, identity: dict[str, Any], overwrite: bool) -> CondensedSet | None:
+    """Return the set at the target if it is of this very run, and that was completed; refuse any other."""
+    if overwrite:
+        saved.unlink(missing_ok=True)
+        return None
     if not is_condensed_set(target):
         return None
     found = CondensedSet.load(target)
@@ -249,6 +256,9 @@ def _found(target: Path, identity: dict[str, Any]) -> CondensedSet | None:
         raise UserError(
             f"{target}: holds a condensed set of other settings or data; give another --out, or --overwrite"
         )
+    if saved.exists():
+        return None
+    notice(f"{target}: already condensed with these settings; --overwrite runs it again")
     return found
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from m3d_condense import networks, protocols
 from m3d_condense.data import ImageDataset
-from m3d_condense.engine import Encoder, Engine
+from m3d_condense.encoder import Encoder
+from m3d_condense.engine import Engine
 from m3d_condense.progress import notice, progress
 from m3d_condense.recipe import Recipe
 from m3d_condense.seeds import derive

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from m3d_condense.errors import UserError
-from m3d_condense.networks import initialise, mixes_images
 from m3d_condense.progress import notice
 
 PIECE, GPU_PIECE = 256, 4096  # images through a network at once; on a CPU more gains nothing
@@ -126,9 +125,9 @@ class Engine:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
-    def compiled(self, function: Callable[[Tensor], Tensor], compiled: bool) -> Callable[[Tensor], Tensor]:
-        """Return the function under this precision, compiled for fixed shapes if asked to."""
-        fast: Callable[[Tensor], Tensor] | None = None
+    def compiled(self, function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
+        """Return a function of images, and more, under this precision, compiled for fixed shapes if asked to."""
+        fast: Callable[..., Any] | None = None
         if compiled:
             # A function that runs in two modes and several fixed shapes passes the default limit, and
             # would from then on run eagerly without a word.
@@ -136,19 +135,19 @@ class Engine:
             fast = torch.compile(function, dynamic=False)
         layout = torch.channels_last if compiled else torch.contiguous_format
 
-        def run(images: Tensor) -> Tensor:
+        def run(images: Tensor, *others: Any) -> Any:
             nonlocal fast
             images = images.contiguous(memory_format=layout)
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 if fast is not None:
                     try:
-                        return fast(images)
+                        return fast(images, *others)
                     except (
                         torch._dynamo.exc.TorchDynamoException
                     ) as error:  # a compiler that is there but does not work
                         notice(f"compilation failed ({str(error).splitlines()[0]}); going on without it")
                         fast = None
-                return function(images)
+                return function(images, *others)
 
         return run
 
@@ -165,35 +164,11 @@ class Engine:
         return GPU_PIECE if self.device.type == "cuda" else PIECE
 
 
-class Encoder:
-    """One network, compiled once, whose parameters are refilled in place: features of normalised images.
-
-    Its weights take no gradient; the images may.
-    """
-
-    def __init__(self, network: nn.Module, engine: Engine, compiled: bool) -> None:
-        self.network = engine.place(network, compiled).requires_grad_(False).train()
-        self.engine = engine
-        self._mixes = mixes_images(network)
-        self._run = engine.compiled(network.features, compiled)  # type: ignore[arg-type]
-
-    def refill(self, seed: int) -> None:
-        """Make the network a new random one."""
-        initialise(self.network, seed)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return float32 features K×N×D of normalised images K×N×C×H×W."""
-        if self._mixes:  # batch statistics are those of one class's real, or synthetic, images
-            flat = torch.cat([self._run(of_one_class) for of_one_class in images])
-        else:
-            flat = in_pieces(self._run, images.flatten(0, 1), self.engine.piece)
-        return flat.float().view(*images.shape[:2], -1)
-
-
-def in_pieces(function: Callable[[Tensor], Tensor], images: Tensor, most: int) -> Tensor:
+def in_pieces(function: Callable[[Tensor], Any], images: Tensor, most: int) -> Any:
     """Apply a function of a batch in equal pieces of at most `most` images, so that one shape is compiled.
 
-    The last piece is filled up with zeros, whose results are dropped; the function must not mix images.
+    The last piece is filled up with zeros, whose results are dropped; the function must not mix images. It may return
+    a tensor or a list of them.
     """
     count = math.ceil(len(images) / most)
     if count == 1:
@@ -202,8 +177,10 @@ def in_pieces(function: Callable[[Tensor], Tensor], images: Tensor, most: int) -
     short = piece * count - len(images)
     if short:
         images = torch.cat((images, images.new_zeros(short, *images.shape[1:])))
-    results = torch.cat([function(part) for part in torch.split(images, piece)])
-    return results[: len(results) - short]
+    results = [function(part) for part in torch.split(images, piece)]
+    if isinstance(results[0], Tensor):
+        return torch.cat(results)[: len(images) - short]
+    return [torch.cat(parts)[: len(images) - short] for parts in zip(*results, strict=True)]
 
 
 @functools.cache
@@ -236,7 +213,7 @@ def has_compiler(device: torch.device) -> bool:
 
 
 @contextmanager
-def _at_rest(network: nn.Module) -> Iterator[None]:
+def at_rest(network: nn.Module) -> Iterator[None]:
     """Run a network on one image without a graph, batch statistics or a trace of it."""
     training = network.training
     network.eval()
@@ -249,7 +226,7 @@ def forward_flops(network: nn.Module, image: Tensor) -> float:
     """Count the floating-point operations of one image 1×C×H×W forward."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with _at_rest(network), FlopCounterMode(display=False) as counter:
+    with at_rest(network), FlopCounterMode(display=False) as counter:
         network(image)
     return float(counter.get_total_flops())
 
@@ -265,7 +242,7 @@ def activation_bytes(network: nn.Module, image: Tensor, dtype: torch.dtype) -> i
 
     leaves = [module for module in network.modules() if not list(module.children())]
     hooks = [module.register_forward_hook(count) for module in leaves]
-    with _at_rest(network):
+    with at_rest(network):
         network(image)
     for hook in hooks:
         hook.remove()

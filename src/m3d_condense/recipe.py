@@ -7,9 +7,19 @@ from dataclasses import dataclass
 
 from m3d_condense.errors import UserError
 
-OBJECTIVES = ("mmd", "mean")
+OBJECTIVES = (
+    "mmd",
+    "mean",
+    "moments2",
+    "moments3",
+    "layers",
+    "attention",
+    "gradient-cosine",
+    "gradient-mse",
+    "gradient-l1",
+)
 KERNELS = ("gaussian", "polynomial", "linear")
-ENCODERS = ("fresh",)
+ENCODERS = ("fresh", "synthetic", "dynamic", "real", "queue", "pool")
 INITIALISATIONS = ("random", "herding", "k-center", "noise")
 SELECTION_FEATURES = ("trained", "random", "pixels")
 OPTIMIZERS = ("sgd", "adam")
@@ -33,10 +43,21 @@ class Recipe:
             random one, or pixels.
         factor: l; each stored image holds l×l small ones (M3D, Eq. 10).
         iterations: steps of the loop; 0 stores the initialisation, which makes a coreset.
-        objective: mmd (M3D, Eq. 9) or mean (DM, Eq. 3).
+        objective: mmd (M3D, Eq. 9), mean (DM, Eq. 3), moments2 or moments3 (means, variances, third moments), layers
+            (CAFE), attention (DataDAM), gradient-cosine (DC, DSA), gradient-mse or gradient-l1 (IDC).
         kernel: of the mmd objective: gaussian, polynomial or linear.
-        encoders: where the encoder comes from: fresh random networks.
-        iterations_per_model: steps that one network serves.
+        cross_entropy: weight, a class, of the synthetic images' cross-entropy under the encoder's classifier, added to
+            the objective; 0 for none.
+        encoders: where the encoder comes from: fresh random networks; networks trained between the steps on the
+            synthetic set (synthetic, dynamic as in CAFE) or on real images; a queue of networks in training; or a
+            pool of networks trained beforehand, at a random point of their way.
+        iterations_per_model: steps that one network, or point of the pool, serves; of a queue, between two new ones.
+        encoder_steps: training steps of an encoder: between two steps of the pixels, of each network of a pool;
+            passes at most for dynamic.
+        encoder_batch: images in each of them.
+        encoder_lr: their step size; the peak for a pool.
+        encoder_count: networks in a queue or pool.
+        encoder_warmup: training steps on real images before a new network's first use, for synthetic and real.
         network: architecture of the encoder: convnet or convnetD with its depth, resnet10, resnet18,
             resnetap10, densenet121, any with -batch or -group for its norm; module:callable; or timm:NAME.
         batch_real: real images per class and step.
@@ -60,8 +81,14 @@ class Recipe:
     iterations: int
     objective: str
     kernel: str
+    cross_entropy: float
     encoders: str
     iterations_per_model: int
+    encoder_steps: int
+    encoder_batch: int
+    encoder_lr: float
+    encoder_count: int
+    encoder_warmup: int
     network: str
     batch_real: int
     batch_synthetic: int
@@ -87,14 +114,19 @@ class Recipe:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"{flag(name)} {getattr(self, name)}: one of {', '.join(allowed)}")
-        for name in ("ipc", "factor", "iterations_per_model", "batch_real", "batch_synthetic"):
+        counts = ("ipc", "factor", "iterations_per_model", "batch_real", "batch_synthetic")
+        for name in (*counts, "encoder_batch", "encoder_count"):
             if getattr(self, name) < 1:
                 raise UserError(f"{flag(name)} {getattr(self, name)}: at least 1")
+        for name in ("iterations", "encoder_steps", "encoder_warmup"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{flag(name)} {getattr(self, name)}: at least 0")
+        for name in ("lr", "encoder_lr"):
+            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+                raise UserError(f"{flag(name)} {getattr(self, name)}: a finite number above 0")
+        if not (self.cross_entropy >= 0 and math.isfinite(self.cross_entropy)):
+            raise UserError(f"--cross-entropy {self.cross_entropy}: a finite number, at least 0")
         operations(self.augmentation)
-        if self.iterations < 0:
-            raise UserError(f"--iterations {self.iterations}: at least 0")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise UserError(f"--lr {self.lr}: a finite number above 0")
         if not 0 <= self.momentum < 1:
             raise UserError(f"--momentum {self.momentum}: at least 0 and below 1")
 

@@ -90,6 +90,12 @@ class Pixels:
         return enlarge(tiles.flatten(0, 1), size).view(*tiles.shape[:3], *size)
 
     @torch.no_grad()
+    def training_set(self) -> tuple[Tensor, Tensor]:
+        """Return the decoded images (K·M·l²)×C×H×W in [0, 1], without a graph, and their labels (K·M·l²)."""
+        labels = torch.arange(len(self.values), device=self.values.device).repeat_interleave(self.decoded_per_class)
+        return decode(self.values.flatten(0, 1), self.factor), labels
+
+    @torch.no_grad()
     def clamp(self) -> None:
         """Bring every pixel back into [0, 1]."""
         self.values.clamp_(0.0, 1.0)

@@ -5,6 +5,7 @@ Shapes: N images of C×H×W pixels, K classes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -52,37 +53,41 @@ class Trainer:
         self._stacked: dict[str, Tensor] = {}
         self._one = engine.compiled(self.network, compiled)
 
-    def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], bar: Reporter) -> None:
+    def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], bar: Reporter, steps: int | None = None) -> None:
         """Train one network per seed, at most `together`, from random initialisations.
-
-        Every step takes a full batch, so that one shape is compiled: where the batch does not divide the set,
-        the next pass begins inside a batch. The number of steps is that of the field's loops.
 
         Args:
             sets: what each network is trained on, all of one size.
             seeds: of each one's initialisation, order, augmentation and mixing.
             bar: is advanced once a step and network.
+            steps: in place of the protocol's number of epochs.
         """
         protocol, count = self.protocol, len(sets[0][0])
-        steps = protocol.steps(count)
-        optimizer = torch.optim.SGD(
-            self._refill(seeds),
-            lr=protocol.lr,
-            momentum=protocol.momentum,
-            weight_decay=protocol.weight_decay,
-            fused=True,
-        )
+        steps = protocol.steps(count) if steps is None else steps
+        optimizer = self.optimizer(self._refill(seeds))
         schedule = _schedule(optimizer, protocol, steps)
         orders = [batches(count, protocol.batch, steps, seed) for seed in seeds]
         for step, indices in enumerate(zip(*orders, strict=True)):
             chosen = [index.to(self.engine.device, non_blocking=True) for index in indices]
             batch = [(images[index], labels[index]) for (images, labels), index in zip(sets, chosen, strict=True)]
-            loss = self.loss(batch, [generator(seed, "batch", step) for seed in seeds])
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimizer.step()
+            self.step(optimizer, batch, [generator(seed, "batch", step) for seed in seeds])
             schedule.step()
             bar.advance(len(seeds))
+
+    def optimizer(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
+        """Return the protocol's SGD over these parameters."""
+        protocol = self.protocol
+        return torch.optim.SGD(
+            parameters, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True
+        )
+
+    def step(
+        self, optimizer: torch.optim.Optimizer, batch: Sequence[TrainingSet], streams: Sequence[torch.Generator]
+    ) -> None:
+        """Take one step down the loss of these batches, one a network."""
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(self.loss(batch, streams))
+        optimizer.step()
 
     def loss(self, batch: Sequence[TrainingSet], streams: Sequence[torch.Generator]) -> Tensor:
         """Return the networks' cross-entropies, added up, each of its augmented, perhaps mixed, batch.
@@ -139,7 +144,8 @@ class Trainer:
     def _logits(self, inputs: Tensor) -> Tensor:
         """Return logits n×B×K of n networks, each for its own images n×B×C×H×W."""
         if not self._stacked:
-            return self._one(inputs[0]).unsqueeze(0)
+            logits: Tensor = self._one(inputs[0])
+            return logits.unsqueeze(0)
 
         def one(parameters: dict[str, Tensor], images: Tensor) -> Tensor:
             logits: Tensor = torch.func.functional_call(self.network, parameters, (images,))
@@ -151,15 +157,10 @@ class Trainer:
 
 
 def batches(count: int, batch: int, steps: int, seed: int) -> Iterator[Tensor]:
-    """Yield `steps` index batches of min(batch, count) out of endless shuffled passes over `count` images."""
-    size = min(batch, count)
+    """Return `steps` index batches out of endless shuffled passes over `count` images; a pass's last may be short."""
     stream = generator(seed, "order")
-    left = torch.empty(0, dtype=torch.int64)
-    for _ in range(steps):
-        if len(left) < size:
-            left = torch.cat((left, torch.randperm(count, generator=stream)))
-        yield left[:size]
-        left = left[size:]
+    passes = (torch.split(torch.randperm(count, generator=stream), batch) for _ in itertools.count())
+    return itertools.islice(itertools.chain.from_iterable(passes), steps)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int) -> torch.optim.lr_scheduler.LRScheduler:

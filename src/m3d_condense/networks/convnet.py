@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from m3d_condense.networks.layers import norm_layer
+from m3d_condense.networks.layers import in_turn, norm_layer
 
 
 class ConvNet(nn.Module):
@@ -53,11 +53,17 @@ class ConvNet(nn.Module):
         self.feature_size = width * (height >> depth) * (width_ >> depth)
         self.classifier = nn.Linear(self.feature_size, num_classes)
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of every block, D of N×128×H'×W', for normalised images N×C×H×W."""
+        return in_turn(self.blocks, images)
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Return features N×D of the last block's maps: all of them, flattened."""
+        return torch.flatten(maps, 1)
+
     def features(self, images: Tensor) -> Tensor:
         """Return the last block's maps, flattened: N×C×H×W to N×D."""
-        for block in self.blocks:
-            images = block(images)
-        return torch.flatten(images, 1)
+        return self.pool(self.maps(images)[-1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits N×K for normalised images N×C×H×W."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from m3d_condense.networks.layers import Convolution, halves, norm_layer, smaller_side, stem
+from m3d_condense.networks.layers import Convolution, halves, in_turn, norm_layer, smaller_side, stem
 
 GROWTH, BOTTLENECK, LAYERS = 32, 4, (6, 12, 24, 16)
 
@@ -68,12 +68,17 @@ class DenseNet(nn.Module):
         self.feature_size = width
         self.classifier = nn.Linear(width, num_classes)
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the maps after the four dense blocks, for normalised images N×C×H×W."""
+        return in_turn(self.blocks, self.stem(images))
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Return features N×1024 of the last maps: the mean of each."""
+        return torch.mean(maps, (2, 3))
+
     def features(self, images: Tensor) -> Tensor:
         """Return the mean of each of the last maps: N×C×H×W to N×1024."""
-        images = self.stem(images)
-        for block in self.blocks:
-            images = block(images)
-        return torch.mean(images, (2, 3))
+        return self.pool(self.maps(images)[-1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits N×K for normalised images N×C×H×W."""

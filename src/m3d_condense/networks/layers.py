@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-from torch import nn
+from torch import Tensor, nn
 
 NORMS = ("instance", "group", "batch", "none")
 
@@ -38,6 +39,15 @@ class Convolution(nn.Conv2d):
     def reset_parameters(self) -> None:
         """Draw the weights anew from torch's global generator."""
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+
+
+def in_turn(blocks: Iterable[nn.Module], maps: Tensor) -> list[Tensor]:
+    """Apply blocks one after the other, and return what each of them gives."""
+    results = []
+    for block in blocks:
+        maps = block(maps)
+        results.append(maps)
+    return results
 
 
 def smaller_side(size: tuple[int, int]) -> int:

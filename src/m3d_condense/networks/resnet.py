@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from m3d_condense.networks.layers import Convolution, halves, norm_layer, smaller_side, stem
+from m3d_condense.networks.layers import Convolution, halves, in_turn, norm_layer, smaller_side, stem
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -92,12 +92,17 @@ class ResNet(nn.Module):
         self.feature_size = before
         self.classifier = nn.Linear(before, num_classes)
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of the four stages, for normalised images N×C×H×W."""
+        return in_turn(self.blocks, self.stem(images))
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Return features N×512 of the last stage's maps: the mean of each."""
+        return torch.mean(maps, (2, 3))
+
     def features(self, images: Tensor) -> Tensor:
         """Return the mean of each of the last maps: N×C×H×W to N×512."""
-        images = self.stem(images)
-        for stage in self.blocks:
-            images = stage(images)
-        return torch.mean(images, (2, 3))
+        return self.pool(self.maps(images)[-1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits N×K for normalised images N×C×H×W."""

@@ -1,31 +1,77 @@
 """Objectives by name: what is compared between real and synthetic images.
 
-A new one is a function of features K×N×D and K×M×D in a file of this room, and a line in `build`.
+A new one is a function of two views in a file of this room, and a line in `build`.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 from torch import Tensor
 
 from m3d_condense import kernels
-from m3d_condense.engine import Encoder
-from m3d_condense.objectives.distribution import FeatureMatching, mean_distance
+from m3d_condense.encoder import View
+from m3d_condense.objectives.distribution import FeatureMatching, mean_distance, moments_distance
+from m3d_condense.objectives.gradient import GradientMatching
+from m3d_condense.objectives.layers import AttentionMatching, LayerMatching
 
 
 class Objective(Protocol):
-    """One loss per class for images K×N×C×H×W and K×M×C×H×W, normalised and augmented."""
+    """One loss per class for real and synthetic images as an encoder sees them.
 
-    def __call__(self, encoder: Encoder, real: Tensor, synthetic: Tensor, whole: bool = False) -> Tensor:
+    Attributes:
+        joint: whether a class's loss depends on the others' images, so that the classes must not be split in chunks.
+        layered: whether it compares the maps of every block, which are then kept of the real images too.
+    """
+
+    joint: bool
+    layered: bool
+
+    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
         """Return K losses; `whole` adds terms without a gradient, for the reported value."""
         ...
 
 
-def build(name: str, *, kernel: str) -> Objective:
-    """Build an objective by name: "mmd" (M3D, Eq. 9, under `kernel`) or "mean" (DM)."""
+class WithCrossEntropy:
+    """An objective and, with a weight, the cross-entropy of the synthetic images under the encoder's classifier.
+
+    As in IDM (Zhao et al., CVPR 2023), the weight is multiplied with how far the encoder can be trusted.
+    """
+
+    def __init__(self, objective: Objective, weight: float) -> None:
+        self.objective, self.weight = objective, weight
+        self.joint, self.layered = objective.joint, objective.layered
+
+    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
+        """Return K losses."""
+        loss = self.objective(real, synthetic, whole)
+        return loss + self.weight * synthetic.encoder.confidence * synthetic.cross_entropy
+
+
+def build(name: str, *, kernel: str = "gaussian", cross_entropy: float = 0.0) -> Objective:
+    """Build an objective.
+
+    Args:
+        name: one of `m3d_condense.recipe.OBJECTIVES`.
+        kernel: of "mmd".
+        cross_entropy: weight of the synthetic images' cross-entropy, added to any objective.
+    """
+    objective = _build(name, kernel)
+    return WithCrossEntropy(objective, cross_entropy) if cross_entropy else objective
+
+
+def _build(name: str, kernel: str) -> Objective:
     if name == "mmd":
         return FeatureMatching(lambda real, synthetic, whole: kernels.mmd(real, synthetic, kernel, whole=whole))
     if name == "mean":
         return FeatureMatching(mean_distance)
-    raise ValueError(f"unknown objective {name!r}: mmd or mean")
+    if name in ("moments2", "moments3"):
+        return FeatureMatching(partial(moments_distance, order=int(name[-1])))
+    if name == "layers":
+        return LayerMatching()
+    if name == "attention":
+        return AttentionMatching()
+    if name in ("gradient-cosine", "gradient-mse", "gradient-l1"):
+        return GradientMatching(name.removeprefix("gradient-"))
+    raise ValueError(f"unknown objective {name!r}")
