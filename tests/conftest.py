@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,3 +29,10 @@ def plain() -> Execution:
 def _heard() -> Iterator[None]:
     yield
     set_quiet(False)  # a test of the command line's -q must not silence the next
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of the command line: an empty folder to work in, and lines of a known width."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")

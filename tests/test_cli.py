@@ -16,14 +16,9 @@ from m3d_condense.cli import main
 from m3d_condense.condensed import CondensedSet
 from m3d_condense.scoring import evaluate
 
+pytestmark = pytest.mark.usefixtures("own_folder")
 TINY = ["--ipc", "1", "--iterations", "2", "--batch-real", "4", "--precision", "float32", "--compile", "no"]
 MODULE = [sys.executable, "-m", "m3d_condense.cli"]
-
-
-@pytest.fixture(autouse=True)
-def _in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
 
 
 def run(*arguments: str) -> int:

@@ -1,7 +1,7 @@
 """m3d-condense: a few synthetic images per class in place of a whole labelled image data set.
 
-`load` reads a data set, `condense` makes a condensed set of it, `evaluate` scores one. Importing this package
-is cheap; torch is imported with the first of its names that is used.
+`load` reads a data set, `condense` makes a condensed set of it, `evaluate` scores one, `compare` does
+both with several methods. Importing this package is cheap; torch is imported with the first of its names that is used.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from m3d_condense.comparison import compare
     from m3d_condense.condensation import condense
     from m3d_condense.condensed import CondensedSet, Score
     from m3d_condense.data import ImageDataset, load
@@ -23,6 +24,7 @@ __all__ = [
     "ImageDataset",
     "Score",
     "UserError",
+    "compare",
     "condense",
     "evaluate",
     "load",
@@ -35,6 +37,7 @@ _HOMES = {
     "ImageDataset": "data",
     "Score": "condensed",
     "UserError": "errors",
+    "compare": "comparison",
     "condense": "condensation",
     "evaluate": "scoring",
     "load": "data",

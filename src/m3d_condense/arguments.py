@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from m3d_condense.errors import UserError
+from m3d_condense.methods import METHODS
 from m3d_condense.protocols import PROTOCOLS
 from m3d_condense.recipe import Recipe, flag
 
@@ -24,6 +25,13 @@ NETWORKS_HELP = (
     "of convnet, convnetD with its depth, resnet10, resnet18, resnetap10, densenet121, any with -batch or -group; "
     "module:callable; timm:NAME (default: convnet)"
 )
+COMPARE_HELP = (
+    "Condense a data set by several methods, score every set by the same networks under one protocol, and print one "
+    "table, beside random selection and the whole data set. It is kept in --out, also as CSV, Markdown and JSON. An "
+    "interrupted comparison goes on where it stopped when the same command is given again; methods, ipc, seeds and "
+    "networks may be added to a finished one."
+)
+NAMING = ("method", "preset", "ipc", "seed")  # the settings that m3d compare varies, or has its own flags for
 SOURCE_KEYS = ("data", "size", "image_column", "label_column")
 
 
@@ -51,6 +59,7 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     commands = {
         "condense": (_condense_parser(), "make a condensed set of a labelled image data set"),
         "evaluate": (_evaluate_parser(), "train networks on a condensed set and test them on real images"),
+        "compare": (_compare_parser(), "condense by several methods and score them side by side, in one table"),
         "info": (_execution_flags(_new()), "what this machine offers, what will be used, and what there is by name"),
     }
     for name, (command, text) in commands.items():
@@ -65,14 +74,7 @@ def _condense_parser() -> ArgumentParser:
     _source_flags(parser)
     parser.add_argument("--time-limit", default=None, metavar="TIME", help="stop in good order after 90s, 10m or 2h")
     parser.add_argument("--overwrite", action="store_true", help="discard a finished or begun run in --out")
-    defaults: dict[str, Any] = {"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0}
-    types = {"int": int, "float": float, "bool": bool, "str": str}
-    group = parser.add_argument_group("the recipe")
-    for name, text in _documented(Recipe).items():
-        default = defaults.get(name)
-        kind = types[str(Recipe.__dataclass_fields__[name].type)]
-        shown = text if default is None else f"{text} (default: {default})"
-        group.add_argument(flag(name), type=kind, default=default, help=shown, metavar=_metavar(name))
+    _recipe_flags(parser, "the recipe", own={"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0})
     _config_flag(parser, "a YAML or JSON file of these settings, or a condensed set, whose run is repeated")
     return _execution_flags(parser)
 
@@ -84,16 +86,62 @@ def _evaluate_parser() -> ArgumentParser:
     parser.add_argument("--random", action="store_true", help="score random selections beside it, one a network")
     parser.add_argument("--whole", action="store_true", help="score the whole data set beside it")
     parser.add_argument("--ipc", type=int, default=10, help="of --random where no set says it (default: 10)")
-    parser.add_argument("--networks", nargs="+", default=["convnet"], metavar="NAME", help=NETWORKS_HELP)
-    parser.add_argument("--protocol", default="quick", help=f"{', '.join(PROTOCOLS)} (default: quick)")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="networks of each kind (default: 3)")
+    _scoring_flags(parser)
     parser.add_argument("--seed", type=int, default=0, help="of all of them (default: 0)")
-    parser.add_argument("--epochs", type=int, default=None, help="in place of the protocol's")
     parser.add_argument("--flip", type=bool, default=None, help="mirror images (default: unless they are digits)")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     _source_flags(parser)
     _config_flag(parser, "a YAML or JSON file of these settings")
     return _execution_flags(parser)
+
+
+def _compare_parser() -> ArgumentParser:
+    parser = _new(description=COMPARE_HELP)
+    parser.add_argument("data", nargs="?", default=None, help=DATA_HELP)
+    parser.add_argument("--out", metavar="DIR", default=None, help="where to (default: runs/compare-DATA)")
+    names, default = ("all", *METHODS), ["all"]
+    shown = f"all (the default), or some of {', '.join(METHODS)}"
+    parser.add_argument("--methods", nargs="+", choices=names, default=default, metavar="NAME", help=shown)
+    parser.add_argument("--ipc", type=int, nargs="+", default=[10], help="stored images per class (default: 10)")
+    parser.add_argument("--preset", default="quick", help="quick or paper (default: quick)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="sets of each kind (default: 3)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first of them, and of all networks (default: 0)")
+    limit = "for each method and set, such as 90s, 10m or 2h: it makes the iterations that a trial finds to fit"
+    parser.add_argument("--time-limit", default=None, metavar="TIME", help=limit)
+    parser.add_argument("--no-random", action="store_true", help="leave the random selection out, else always there")
+    parser.add_argument("--no-whole", action="store_true", help="leave the whole data set out, else always there")
+    _scoring_flags(parser)
+    parser.add_argument(
+        "--sort",
+        type=Literal["accuracy", "seconds", "method", "bytes"],
+        default="accuracy",
+        help="the table by accuracy (the default), seconds, method or bytes",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="discard the comparison in --out, and its sets")
+    _source_flags(parser)
+    _recipe_flags(parser, "the recipes of all methods that take steps, in place of the preset's values")
+    _config_flag(parser, "a YAML or JSON file of these settings")
+    return _execution_flags(parser)
+
+
+def _recipe_flags(parser: ArgumentParser, title: str, own: Mapping[str, Any] | None = None) -> None:
+    """Add a flag for each setting; those that name a run (its method and seed, say) only with defaults of its own."""
+    types = {"int": int, "float": float, "bool": bool, "str": str}
+    group = parser.add_argument_group(title)
+    for name, text in _documented(Recipe).items():
+        if own is None and name in NAMING:
+            continue
+        default = (own or {}).get(name)
+        kind = types[str(Recipe.__dataclass_fields__[name].type)]
+        shown = text if default is None else f"{text} (default: {default})"
+        group.add_argument(flag(name), type=kind, default=default, help=shown, metavar=_metavar(name))
+
+
+def _scoring_flags(parser: ArgumentParser) -> None:
+    parser.add_argument("--networks", nargs="+", default=["convnet"], metavar="NAME", help=NETWORKS_HELP)
+    parser.add_argument("--protocol", default="quick", help=f"{', '.join(PROTOCOLS)} (default: quick)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="networks of each kind (default: 3)")
+    parser.add_argument("--epochs", type=int, default=None, help="in place of the protocol's")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
 
 
 def _new(**keywords: Any) -> ArgumentParser:
@@ -138,6 +186,8 @@ def _apply_config(arguments: Sequence[str], commands: dict[str, ArgumentParser])
     for name in settings:
         if name not in known:
             raise UserError(f"{path}: unknown setting {name!r}; the flags of m3d {arguments[0]} are the settings")
+    lists = {action.dest for action in parser._actions if action.nargs == "+"}
+    settings |= {name: [value] for name, value in settings.items() if name in lists and not isinstance(value, list)}
     try:
         parser.set_defaults({name: parser.parse_object({name: settings[name]})[name] for name in settings})
     except argparse.ArgumentError as error:

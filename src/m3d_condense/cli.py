@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from m3d_condense.arguments import is_set, parse
+from m3d_condense.arguments import NAMING, is_set, parse
 from m3d_condense.errors import UserError
+from m3d_condense.interrupt import termination_interrupts
+from m3d_condense.memory import TOO_LITTLE, ran_out
 from m3d_condense.methods import METHODS
 from m3d_condense.progress import notice, set_quiet
 from m3d_condense.protocols import PROTOCOLS
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from m3d_condense.condensed import CondensedSet, Score
     from m3d_condense.data import ImageDataset
     from m3d_condense.engine import Execution
+    from m3d_condense.standings import Comparison
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         command, given = asked
         set_quiet(given.quiet)
-        COMMANDS[command](given)
+        with termination_interrupts():
+            return COMMANDS[command](given) or 0
     except UserError as error:
         return _complain(str(error), 2)
     except KeyboardInterrupt:
@@ -47,10 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = "; free some space and run the same command again" if error.errno == errno.ENOSPC else ""
         return _complain(f"{error}{hint}", 1)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not re.search("can't allocate memory|out of memory", str(error)):
+        if not ran_out(error):
             raise
-        return _complain("out of memory; --memory with fewer GiB, or a smaller --size, needs less", 1)
-    return 0
+        return _complain(TOO_LITTLE, 1)
 
 
 def _complain(message: str, status: int) -> int:
@@ -138,6 +141,49 @@ def _print_scores(rows: Sequence[tuple[str, Score]], as_json: bool) -> None:
     Console().print(table)
 
 
+def _compare(given: Namespace) -> int:
+    from m3d_condense.comparison import compare
+
+    dataset = _load(given)
+    out = Path(given.out or Path("runs") / f"compare-{dataset.name}")
+    sets = ("methods", "ipc", "preset", "seeds", "seed", "overwrite")
+    scores = ("networks", "protocol", "repeats", "epochs", "sort")
+    recipe = [field.name for field in fields(Recipe) if field.name not in NAMING]
+    comparison = compare(
+        dataset,
+        out=out,
+        random=not given.no_random,
+        whole=not given.no_whole,
+        time_limit=_seconds(given.time_limit),
+        execution=_execution(given),
+        **{name: given[name] for name in (*sets, *scores, *recipe)},
+    )
+    _print_comparison(comparison, given.json)
+    notice(f"the table as CSV, Markdown and JSON, and the condensed sets: {out}")
+    failed = f"{comparison.failed} of {len(comparison.jobs)} sets failed, as said below the table"
+    return _complain(failed, 1) if comparison.failed else 0
+
+
+def _print_comparison(comparison: Comparison, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if as_json:
+        print(json.dumps([asdict(row) for row in comparison.rows], indent=2))
+        return
+    lines = comparison.table()
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in lines[0]:
+        table.add_column(column, justify="left" if column in ("method", "network") else "right")
+    for line in lines:
+        table.add_row(*map(escape, line.values()))
+    Console().print(table, *map(escape, comparison.notes()), highlight=False, sep="\n")
+
+
 def _info(given: Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -193,7 +239,12 @@ def _seconds(text: str | float | None) -> float | None:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-COMMANDS: dict[str, Callable[[Namespace], None]] = {"condense": _condense, "evaluate": _evaluate, "info": _info}
+COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
+    "condense": _condense,
+    "evaluate": _evaluate,
+    "compare": _compare,
+    "info": _info,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,0 +1,81 @@
+"""How much memory a piece of work took at its peak, and whether there was too little. Torch is imported when asked."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+TOO_LITTLE = "out of memory; --memory with fewer GiB, or a smaller --size, needs less"
+RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+Peak = tuple[int | None, str]
+"""Bytes, None where the system does not tell, and of what: see `peak_memory`."""
+
+
+def peak_memory(device: torch.device) -> Callable[[], Peak]:
+    """Begin to watch memory; return a function that tells the peak since then, in bytes, and of what it is.
+
+    It is of the "device" (tensors on a CUDA GPU), of the "run" (what of the process was resident since this
+    call), or of the whole "process" where the system cannot begin anew, which only Linux can.
+    """
+    import torch
+
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        torch.cuda.reset_peak_memory_stats(device)
+        return lambda: (torch.cuda.max_memory_allocated(device), "device")
+    try:
+        _hand_back()
+        RESET.write_text("5")  # of proc(5): the high-water mark is set to what is resident now
+        _high_water()
+    except (OSError, AttributeError, StopIteration):
+        return _of_process
+    return lambda: (_high_water(), "run")
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error is Python's, or torch's, word for too little memory."""
+    if isinstance(error, RuntimeError):
+        return re.search("can't allocate memory|out of memory", str(error)) is not None
+    return isinstance(error, MemoryError)
+
+
+def readable(count: int | None) -> str:
+    """Say a number of bytes in the unit that leaves one to four digits before the point; nothing for None."""
+    if count is None:
+        return ""
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.1f} {unit}" if value < 10 and unit != "B" else f"{value:.0f} {unit}"
+
+
+def _hand_back() -> None:
+    """Give the system what earlier runs have freed, which `engine.recycle_pages` keeps, lest it count as this one's."""
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _high_water() -> int:
+    lines = STATUS.read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def _of_process() -> Peak:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None, "process"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024), "process"
