@@ -25,6 +25,14 @@ def plain() -> Execution:
     return Execution(device="cpu", precision="float32", compile="no")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep trained networks away from the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("M3D_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _heard() -> Iterator[None]:
     yield

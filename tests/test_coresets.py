@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from m3d_condense import coresets
 from m3d_condense.condensation import condense
 from m3d_condense.data import ImageDataset
 from m3d_condense.engine import Execution
 from m3d_condense.errors import UserError
+from m3d_condense.files import read_tensors
+from m3d_condense.training import Trainer
 
 
 def features(count: int = 40, size: int = 7) -> torch.Tensor:
@@ -73,10 +77,30 @@ def test_herding_by_pixels_starts_at_the_image_nearest_the_mean(digits: ImageDat
         assert torch.equal(made.images[number].float(), members[nearest])
 
 
-def test_features_of_a_trained_network_depend_on_the_seed_alone(digits: ImageDataset, plain: Execution) -> None:
-    made = [condense(digits, ipc=2, method="herding", seed=seed, execution=plain) for seed in (0, 0, 1)]
+def test_features_of_a_trained_network_depend_on_the_seed_alone(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for number, seed in enumerate((0, 0, 1)):
+        monkeypatch.setenv("M3D_CACHE", str(tmp_path / str(number)))  # each trains its own
+        made.append(condense(digits, ipc=2, method="herding", seed=seed, execution=plain))
     assert torch.equal(made[0].images, made[1].images)
     assert not torch.equal(made[0].images, made[2].images)
+
+
+def test_one_trained_network_serves_every_selection(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path))
+    first = condense(digits, ipc=2, method="herding", execution=plain)
+    (file,) = tmp_path.rglob("*.safetensors")
+    tensors, _ = read_tensors(file)
+    file.write_bytes(save(tensors, {"seconds": "1000.0"}))  # as if it had taken so long
+    monkeypatch.setattr(Trainer, "fit", None)  # nothing is trained
+    again = condense(digits, ipc=2, method="herding", execution=plain)
+    assert torch.equal(first.images, again.images)
+    assert first.seconds < 1000 < again.seconds  # what it costs, not what was left of it to do
+    assert condense(digits, ipc=3, method="k-center", execution=plain).seconds > 1000
 
 
 def test_a_condensation_can_start_from_a_selection(digits: ImageDataset, plain: Execution) -> None:

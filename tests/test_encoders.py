@@ -12,11 +12,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from m3d_condense import encoders, methods, networks
+from m3d_condense.cache import cache_folder
 from m3d_condense.condensation import Run, condense
 from m3d_condense.data import ImageDataset
 from m3d_condense.encoder import Encoder
 from m3d_condense.encoders.learner import Learner
-from m3d_condense.encoders.pool import PoolEncoders, cache_folder
+from m3d_condense.encoders.pool import PoolEncoders
 from m3d_condense.encoders.queue import QueueEncoders
 from m3d_condense.encoders.trained import DynamicEncoders
 from m3d_condense.engine import Engine, Execution
@@ -313,9 +314,9 @@ def test_an_interrupted_pool_goes_on_with_the_network_it_stopped_at(
     trained: list[int] = []
     original = PoolEncoders._train
 
-    def train(self: PoolEncoders, number: int, file: Path) -> dict[str, Tensor]:
+    def train(self: PoolEncoders, number: int) -> dict[str, Tensor]:
         trained.append(number)
-        return original(self, number, file)
+        return original(self, number)
 
     monkeypatch.setattr(PoolEncoders, "_train", train)
     assert same(weights(source_of(digits, plain, recipe("pool")).at(0)), whole)

@@ -97,10 +97,11 @@ class Run:
         self.seed = recipe.seed
         self.sampler = ClassSampler(dataset.train.labels, dataset.num_classes)
         begun = time.monotonic()
-        self.pixels = Pixels(initial_images(dataset, recipe, self.sampler, engine).to(engine.device), recipe.factor)
+        images, spared = initial_images(dataset, recipe, self.sampler, engine)
+        self.pixels = Pixels(images.to(engine.device), recipe.factor)
         self.optimizer = _optimizer(self.pixels, recipe)
         self.history: list[dict[str, float]] = []
-        self.seconds = time.monotonic() - begun
+        self.seconds = time.monotonic() - begun + spared
         self.step = 0
 
     def prepare(self) -> None:
@@ -222,18 +223,23 @@ class Run:
         bar.advance()
 
 
-def initial_images(dataset: ImageDataset, recipe: Recipe, sampler: ClassSampler, engine: Engine) -> Tensor:
-    """Return the images a run starts from, K×M×C×H×W in [0, 1]: mosaics of l×l real images, or noise."""
-    stream = generator(recipe.seed, "initialise")
+def initial_images(
+    dataset: ImageDataset, recipe: Recipe, sampler: ClassSampler, engine: Engine
+) -> tuple[Tensor, float]:
+    """Return the images a run starts from, and the seconds that choosing them would take without `cache`.
+
+    The images are K×M×C×H×W in [0, 1]: mosaics of l×l real images, or noise.
+    """
+    spared, stream = 0.0, generator(recipe.seed, "initialise")
     num_classes, count = dataset.num_classes, recipe.ipc * recipe.factor**2
     if recipe.initialisation == "noise":
-        return torch.rand(num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream)
+        return torch.rand(num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream), spared
     if recipe.initialisation in coresets.SELECTIONS:
-        chosen = coresets.select(dataset, recipe, count, engine)
+        chosen, spared = coresets.select(dataset, recipe, count, engine)
     else:
         chosen = sampler.draw(range(num_classes), count, stream)
     per_class = [mosaic(dataset.train.images[index].float() / 255, recipe.factor) for index in chosen]
-    return torch.stack(per_class)
+    return torch.stack(per_class), spared
 
 
 def _optimizer(pixels: Pixels, recipe: Recipe) -> torch.optim.Optimizer:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense import networks, protocols
+from m3d_condense.cache import Tensors, kept
 from m3d_condense.data import ImageDataset
 from m3d_condense.encoder import Encoder
 from m3d_condense.engine import Engine
@@ -76,12 +77,16 @@ def k_center(features: Tensor, count: int) -> Tensor:
 SELECTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {"herding": herding, "k-center": k_center}
 
 
-def select(dataset: ImageDataset, recipe: Recipe, count: int, engine: Engine) -> Tensor:
-    """Choose `count` training images of every class, K×M indices into the split, as the recipe's initialisation says.
+def select(dataset: ImageDataset, recipe: Recipe, count: int, engine: Engine) -> tuple[Tensor, float]:
+    """Choose `count` training images of every class, as the recipe's initialisation says.
 
-    A class of fewer images gives them all, again and again until the row is full.
+    A class of fewer images gives them all, again and again until the row is full. The network that is trained for it
+    is kept on disk and serves every selection from the same data with the same seed.
+
+    Returns:
+        Indices K×M into the split, and the seconds that were spared as the network was there.
     """
-    encode = _features(dataset, recipe, engine)
+    encode, spared = _features(dataset, recipe, engine)
     rows = []
     with progress(f"Selecting by {recipe.initialisation}", dataset.num_classes, unit="classes") as bar:
         for number in range(dataset.num_classes):
@@ -91,13 +96,13 @@ def select(dataset: ImageDataset, recipe: Recipe, count: int, engine: Engine) ->
             repeats = -(-count // len(chosen))
             rows.append(members[chosen].repeat(repeats)[:count])
             bar.advance()
-    return torch.stack(rows)
+    return torch.stack(rows), spared
 
 
-def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> Callable[[Tensor], Tensor]:
+def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> tuple[Callable[[Tensor], Tensor], float]:
     """Return what takes uint8 images N×C×H×W to features N×D: a network trained on the data, a random one, or none."""
     if recipe.selection_features == "pixels":
-        return lambda images: images.to(engine.device).flatten(1).float() / 255
+        return lambda images: images.to(engine.device).flatten(1).float() / 255, 0.0
     channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
     network = networks.build(recipe.network, channels=channels, num_classes=num_classes, size=size)
     protocol = protocols.protocol("quick").adapted(epochs=None, whole=True, flip=recipe.flip)
@@ -105,14 +110,21 @@ def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> Callable
     steps, example = protocol.steps(len(dataset.train)), torch.zeros(1, channels, *size)
     compiled = engine.pays(network, example, steps * protocol.batch if recipe.selection_features == "trained" else 0)
     trainer = Trainer(network, engine, compiled, protocol, dataset.mean, dataset.std)
-    seed = derive(recipe.seed, "selection")
-    if recipe.selection_features == "trained":
+    seed, spared = derive(recipe.seed, "selection"), 0.0
+
+    def train() -> Tensors:
         notice(f"{engine.describe()}; {engine.reason}")
         whole = dataset.train.images.to(engine.device), dataset.train.labels.to(engine.device)
         with progress("Training the selector", steps, unit="steps") as bar:
             trainer.fit([whole], [seed], bar)
-    else:
-        networks.initialise(network, seed)
+        return network.state_dict()
+
+    networks.initialise(network, seed)
+    if recipe.selection_features == "trained":
+        made_from = {"fingerprint": dataset.fingerprint, "network": recipe.network, "seed": seed}
+        made_from |= {"protocol": dataclasses.asdict(protocol), "dtype": str(engine.dtype)}
+        tensors, spared = kept("selectors", made_from, 0, train)
+        network.load_state_dict(tensors)
     encoder = Encoder(trainer.network, engine, compiled=False)
     encoder.network.eval()
 
@@ -120,4 +132,4 @@ def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> Callable
     def encode(images: Tensor) -> Tensor:
         return encoder.features(trainer.normalised(images.to(engine.device)).unsqueeze(0)).squeeze(0)
 
-    return encode
+    return encode, spared

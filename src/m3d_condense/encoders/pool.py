@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import os
-import time
-from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
+from m3d_condense.cache import Tensors, kept
 from m3d_condense.encoder import Encoder
 from m3d_condense.encoders.learner import Learner
-from m3d_condense.files import read_tensors, write_file_atomic
 from m3d_condense.networks import initialise
-from m3d_condense.progress import notice, progress
+from m3d_condense.progress import progress
 from m3d_condense.recipe import Recipe
 from m3d_condense.seeds import derive, generator
 from m3d_condense.synthetic import Pixels
-
-Weights = dict[str, Tensor]
 
 
 class PoolEncoders:
@@ -37,7 +29,14 @@ class PoolEncoders:
         self.learner, self.recipe = learner, recipe
         self.spared = 0.0
         self._current = -1
-        self._folder = cache_folder() / "pools" / self._key(fingerprint)
+        self._made_from = {
+            "fingerprint": fingerprint,
+            "network": recipe.network,
+            "steps": recipe.encoder_steps,
+            "seed": recipe.seed,
+            "protocol": dataclasses.asdict(learner.protocol),
+            "dtype": str(learner.encoder.engine.dtype),
+        }
         self._ends = [self._member(number) for number in range(recipe.encoder_count)]
 
     def at(self, step: int) -> Encoder:
@@ -62,56 +61,27 @@ class PoolEncoders:
         """Do nothing."""
 
     @torch.no_grad()
-    def _fill(self, start: Weights, end: Weights, share: float) -> None:
+    def _fill(self, start: Tensors, end: Tensors, share: float) -> None:
         for name, tensor in self.learner.encoder.network.state_dict().items():
             point = start[name].lerp(end[name], share) if tensor.is_floating_point() else end[name]
             tensor.copy_(point)
 
-    def _member(self, number: int) -> tuple[Weights, Weights]:
+    def _member(self, number: int) -> tuple[Tensors, Tensors]:
         """Return a network's tensors at the start and the end of its training, trained now where it has not been."""
-        file = self._folder / f"{number}.safetensors"
-        if file.exists():
-            tensors, metadata = read_tensors(file)
-            self.spared += float(metadata["seconds"])
-        else:
-            tensors = self._train(number, file)
+        tensors, spared = kept("pools", self._made_from, number, lambda: self._train(number))
+        self.spared += spared
         device = self.learner.encoder.engine.device
-        ends: dict[str, Weights] = {"start": {}, "end": {}}
+        ends: dict[str, Tensors] = {"start": {}, "end": {}}
         for key, value in tensors.items():
             end, _, name = key.partition(".")
             ends[end][name] = value.to(device)
         return ends["start"], ends["end"]
 
-    def _train(self, number: int, file: Path) -> Weights:
+    def _train(self, number: int) -> Tensors:
         network, recipe = self.learner.encoder.network, self.recipe
-        begun, seed = time.monotonic(), derive(recipe.seed, "pool", number)
-        if number == 0:
-            notice(f"training a pool of {recipe.encoder_count} networks once; it is kept in {self._folder}")
+        seed = derive(recipe.seed, "pool", number)
         with progress(f"Training network {number + 1} of {recipe.encoder_count}", recipe.encoder_steps) as bar:
             self.learner.from_scratch(seed, recipe.encoder_steps, bar)
         tensors = {f"end.{name}": value.clone() for name, value in network.state_dict().items()}
         initialise(network, derive(seed, "network"))  # where the trainer began
-        tensors |= {f"start.{name}": value.clone() for name, value in network.state_dict().items()}
-        tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
-        metadata = {"seconds": str(time.monotonic() - begun)}
-        write_file_atomic(file, safetensors.torch.save(tensors, metadata))
-        return tensors
-
-    def _key(self, fingerprint: str) -> str:
-        recipe, protocol = self.recipe, self.learner.protocol
-        what = {
-            "fingerprint": fingerprint,
-            "network": recipe.network,
-            "steps": recipe.encoder_steps,
-            "seed": recipe.seed,
-            "protocol": dataclasses.asdict(protocol),
-            "dtype": str(self.learner.encoder.engine.dtype),
-        }
-        return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
-
-
-def cache_folder() -> Path:
-    """Return where pools are kept: $M3D_CACHE, or m3d-condense in the user's cache folder."""
-    if "M3D_CACHE" in os.environ:
-        return Path(os.environ["M3D_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "m3d-condense"
+        return tensors | {f"start.{name}": value.clone() for name, value in network.state_dict().items()}
