@@ -308,9 +308,9 @@ def test_the_iterations_that_fit_are_found_once_and_kept(
 ) -> None:
     trials: list[str] = []
 
-    def fitting(dataset: ImageDataset, settings: Any, engine: Engine, limit: float) -> tuple[int, float, float]:
+    def fitting(dataset: ImageDataset, settings: Any, engine: Engine, limit: float) -> tuple[int, float, float, bool]:
         trials.append(settings.method)
-        return 2, 0.1, 0.5
+        return 2, 0.1, 0.5, False
 
     monkeypatch.setattr(comparison, "fitting_iterations", fitting)
     asked = ASKED | {"time_limit": 1.0, "ipc": 1, "whole": False}
@@ -320,6 +320,7 @@ def test_the_iterations_that_fit_are_found_once_and_kept(
     for seed in (0, 1):
         kept = CondensedSet.load(tmp_path / "out" / "sets" / f"dm-ipc1-seed{seed}")
         assert (kept.settings["iterations"], kept.steps) == (2, 2)
+        assert kept.settings["compile"] == "no"  # as the trial was
     again = compare(digits, out=tmp_path / "out", **asked | {"seeds": 3})
     assert trials == ["dm"]
     assert {row.method: (row.iterations, row.n) for row in again.rows} == {"dm": (2, 6), "random": (0, 6)}
@@ -344,9 +345,10 @@ def test_the_trial_counts_the_start_once(
     monkeypatch.setattr(comparison.time, "monotonic", lambda: clock[0])
     settings = {"iterations": most, "batch_real": 4, "network": "convnet1"}
     tried = recipe("dm", "quick", ipc=1, side=8, overrides=settings)
-    count, start, each = fitting_iterations(digits, tried, Engine(plain), limit)
+    count, start, each, compiled = fitting_iterations(digits, tried, Engine(plain), limit)
     assert (count, start) == (expected, pytest.approx(2.8))
     assert each == pytest.approx(0.8 if most == 1 else 0.1)
+    assert not compiled
 
 
 # Failures

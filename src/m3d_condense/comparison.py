@@ -178,40 +178,53 @@ class _Worker:
         return self.dataset
 
     def _condensed(self, recipe: Recipe, record: dict[str, Any], folder: Path | None) -> CondensedSet:
-        recipe = self._fitted(recipe)
+        recipe, execution = self._fitted(recipe)
         found = folder is not None and is_condensed_set(folder)
         peak = peak_memory(self.engine.device)
-        condensed = condense(self.dataset, out=folder, execution=self.engine.execution, **asdict(recipe))
+        condensed = condense(self.dataset, out=folder, execution=execution, **asdict(recipe))
         if not found:
             record["peak_bytes"], record["peak_of"] = peak()
         record |= {"seconds": condensed.seconds, "size_bytes": condensed.nbytes, "iterations": recipe.iterations}
         record["settings"] = asdict(recipe)
         return condensed
 
-    def _fitted(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with as many iterations as fit in the time limit, found once for all its seeds."""
+    def _fitted(self, recipe: Recipe) -> tuple[Recipe, Execution]:
+        """Return the recipe with as many iterations as fit in the time limit, found once for all its seeds.
+
+        The run is compiled where the trial was: a decision on fewer iterations could be another, and so their time.
+        """
+        execution = self.engine.execution
         if self.time_limit is None or recipe.iterations == 0:
-            return recipe
+            return recipe, execution
         fitted = self.comparison.state["fitted"]
         if kind(recipe) not in fitted:
-            count, start, each = fitting_iterations(self.dataset, recipe, self.engine, self.time_limit)
-            fitted[kind(recipe)] = count
+            count, start, each, compiled = fitting_iterations(self.dataset, recipe, self.engine, self.time_limit)
+            fitted[kind(recipe)] = {"iterations": count, "compile": "yes" if compiled else "no"}
             self.comparison.save()
             long = f"{recipe.method}: 1 iteration, though the start takes {start:.1f} s of {self.time_limit:g} s"
             fit = f"{recipe.method}: {count} iterations fit in {self.time_limit:g} s ({each:.2g} s each)"
             notice(long if start >= self.time_limit else fit)
-        return dataclasses.replace(recipe, iterations=fitted[kind(recipe)])
+        found = fitted[kind(recipe)]
+        return (
+            dataclasses.replace(recipe, iterations=found["iterations"]),
+            dataclasses.replace(execution, compile=found["compile"]),
+        )
 
     def _folder(self, job: Job) -> Path | None:
         folder = self.comparison.folder
         return folder / SETS / name_of(job) if folder is not None and job is not None else None
 
 
-def fitting_iterations(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> tuple[int, float, float]:
-    """Try a run out, and return how many iterations fit in `limit` seconds, and the seconds of its start and of one.
+def fitting_iterations(
+    dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float
+) -> tuple[int, float, float, bool]:
+    """Try a run out, and find how many iterations fit in `limit` seconds.
 
     The start, which counts once, is all before the second step: networks trained beforehand, compilation. There
     is at least one iteration, and at most as many as the recipe has.
+
+    Returns:
+        The iterations, the seconds of the start and of one iteration, and whether the run was compiled.
     """
 
     def now() -> float:
@@ -231,7 +244,7 @@ def fitting_iterations(dataset: ImageDataset, recipe: Recipe, engine: Engine, li
         run.take_step()
         taken, spent = taken + 1, now() - start
     each = spent / taken if taken else start - ready
-    return max(1, min(recipe.iterations, int((limit - setup) / each))), setup, each
+    return max(1, min(recipe.iterations, int((limit - setup) / each))), setup, each, run.compiled
 
 
 def _named(asked: Sequence[str], random: bool, sort: str, settings: Mapping[str, Any]) -> list[str]:

@@ -117,7 +117,7 @@ class Run:
         # A step's images cost a third (real, forward only) or a whole (synthetic) pass each.
         images = recipe.iterations * num_classes * (per_class + recipe.batch_real / 3)
         images += encoders.training_images(recipe)
-        compiled = engine.pays(network, example, images)
+        self.compiled = engine.pays(network, example, images)
         notice(f"{engine.describe()}; {engine.reason}")
         self.objective = objectives.build(recipe.objective, kernel=recipe.kernel, cross_entropy=recipe.cross_entropy)
         self.chunks = [range(num_classes)]
@@ -127,7 +127,9 @@ class Run:
             synthetic = real + activation_bytes(network, example, engine.dtype)
             self.chunks = list(engine.chunks(num_classes, recipe.batch_real * real + per_class * synthetic))
         self.real = engine.resident(dataset.train.images)
-        self.encoders = encoders.build(recipe, Encoder(network, engine, compiled), dataset, self.real, self.strategy)
+        self.encoders = encoders.build(
+            recipe, Encoder(network, engine, self.compiled), dataset, self.real, self.strategy
+        )
         self.mean, self.std = (
             torch.tensor(values, device=engine.device).view(-1, 1, 1) for values in (dataset.mean, dataset.std)
         )

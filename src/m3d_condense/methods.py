@@ -199,6 +199,7 @@ def _pool(ipc: int, side: int) -> Values:
         "iterations_per_model": 1,
         "encoder_count": 5,
         "encoder_steps": 400,
+        "encoder_batch": 256,
         "encoder_lr": 0.05,
         "cross_entropy": 0.05,
     }
@@ -206,7 +207,7 @@ def _pool(ipc: int, side: int) -> Values:
 
 def _pool_paper(ipc: int, side: int) -> Values:
     # No paper has this row; the pool is DANCE's: 20 networks of 60 epochs on 50,000 images.
-    return _m3d_paper(ipc, side) | _pool(ipc, side) | {"encoder_count": 20, "encoder_steps": 47_000}
+    return _m3d_paper(ipc, side) | _pool(ipc, side) | {"encoder_count": 20, "encoder_steps": 12_000}
 
 
 def _row(title: str, citation: str, quick: Setting, paper: Setting, **changes: Any) -> Method:
