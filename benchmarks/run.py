@@ -9,6 +9,7 @@ import time
 
 NAMES = (
     "condense_step",
+    "gradient_step",
     "scoring_epoch",
     "limit",
     "phases",

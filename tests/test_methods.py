@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from m3d_condense.errors import UserError
 from m3d_condense.methods import METHODS, PRESETS, recipe
 from m3d_condense.objectives import build
-from m3d_condense.recipe import KERNELS, OBJECTIVES, Recipe
+from m3d_condense.recipe import ENCODERS, KERNELS, OBJECTIVES, Recipe
 from m3d_condense.seeds import derive, generator
 
 
@@ -95,6 +96,12 @@ def test_every_row_is_a_whole_recipe(method: str, preset: str, side: int) -> Non
     assert (made.method, made.preset, made.ipc) == (method, preset, 3)
     assert METHODS[method].title
     assert METHODS[method].citation
+
+
+def test_every_row_is_documented() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert {name for name in METHODS if f"`{name}`" not in text.partition("## Presets")[0]} == set()
+    assert {name for name in ENCODERS if f"| `{name}` |" not in text} == set()
 
 
 def test_overrides_take_precedence_and_none_does_not_count() -> None:

@@ -210,3 +210,11 @@ def test_convolutions_are_he_normal() -> None:
             assert float(module.weight.detach().std()) == pytest.approx(expected, rel=0.1)
             inside = (module.weight.detach().abs() < expected).float().mean()
             assert float(inside) == pytest.approx(0.683, abs=0.03)  # of a normal distribution, not a uniform one
+
+
+@pytest.mark.parametrize("name", ["convnet", *DEEP])
+def test_a_seed_makes_the_same_weights_in_either_memory_format(name: str) -> None:
+    usual, last = net(name), net(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    networks.initialise(last, 0)
+    for one, other in zip(usual.parameters(), last.parameters(), strict=True):
+        assert torch.equal(one, other)

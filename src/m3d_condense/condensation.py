@@ -114,12 +114,11 @@ class Run:
         network = networks.build(recipe.network, channels=channels, num_classes=num_classes, size=size)
         per_class = min(self.pixels.decoded_per_class, recipe.batch_synthetic)
         example = torch.zeros(1, channels, *size)
-        # A step's images cost a third (real, forward only) or a whole (synthetic) pass each.
-        images = recipe.iterations * num_classes * (per_class + recipe.batch_real / 3)
-        images += encoders.training_images(recipe)
-        self.compiled = engine.pays(network, example, images)
-        notice(f"{engine.describe()}; {engine.reason}")
         self.objective = objectives.build(recipe.objective, kernel=recipe.kernel, cross_entropy=recipe.cross_entropy)
+        real_passes, synthetic_passes = self.objective.passes
+        images = recipe.iterations * num_classes * (per_class * synthetic_passes + recipe.batch_real * real_passes)
+        self.compiled = engine.pays(network, example, images + encoders.training_images(recipe))
+        notice(f"{engine.describe()}; {engine.reason}")
         self.chunks = [range(num_classes)]
         if not self.objective.joint:
             # Real images are held as floats a few times over while they are augmented, and then as seen.

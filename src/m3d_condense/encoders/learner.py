@@ -28,7 +28,7 @@ class Learner:
 
     def __init__(self, encoder: Encoder, protocol: Protocol, dataset: ImageDataset, real: Tensor) -> None:
         self.encoder, self.protocol, self.real = encoder, protocol, real
-        self.labels = dataset.train.labels.to(real.device)
+        self.labels, self.num_classes = dataset.train.labels.to(real.device), dataset.num_classes
         compiled = encoder.compiled
         self.trainer = Trainer(encoder.network, encoder.engine, compiled, protocol, dataset.mean, dataset.std)
         self.forget()

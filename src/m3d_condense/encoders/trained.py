@@ -110,7 +110,7 @@ class DynamicEncoders:
     def _query(self, step: int, number: int) -> float:
         """Return the accuracy on random training images: half as many a class as a step compares, on average."""
         learner = self.learner
-        count = self.recipe.batch_real // 2 * int(learner.labels.max() + 1)
+        count = self.recipe.batch_real // 2 * learner.num_classes
         stream = generator(self.recipe.seed, "query", step, number)
         index = torch.randint(len(learner.real), (count,), generator=stream).to(learner.real.device)
         return learner.accuracy(learner.real[index], learner.labels[index])

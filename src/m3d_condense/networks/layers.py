@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
 NORMS = ("instance", "group", "batch", "none")
@@ -38,7 +39,11 @@ class Convolution(nn.Conv2d):
 
     def reset_parameters(self) -> None:
         """Draw the weights anew from torch's global generator."""
-        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+        # A normal draw fills memory in its order, which would make of one seed other weights where channels are last.
+        drawn = torch.empty(self.weight.shape, device=self.weight.device)
+        nn.init.kaiming_normal_(drawn, mode="fan_out", nonlinearity="relu")
+        with torch.no_grad():
+            self.weight.copy_(drawn)
 
 
 def in_turn(blocks: Iterable[nn.Module], maps: Tensor) -> list[Tensor]:

@@ -6,7 +6,6 @@ A new one is a function of two views in a file of this room, and a line in `buil
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
 
 from torch import Tensor
 
@@ -15,25 +14,10 @@ from m3d_condense.encoder import View
 from m3d_condense.objectives.distribution import FeatureMatching, mean_distance, moments_distance
 from m3d_condense.objectives.gradient import GradientMatching
 from m3d_condense.objectives.layers import AttentionMatching, LayerMatching
+from m3d_condense.objectives.objective import Objective
 
 
-class Objective(Protocol):
-    """One loss per class for real and synthetic images as an encoder sees them.
-
-    Attributes:
-        joint: whether a class's loss depends on the others' images, so that the classes must not be split in chunks.
-        layered: whether it compares the maps of every block, which are then kept of the real images too.
-    """
-
-    joint: bool
-    layered: bool
-
-    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
-        """Return K losses; `whole` adds terms without a gradient, for the reported value."""
-        ...
-
-
-class WithCrossEntropy:
+class WithCrossEntropy(Objective):
     """An objective and, with a weight, the cross-entropy of the synthetic images under the encoder's classifier.
 
     As in IDM (Zhao et al., CVPR 2023), the weight is multiplied with how far the encoder can be trusted.
@@ -41,7 +25,7 @@ class WithCrossEntropy:
 
     def __init__(self, objective: Objective, weight: float) -> None:
         self.objective, self.weight = objective, weight
-        self.joint, self.layered = objective.joint, objective.layered
+        self.joint, self.layered, self.passes = objective.joint, objective.layered, objective.passes
 
     def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
         """Return K losses."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from m3d_condense.encoder import View
+from m3d_condense.objectives.objective import Objective
 
 Distance = Callable[[Tensor, Tensor, bool], Tensor]
 """Of features K×N×D and K×M×D to K losses; the last argument asks for the constant terms as well."""
@@ -44,10 +45,8 @@ def moments_distance(real: Tensor, synthetic: Tensor, whole: bool = True, *, ord
     return loss
 
 
-class FeatureMatching:
+class FeatureMatching(Objective):
     """Match the features of the current encoder under a distance."""
-
-    joint = layered = False
 
     def __init__(self, distance: Distance) -> None:
         self.distance = distance

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from m3d_condense.encoder import Encoder, View
 from m3d_condense.errors import UserError
+from m3d_condense.objectives.objective import Objective
 
 Weights = dict[str, Tensor]
 """Weights, or their gradients, by their names in the network."""
@@ -54,7 +55,7 @@ Biases and norms, of one axis, never count; IDC's public settings leave out the 
 """
 
 
-class GradientMatching:
+class GradientMatching(Objective):
     """Match the gradients of the mean cross-entropy of each class, summed over the layers of the current encoder.
 
     The pixels' gradient, a second derivative, is exact. It is worked out with the value, one class after the other, so
@@ -64,7 +65,7 @@ class GradientMatching:
         distance: "cosine" (DC, DSA), "mse" or "l1" (IDC), see `DISTANCES`.
     """
 
-    joint = layered = False
+    passes = (1.0, 3.0)  # a second derivative costs two passes more
 
     def __init__(self, distance: str) -> None:
         self.distance = distance

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from m3d_condense.encoder import View
 from m3d_condense.objectives.distribution import mean_distance
+from m3d_condense.objectives.objective import Objective
 
 EARLIER, LAST = 0.1, 1.0  # weights of the blocks' maps; that of the features is 1
 DISCRIMINATION = 0.01  # weight of the cross-entropies, summed over the images
@@ -39,7 +40,7 @@ def attention(maps: Tensor, power: float = POWER) -> Tensor:
     return F.normalize((norms / torch.where(largest > 0, largest, 1.0)).pow(power), dim=-1)
 
 
-class LayerMatching:
+class LayerMatching(Objective):
     """Match the class means of every block's maps and of the features, and make the class centres discriminate.
 
     CAFE (Wang et al., CVPR 2022), its feature alignment plus its discrimination loss. Distances are squared and summed
@@ -61,7 +62,7 @@ class LayerMatching:
         return loss + DISCRIMINATION * discrimination(real.features, synthetic.features)
 
 
-class AttentionMatching:
+class AttentionMatching(Objective):
     """Match the class means of the spatial attention in every block but the last, and those of the features.
 
     DataDAM (Sajedi et al., ICCV 2023): L_SAM + λ·L_MMD with squared distances, p = 4 and λ = 0.01. Its public code
@@ -69,7 +70,7 @@ class AttentionMatching:
     optimiser. The attention in the only block of a network is matched.
     """
 
-    joint, layered = False, True
+    layered = True
 
     def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
         """Return one loss per class (K)."""
