@@ -24,7 +24,7 @@ from m3d_condense.engine import Engine, Execution
 from m3d_condense.errors import UserError
 from m3d_condense.files import read_tensors
 from m3d_condense.progress import set_quiet
-from m3d_condense.recipe import ENCODERS, Recipe
+from m3d_condense.recipe import ENCODERS, OBJECTIVES, Recipe
 from m3d_condense.seeds import derive
 from m3d_condense.synthetic import Pixels
 from m3d_condense.training import batches
@@ -123,6 +123,20 @@ def test_a_network_serves_its_turn(digits: ImageDataset, plain: Execution, sourc
 def test_a_new_network_is_warmed_up_on_real_images(digits: ImageDataset, plain: Execution) -> None:
     cold, warm = (source_of(digits, plain, recipe("real", encoder_warmup=n)).at(0) for n in (0, 5))
     assert not same(weights(cold), weights(warm))
+
+
+@pytest.mark.parametrize("source", ENCODERS)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_goes_with_every_source_and_cross_entropy(
+    digits: ImageDataset, plain: Execution, objective: str, source: str
+) -> None:
+    settings = TINY | TRAINED | {"ipc": 1, "iterations": 2, "objective": objective, "encoders": source}
+    start = condense(digits, method="dm", execution=plain, **settings | {"iterations": 0})
+    made, calibrated = (
+        condense(digits, method="dm", execution=plain, cross_entropy=weight, **settings) for weight in (0.0, 5.0)
+    )
+    assert not torch.equal(made.images, start.images)
+    assert not torch.equal(made.images, calibrated.images)
 
 
 # Learning
