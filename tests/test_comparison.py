@@ -326,6 +326,16 @@ def test_the_iterations_that_fit_are_found_once_and_kept(
     assert {row.method: (row.iterations, row.n) for row in again.rows} == {"dm": (2, 6), "random": (0, 6)}
 
 
+def test_a_method_whose_start_takes_too_long_is_a_failed_row(
+    digits: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "fitting_iterations", lambda *_: (1, 700.0, 0.5, True))
+    made = compare(digits, out=tmp_path / "out", **ASKED | {"time_limit": 480.0, "ipc": 1, "whole": False})
+    assert made.failed == 2
+    errors = {row.method: row.error for row in made.rows}
+    assert errors == {"random": "", "dm": "needs 700 s before its first step; --time-limit 480s is too short"}
+
+
 @pytest.mark.parametrize(("limit", "most", "expected"), [(10.05, 600, 72), (10.0, 30, 30), (0.5, 600, 1), (10.0, 1, 1)])
 def test_the_trial_counts_the_start_once(
     digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch, limit: float, most: int, expected: int

@@ -199,11 +199,13 @@ class _Worker:
         fitted = self.comparison.state["fitted"]
         if kind(recipe) not in fitted:
             count, start, each, compiled = fitting_iterations(self.dataset, recipe, self.engine, self.time_limit)
+            if start + each > self.time_limit:
+                raise UserError(
+                    f"needs {start:.0f} s before its first step; --time-limit {self.time_limit:g}s is too short"
+                )
             fitted[kind(recipe)] = {"iterations": count, "compile": "yes" if compiled else "no"}
             self.comparison.save()
-            long = f"{recipe.method}: 1 iteration, though the start takes {start:.1f} s of {self.time_limit:g} s"
-            fit = f"{recipe.method}: {count} iterations fit in {self.time_limit:g} s ({each:.2g} s each)"
-            notice(long if start >= self.time_limit else fit)
+            notice(f"{recipe.method}: {count} iterations fit in {self.time_limit:g} s ({each:.2g} s each)")
         found = fitted[kind(recipe)]
         return (
             dataclasses.replace(recipe, iterations=found["iterations"]),
