@@ -21,7 +21,7 @@ from m3d_condense.progress import notice
 
 PIECE, GPU_PIECE = 256, 4096  # images through a network at once; on a CPU more gains nothing
 CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes, share of what is free
-COMPILE_SECONDS = 25.0  # to compile one network forward and backward, from cold
+COMPILE_SECONDS = 1.9  # a layer, to compile a network forward and backward, from cold
 EAGER_FLOPS = {"cpu": 1.5e11, "cuda": 2e13}  # a second, of a convolutional network without compilation
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 COMPILED_GAIN = 2.0  # at least; measured in benchmarks
@@ -110,9 +110,10 @@ class Engine:
             return False
         eager = 3 * images * forward_flops(network, image) / EAGER_FLOPS[self.device.type]
         saved = eager * (1 - 1 / COMPILED_GAIN)
-        pays = saved > COMPILE_SECONDS
+        cost = COMPILE_SECONDS * sum(not list(module.children()) for module in network.modules())
+        pays = saved > cost
         verb = "compiled" if pays else "not compiled"
-        self.reason = f"{verb}: it would save about {saved:.0f} s and cost about {COMPILE_SECONDS:.0f} s"
+        self.reason = f"{verb}: it would save about {saved:.0f} s and cost about {cost:.0f} s"
         return pays
 
     def place(self, network: nn.Module, compiled: bool) -> nn.Module:
