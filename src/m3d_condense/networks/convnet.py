@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from m3d_condense.networks.layers import in_turn, norm_layer
+from m3d_condense.networks.layers import Staged, norm_layer
 
 
-class ConvNet(nn.Module):
+class ConvNet(Staged):
     """D blocks of 3×3 convolution, norm, ReLU and 2×2 average pooling, then a linear classifier.
 
     The first convolution pads by 3 where the side is 28, so that 28 becomes 32, as the field does.
@@ -41,6 +41,7 @@ class ConvNet(nn.Module):
         height, width_ = (side + 2 * (padding - 1) for side in size)
         if min(height, width_) >> depth == 0:
             raise ValueError(f"images of {size[0]}×{size[1]} are too small for a ConvNet of depth {depth}")
+        self.stem = None
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(channels if index == 0 else width, width, 3, padding=padding if index == 0 else 1),
@@ -53,19 +54,6 @@ class ConvNet(nn.Module):
         self.feature_size = width * (height >> depth) * (width_ >> depth)
         self.classifier = nn.Linear(self.feature_size, num_classes)
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the maps of every block, D of N×128×H'×W', for normalised images N×C×H×W."""
-        return in_turn(self.blocks, images)
-
     def pool(self, maps: Tensor) -> Tensor:
         """Return features N×D of the last block's maps: all of them, flattened."""
         return torch.flatten(maps, 1)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return the last block's maps, flattened: N×C×H×W to N×D."""
-        return self.pool(self.maps(images)[-1])
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits N×K for normalised images N×C×H×W."""
-        logits: Tensor = self.classifier(self.features(images))
-        return logits

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from m3d_condense.networks.layers import Convolution, halves, in_turn, norm_layer, smaller_side, stem
+from m3d_condense.networks.layers import Convolution, Staged, halves, norm_layer, smaller_side, stem
 
 GROWTH, BOTTLENECK, LAYERS = 32, 4, (6, 12, 24, 16)
 
@@ -36,7 +36,7 @@ class DenseLayer(nn.Module):
         return torch.cat((maps, self.body(maps)), 1)
 
 
-class DenseNet(nn.Module):
+class DenseNet(Staged):
     """DenseNet-121, with one module in `blocks` for each dense block and what follows it.
 
     Args:
@@ -67,23 +67,6 @@ class DenseNet(nn.Module):
             self.blocks.append(nn.Sequential(*dense, *after))
         self.feature_size = width
         self.classifier = nn.Linear(width, num_classes)
-
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the maps after the four dense blocks, for normalised images N×C×H×W."""
-        return in_turn(self.blocks, self.stem(images))
-
-    def pool(self, maps: Tensor) -> Tensor:
-        """Return features N×1024 of the last maps: the mean of each."""
-        return torch.mean(maps, (2, 3))
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return the mean of each of the last maps: N×C×H×W to N×1024."""
-        return self.pool(self.maps(images)[-1])
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits N×K for normalised images N×C×H×W."""
-        logits: Tensor = self.classifier(self.features(images))
-        return logits
 
 
 def activation(norm: str, channels: int) -> list[nn.Module]:

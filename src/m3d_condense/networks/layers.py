@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -46,13 +45,37 @@ class Convolution(nn.Conv2d):
             self.weight.copy_(drawn)
 
 
-def in_turn(blocks: Iterable[nn.Module], maps: Tensor) -> list[Tensor]:
-    """Apply blocks one after the other, and return what each of them gives."""
-    results = []
-    for block in blocks:
-        maps = block(maps)
-        results.append(maps)
-    return results
+class Staged(nn.Module):
+    """Perhaps a stem, blocks one after the other, the mean of each of the last maps, a linear classifier.
+
+    What is built on it makes these modules, and `feature_size`, D.
+    """
+
+    stem: nn.Module | None
+    blocks: nn.ModuleList
+    classifier: nn.Linear
+    feature_size: int
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the maps N×C'×H'×W' of every block, for normalised images N×C×H×W."""
+        maps, results = images if self.stem is None else self.stem(images), []
+        for block in self.blocks:
+            maps = block(maps)
+            results.append(maps)
+        return results
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Return features N×D of the last maps: the mean of each."""
+        return torch.mean(maps, (2, 3))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features N×D for normalised images N×C×H×W."""
+        return self.pool(self.maps(images)[-1])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits N×K for normalised images N×C×H×W."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
 
 
 def smaller_side(size: tuple[int, int]) -> int:

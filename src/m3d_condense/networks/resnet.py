@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
-from m3d_condense.networks.layers import Convolution, halves, in_turn, norm_layer, smaller_side, stem
+from m3d_condense.networks.layers import Convolution, Staged, halves, norm_layer, smaller_side, stem
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -52,7 +51,7 @@ class Block(nn.Module):
         return result
 
 
-class ResNet(nn.Module):
+class ResNet(Staged):
     """A stem, four stages of basic blocks with 64, 128, 256 and 512 maps, the mean of each map, a classifier.
 
     Args:
@@ -91,20 +90,3 @@ class ResNet(nn.Module):
             before = after
         self.feature_size = before
         self.classifier = nn.Linear(before, num_classes)
-
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the maps of the four stages, for normalised images N×C×H×W."""
-        return in_turn(self.blocks, self.stem(images))
-
-    def pool(self, maps: Tensor) -> Tensor:
-        """Return features N×512 of the last stage's maps: the mean of each."""
-        return torch.mean(maps, (2, 3))
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return the mean of each of the last maps: N×C×H×W to N×512."""
-        return self.pool(self.maps(images)[-1])
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits N×K for normalised images N×C×H×W."""
-        logits: Tensor = self.classifier(self.features(images))
-        return logits
