@@ -129,7 +129,7 @@ def draw(stored: list[Record], file: Path) -> None:
 
 
 def _bars(axes: Any, stored: list[Record]) -> None:
-    shown = ("condense_step", "scoring_epoch", "kernels", "allocator", "waiting")
+    shown = ("condense_step", "gradient_step", "scoring_epoch", "kernels", "allocator", "waiting")
     labels, middles, lows, highs = [], [], [], []
     for record in (record for record in stored if record["benchmark"] in shown):
         for comparison in record["comparisons"]:
