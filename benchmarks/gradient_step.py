@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
-from benchmarks.reference import ITERATIONS_PER_MODEL, ConvNet, Draw, PlainLoop, augment
+from benchmarks.reference import Draw, PlainLoop, augment
 from benchmarks.workers import Step, Worker
 from benchmarks.workload import Workload, our_run, random_images
 from m3d_condense import objectives
@@ -20,26 +20,14 @@ from m3d_condense import objectives
 class PlainGradients(PlainLoop):
     """The plain loop with another loss: a graph through the first gradient, and a second backward pass."""
 
-    def step(self) -> float:
-        """Make one iteration over all classes; return the mean loss."""
-        if self.iteration % ITERATIONS_PER_MODEL == 0:
-            self.network = ConvNet(3, self.num_classes, self.side).to(self.device).train()
+    def loss(self, k: int) -> Tensor:
+        """Return the squared difference of the convolutions' gradients of class k's images."""
         weights = [p for p in self.network.parameters() if p.ndim == 4]
-        total = 0.0
-        for k in range(self.num_classes):
-            draw = Draw.at_random(self.side)
-            real = torch.autograd.grad(self.cross_entropy(augment(self.draw_real(k), draw), k), weights)
-            synthetic = self.cross_entropy(augment(self.draw_synthetic(k), draw), k)
-            pairs = zip(real, torch.autograd.grad(synthetic, weights, create_graph=True), strict=True)
-            loss = torch.stack([(r - s).square().sum() for r, s in pairs]).sum()
-            self.optimizer.zero_grad()
-            loss.backward(inputs=[self.synthetic])
-            self.optimizer.step()
-            total += loss.item()
-        with torch.no_grad():
-            self.synthetic.clamp_(0.0, 1.0)
-        self.iteration += 1
-        return total / self.num_classes
+        draw = Draw.at_random(self.side)
+        real = torch.autograd.grad(self.cross_entropy(augment(self.draw_real(k), draw), k), weights)
+        synthetic = self.cross_entropy(augment(self.draw_synthetic(k), draw), k)
+        pairs = zip(real, torch.autograd.grad(synthetic, weights, create_graph=True), strict=True)
+        return torch.stack([(r - s).square().sum() for r, s in pairs]).sum()
 
     def cross_entropy(self, images: Tensor, k: int) -> Tensor:
         """Return the mean cross-entropy of images of class k."""

@@ -152,19 +152,23 @@ class PlainLoop:
         if self.iteration % ITERATIONS_PER_MODEL == 0:
             self.network = ConvNet(3, self.num_classes, self.side).to(self.device)
             self.network.train()
-            for parameter in self.network.parameters():
-                parameter.requires_grad = False
         total = 0.0
         for k in range(self.num_classes):
-            loss = class_loss(self.network, self.draw_real(k), self.draw_synthetic(k), Draw.at_random(self.side))
+            loss = self.loss(k)
             self.optimizer.zero_grad()
-            loss.backward()
+            loss.backward(inputs=[self.synthetic])
             self.optimizer.step()
             total += loss.item()
         with torch.no_grad():
             self.synthetic.clamp_(0.0, 1.0)
         self.iteration += 1
         return total / self.num_classes
+
+    def loss(self, k: int) -> Tensor:
+        """Return the loss of class k's images; no weight takes a gradient."""
+        for parameter in self.network.parameters():
+            parameter.requires_grad = False
+        return class_loss(self.network, self.draw_real(k), self.draw_synthetic(k), Draw.at_random(self.side))
 
     def draw_real(self, k: int) -> Tensor:
         """Gather a batch of class k, image by image."""
