@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from m3d_condense import methods, networks, protocols
-from m3d_condense.condensation import Run, condense
+from m3d_condense import networks, protocols
+from m3d_condense.condensation import Run, condense, recipe_for
 from m3d_condense.condensed import CondensedSet, Score, is_condensed_set
 from m3d_condense.data import ImageDataset, load
 from m3d_condense.engine import Engine, Execution
@@ -273,11 +273,7 @@ def _recipe(
     dataset: ImageDataset, method: str, preset: str, ipc: int, seed: int, settings: Mapping[str, Any]
 ) -> Recipe:
     """Resolve a method's settings; those of the loop leave a method that takes no steps as it is."""
-
-    def resolve(overrides: Mapping[str, Any]) -> Recipe:
-        mirrored, side = dataset.name not in UNMIRRORED, min(dataset.size)
-        return methods.recipe(method, preset, ipc=ipc, side=side, mirrored=mirrored, overrides=overrides)
-
-    takes_steps = resolve({}).iterations > 0
+    takes_steps = recipe_for(dataset, method, preset, ipc, {}).iterations > 0
     dropped = set() if takes_steps else Recipe.__dataclass_fields__.keys() - OF_SELECTIONS
-    return resolve({name: value for name, value in settings.items() if name not in dropped} | {"seed": seed})
+    kept = {name: value for name, value in settings.items() if name not in dropped}
+    return recipe_for(dataset, method, preset, ipc, kept | {"seed": seed})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,14 +61,7 @@ def condense(
         UserError: for settings or data that cannot be used, or an `out` that holds another run.
     """
     dataset = load(data)
-    recipe = methods.recipe(
-        method,
-        preset,
-        ipc=ipc,
-        side=min(dataset.size),
-        mirrored=dataset.name not in methods.UNMIRRORED,
-        overrides=settings,
-    )
+    recipe = recipe_for(dataset, method, preset, ipc, settings)
     if recipe.factor > min(dataset.size):
         raise UserError(f"--factor {recipe.factor}: larger than the images of {dataset.size[0]}×{dataset.size[1]}")
     source = dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint}
@@ -87,6 +81,12 @@ def condense(
     if saved is not None and run.step == recipe.iterations:
         saved.unlink(missing_ok=True)
     return condensed
+
+
+def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overrides: Mapping[str, Any]) -> Recipe:
+    """Resolve a method's settings for a data set, see `m3d_condense.methods.recipe`."""
+    mirrored, side = dataset.name not in methods.UNMIRRORED, min(dataset.size)
+    return methods.recipe(method, preset, ipc=ipc, side=side, mirrored=mirrored, overrides=overrides)
 
 
 class Run:
