@@ -1,12 +1,14 @@
 """How far a condensation step is from its lower bound: the same convolutions and nothing else.
 
-convolutions: those of the encoder (with bias) on the same shapes, in the same pieces, precision and memory format,
-compiled; real images forward, synthetic images forward and backward to the input.
-encoder: the whole compiled network forward and backward, without drawing, augmentation, kernel and optimiser.
+convolutions: torch's own for those of the encoder (with bias), compiled, in channels last and the precision that is
+chosen without native blocks; real images forward, synthetic images forward and backward to the input.
+encoder: the whole network forward and backward, without drawing, augmentation, kernel and optimiser.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from functools import partial
 
@@ -17,19 +19,18 @@ from benchmarks.harness import Comparison, alternate, parse, parser, record, sho
 from benchmarks.workers import Step, timed
 from benchmarks.workload import Workload, our_run
 from m3d_condense.condensation import Run
+from m3d_condense.engine import Engine, in_torch
 
 
 class Layers:
     """The convolutions of a network, each on its own input, for `count` images in the pieces the engine makes."""
 
-    def __init__(self, run: Run, count: int, backward: bool) -> None:
-        encoder, engine = run.encoders.at(0), run.engine
-        found = [module for module in encoder.network.modules() if isinstance(module, nn.Conv2d)]
-        self.pieces = math.ceil(count / engine.piece)
-        images = torch.rand(math.ceil(count / self.pieces), run.dataset.channels, *run.dataset.size)
-        self.inputs = _inputs(encoder.network, found, images.to(engine.device), engine.dtype)
-        compiled = found[0].weight.is_contiguous(memory_format=torch.channels_last)
-        self.functions = [engine.compiled(module, compiled) for module in found]
+    def __init__(self, network: nn.Module, engine: Engine, images: Tensor, count: int, backward: bool) -> None:
+        found = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+        self.pieces = math.ceil(count / engine.piece(network, images))
+        images = images.expand(math.ceil(count / self.pieces), *images.shape[1:])
+        self.inputs = _inputs(network, found, images.to(engine.device), engine.dtype)
+        self.functions = [engine.compiled(module, True) for module in found]
         self.gradients: list[Tensor] = []
         if backward:
             self.inputs = [values.requires_grad_() for values in self.inputs]
@@ -54,17 +55,24 @@ def _inputs(network: nn.Module, layers: list[nn.Conv2d], images: Tensor, dtype: 
         network.features(images)  # type: ignore[operator]
     for hook in hooks:
         hook.remove()
-    layout = torch.channels_last if layers[0].weight.is_contiguous(memory_format=torch.channels_last) else None
-    return [values.clone(memory_format=layout or torch.contiguous_format) for values in seen]
+    return [values.clone(memory_format=torch.channels_last) for values in seen]
+
+
+def torch_engine(run: Run) -> Engine:
+    """Return the engine that a run would have without native blocks."""
+    return Engine(dataclasses.replace(run.engine.execution, native=False, compile="yes"))
 
 
 def convolutions(run: Run) -> Step:
-    """Return a step of all convolutions of a condensation step."""
+    """Return a step of all convolutions of a condensation step, torch's own, compiled."""
+    engine = torch_engine(run)
+    network = engine.place(copy.deepcopy(in_torch(run.encoders.at(0).network)), compiled=True)
+    images = torch.rand(1, run.dataset.channels, *run.dataset.size)
     per_class = min(run.pixels.decoded_per_class, run.recipe.batch_synthetic)
     layers = []
     for classes in run.chunks:
-        layers.append(Layers(run, len(classes) * run.recipe.batch_real, backward=False))
-        layers.append(Layers(run, len(classes) * per_class, backward=True))
+        for each, backward in ((run.recipe.batch_real, False), (per_class, True)):
+            layers.append(Layers(network, engine, images, len(classes) * each, backward))
     return lambda: [part() for part in layers]
 
 
@@ -96,7 +104,7 @@ def main() -> None:
     times = alternate(turns, arguments.rounds, warm_up=1)
     comparison = Comparison(case=workload.name, unit="step", baseline="whole step", times=times)
     show("The whole step over its parts", [comparison])
-    runs = f"{run.engine.describe()}; {run.engine.reason}"
+    runs = f"{run.engine.describe()}; {run.engine.reason}; the convolutions compiled, {torch_engine(run).describe()}"
     write(record("limit", arguments, comparisons=[comparison], runs=runs), arguments.out)
 
 

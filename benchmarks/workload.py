@@ -31,6 +31,7 @@ class Workload:
     size: int = 50_000
     device: str = "auto"
     precision: str = "auto"
+    native: bool = True
     compile: str = "auto"
     memory: float = 0.0
 
@@ -45,7 +46,8 @@ class Workload:
         for field in dataclasses.fields(cls):
             if field.name != "device":
                 name, default = field.name, defaults.get(field.name, field.default)
-                parser.add_argument(f"--{name.replace('_', '-')}", type=type(field.default), default=default)
+                kind = {"action": argparse.BooleanOptionalAction} if default is True else {"type": type(default)}
+                parser.add_argument(f"--{name.replace('_', '-')}", default=default, **kind)  # type: ignore[arg-type]
 
     @property
     def name(self) -> str:
@@ -74,7 +76,7 @@ def our_run(workload: Workload) -> Run:
     # The paper's other network at high resolution would have the side change two things at once.
     overrides = {"network": "convnet", "factor": workload.factor, "batch_real": workload.batch_real}
     recipe = methods.recipe("m3d", "paper", ipc=workload.ipc, side=workload.side, overrides=overrides)
-    keys = ("device", "precision", "compile", "memory")
+    keys = ("device", "precision", "native", "compile", "memory")
     run = Run(dataset, recipe, Engine(Execution(**{key: getattr(workload, key) for key in keys})))
     run.prepare()
     return run

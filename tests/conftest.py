@@ -22,7 +22,7 @@ def digits() -> ImageDataset:
 @pytest.fixture(scope="session")
 def plain() -> Execution:
     """The reference execution: eager float32 on the CPU."""
-    return Execution(device="cpu", precision="float32", compile="no")
+    return Execution(device="cpu", precision="float32", native=False, compile="no")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,10 +33,13 @@ def in_pixels(affine: Tensor, size: tuple[int, int]) -> Tensor:
 def applied(parameters: Parameters, size: tuple[int, int]) -> dict[str, Tensor]:
     """Tell by the parameters alone which group has which operation (G booleans each)."""
     assert parameters.color is not None
-    assert parameters.affine is not None
     assert parameters.cutout is not None
-    pixels = in_pixels(parameters.affine, size)
-    linear, shift = pixels[..., :2], pixels[..., 2]
+    if parameters.affine is None:
+        assert parameters.shift is not None
+        linear, shift = torch.eye(2).expand(len(parameters.shift), 2, 2), parameters.shift
+    else:
+        pixels = in_pixels(parameters.affine, size)
+        linear, shift = pixels[..., :2], pixels[..., 2]
     mirrored = torch.det(linear) < 0
     linear = torch.where(mirrored.view(-1, 1, 1), linear * torch.tensor([-1.0, 1.0]), linear)
     turned = linear[:, 0, 1].abs() > 1e-5
@@ -65,14 +68,11 @@ def test_ranges_of_the_colours() -> None:
 
 @pytest.mark.parametrize("size", [(32, 32), (8, 8), (20, 12)])
 def test_crop_shifts_by_whole_pixels_up_to_an_eighth(size: tuple[int, int]) -> None:
-    affine = draw("crop", 20_000, size, seeded()).affine
-    assert affine is not None
-    pixels = in_pixels(affine, size)
-    torch.testing.assert_close(pixels[..., :2], torch.eye(2).expand(20_000, 2, 2))
-    for shift, length in zip(pixels[..., 2].T, reversed(size), strict=True):
+    shifts = draw("crop", 20_000, size, seeded()).shift
+    assert shifts is not None
+    for shift, length in zip(shifts.T, size, strict=True):
         reach = int(length * 0.125 + 0.5)
-        values, counts = shift.round().unique(return_counts=True)
-        torch.testing.assert_close(shift, shift.round(), rtol=0, atol=1e-4)
+        values, counts = shift.unique(return_counts=True)
         assert values.tolist() == list(range(-reach, reach + 1))
         assert float(counts.min() / counts.max()) > 0.85  # uniform
 
@@ -155,7 +155,8 @@ def test_the_order_of_the_list_does_not_matter_to_what_may_apply() -> None:
 
 def test_draws_are_a_function_of_the_generator() -> None:
     first, again, other = (draw(ALL, 5, (8, 8), seeded(seed)) for seed in (1, 1, 2))
-    for a, b, c in zip(vars(first).values(), vars(again).values(), vars(other).values(), strict=True):
+    for name in ("color", "affine", "cutout"):
+        a, b, c = (getattr(drawn, name) for drawn in (first, again, other))
         assert torch.equal(a, b)
         assert not torch.equal(a, c)
 
@@ -245,16 +246,28 @@ def test_crop_shifts_and_fills_with_zeros() -> None:
     size = (8, 12)
     images = noise(60, 2, 3, *size)
     parameters = draw("crop", 60, size, seeded())
-    assert parameters.affine is not None
-    shifts = in_pixels(parameters.affine, size)[..., 2].round().int().tolist()
+    assert parameters.shift is not None
+    shifts = parameters.shift.tolist()
     assert len({tuple(shift) for shift in shifts}) > 5
-    for group, got, (dx, dy) in zip(images, apply(images, parameters), shifts, strict=True):
+    for group, got, (down, right) in zip(images, apply(images, parameters), shifts, strict=True):
         expected = torch.zeros_like(group)
         for i in range(8):
             for j in range(12):
-                if 0 <= i + dy < 8 and 0 <= j + dx < 12:
-                    expected[:, :, i, j] = group[:, :, i + dy, j + dx]
-        torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+                if 0 <= i - down < 8 and 0 <= j - right < 12:
+                    expected[:, :, i, j] = group[:, :, i - down, j - right]
+        assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (20, 12)])
+def test_a_crop_beside_other_moves_is_the_same_shift(size: tuple[int, int]) -> None:
+    images = noise(60, 2, 3, *size)
+    alone, together = (draw(strategy, 60, size, seeded()) for strategy in ("crop", "crop_flip"))
+    assert alone.affine is None
+    assert together.shift is None
+    assert together.affine is not None
+    kept = together.affine[:, 0, 0] > 0  # not mirrored
+    assert 10 < int(kept.sum()) < 50
+    torch.testing.assert_close(apply(images, together)[kept], apply(images, alone)[kept], rtol=0, atol=1e-5)
 
 
 def test_flip_reverses_the_columns() -> None:

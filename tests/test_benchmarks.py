@@ -23,11 +23,11 @@ K, N, M, SIDE = 2, 6, 2, 32
 def as_draws(parameters: augment.Parameters) -> list[reference.Draw]:
     """The package's parameters in the reference's words, class by class."""
     assert parameters.color is not None
-    assert parameters.affine is not None
+    assert parameters.shift is not None
     assert parameters.cutout is not None
     draws = []
-    for color, affine, hole in zip(parameters.color, parameters.affine, parameters.cutout, strict=True):
-        right, down = (round(float(shift) * SIDE / 2) for shift in affine[:, 2])
+    for color, shift, hole in zip(parameters.color, parameters.shift, parameters.cutout, strict=True):
+        down, right = (-shift).tolist()  # there the window moves, not the image
         draws.append(reference.Draw(*color.tolist(), shift=(down, right), hole=(int(hole[0]), int(hole[2]))))
     return draws
 
@@ -68,7 +68,7 @@ def test_reference_has_the_package_s_loss_and_gradient(factor: int) -> None:
     assert stored.grad is not None
     assert float(gradient.abs().max()) > 0
     # By the norm: rounding may flip a ReLU that is at its kink, and move the few pixels under it.
-    assert float((stored.grad - gradient).norm() / gradient.norm()) < 2e-3
+    assert float((stored.grad - gradient).norm() / gradient.norm()) < 5e-3
 
 
 def test_plain_loop_moves_every_class_and_stays_in_range() -> None:

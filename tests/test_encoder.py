@@ -40,7 +40,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def encoder(name: str = "convnet2", side: int = 8, compiled: bool = False) -> Encoder:
     network = networks.build(name, channels=1, num_classes=5, size=(side, side))
-    used = Encoder(network, Engine(Execution(device="cpu", precision="float32", compile="no")), compiled)
+    used = Encoder(network, Engine(Execution(device="cpu", precision="float32", native=False, compile="no")), compiled)
     used.refill(3)
     return used
 

@@ -26,7 +26,7 @@ def noise(*shape: int) -> Tensor:
 
 
 def engine(**execution: object) -> Engine:
-    return Engine(Execution(device="cpu", **{"precision": "float32", "compile": "no"} | execution))  # type: ignore[arg-type]
+    return Engine(Execution(device="cpu", **{"precision": "float32", "native": False, "compile": "no"} | execution))  # type: ignore[arg-type]
 
 
 def encoder(used: Engine, compiled: bool = False, width: int = 128) -> Encoder:

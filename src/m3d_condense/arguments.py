@@ -165,7 +165,11 @@ def _execution_flags(parser: ArgumentParser) -> ArgumentParser:
     group.add_argument(
         "--precision", type=Literal["auto", "float32", "tf32", "bfloat16"], default="auto", help="of the networks"
     )
-    group.add_argument("--compile", type=Literal["auto", "yes", "no"], default="auto", help="auto: where it pays back")
+    own = "run ConvNet's blocks in this package's own code, on a CPU and in float32"
+    group.add_argument("--native", type=bool, default=True, help=own)
+    group.add_argument(
+        "--compile", type=Literal["auto", "yes", "no"], default="auto", help="the rest; auto: where it pays back"
+    )
     group.add_argument(
         "--memory", type=float, default=0.0, metavar="GIB", help="for activations; 0 lets the device decide"
     )

@@ -10,7 +10,7 @@ Shapes: G groups, N images per group, C×H×W pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,24 +25,47 @@ BRIGHTNESS, SATURATION, CONTRAST = 0.5, (0.0, 2.0), (0.5, 1.5)  # RECIPE's range
 CROP, CUTOUT, SCALE, ROTATE = 0.125, 0.5, 1.2, 15.0
 
 
+class Normalisation:
+    """Takes images …×C×H×W, uint8 or floats in [0, 1], to float32 less the mean, over the standard deviation.
+
+    Args:
+        mean, std: per channel, of values in [0, 1].
+        device: where the images are.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        centre, spread = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (mean, std))
+        self.shift, self.scale = -centre / spread, 1 / spread
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the normalised images."""
+        values = images.float().div_(255) if images.dtype == torch.uint8 else images
+        return torch.addcmul(self.shift, values, self.scale)
+
+
 @dataclass(frozen=True)
 class Parameters:
     """One draw for G groups; an operation that no group applies is None.
 
     Attributes:
         color: G×3, the brightness added, and the factors of saturation and contrast.
-        affine: G×2×3, from output to input coordinates in [-1, 1].
+        shift: G×2, whole pixels down and right; where cropping is the only move, it needs no sampling.
+        affine: G×2×3, from output to input coordinates in [-1, 1]; all moves as one.
         cutout: G×4, the first and one past the last row, then column, of the pixels set to zero.
     """
 
     color: Tensor | None = None
+    shift: Tensor | None = None
     affine: Tensor | None = None
     cutout: Tensor | None = None
 
     def of(self, groups: range, device: torch.device) -> Parameters:
-        """Return the draw of these groups alone, on a device."""
+        """Return the draw of these groups alone, on a device; shifts, which are numbers to slice by, on the CPU."""
         part = slice(groups.start, groups.stop)
-        return Parameters(*(t if t is None else t[part].to(device, non_blocking=True) for t in vars(self).values()))
+        found = {name: t if t is None else t[part] for name, t in vars(self).items()}
+        shift = found.pop("shift")
+        moved = {name: t if t is None else t.to(device, non_blocking=True) for name, t in found.items()}
+        return Parameters(shift=shift, **moved)
 
 
 def draw(
@@ -70,10 +93,12 @@ def draw(
             return chosen == one_of.index(name)
         return torch.full((groups,), name in names)
 
-    geometric = any(name in names for name in ("crop", "flip", "scale", "rotate"))
+    geometric = set(names) & {"crop", "flip", "scale", "rotate"}
+    shift = _shift(u[:, 7:9], applies("crop"), size)
     return Parameters(
         color=_color(u[:, 1:4], applies("color")) if "color" in names else None,
-        affine=_affine(u[:, 4:10], applies, size) if geometric else None,
+        shift=-shift.flip(1).long() if geometric == {"crop"} else None,
+        affine=_affine(u[:, 4:10], shift, applies, size) if geometric - {"crop"} else None,
         cutout=_cutout(u[:, 10:12], applies("cutout"), size) if "cutout" in names else None,
     )
 
@@ -82,12 +107,10 @@ def apply(images: Tensor, parameters: Parameters) -> Tensor:
     """Augment normalised images G×N×C×H×W with one draw per group; differentiable in the images."""
     groups, n, channels, height, width = images.shape
     if parameters.color is not None:
-        brightness, saturation, contrast = parameters.color.to(images.dtype).view(groups, 3, 1, 1, 1, 1).unbind(1)
-        images = images + brightness
-        if channels > 1:
-            grey = images.mean(2, keepdim=True)
-            images = torch.lerp(grey, images, saturation)
-        images = torch.lerp(images.mean((2, 3, 4), keepdim=True), images, contrast)
+        images = _recolored(images, parameters.color.to(images.dtype))
+    if parameters.shift is not None:
+        moves = zip(images.unbind(), parameters.shift.tolist(), strict=True)
+        images = torch.stack([F.pad(group, (right, -right, down, -down)) for group, (down, right) in moves])
     if parameters.affine is not None:
         shape = [groups, n * channels, height, width]
         grid = F.affine_grid(parameters.affine.to(images.dtype), shape, align_corners=False)
@@ -132,14 +155,17 @@ def _color(u: Tensor, applies: Tensor) -> Tensor:
     return torch.where(applies.unsqueeze(1), low + u * (high - low), torch.tensor([0.0, 1.0, 1.0]))
 
 
-def _affine(u: Tensor, applies: Callable[[str], Tensor], size: tuple[int, int]) -> Tensor:
+def _shift(u: Tensor, applies: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return where the first pixel of each output comes from, in whole pixels right and down, G×2."""
+    reach = (torch.tensor([size[1], size[0]]) * CROP + 0.5).floor()
+    return torch.where(applies.unsqueeze(1), ((2 * reach + 1) * u).floor() - reach, 0.0)
+
+
+def _affine(u: Tensor, shift: Tensor, applies: Callable[[str], Tensor], size: tuple[int, int]) -> Tensor:
     height, width = size
     scale = torch.where(applies("scale").unsqueeze(1), 1 / SCALE + u[:, :2] * (SCALE - 1 / SCALE), 1.0)
     angle = torch.where(applies("rotate"), torch.deg2rad((2 * u[:, 2] - 1) * ROTATE), 0.0)
-    side = torch.tensor([width, height])
-    reach = (side * CROP + 0.5).floor()  # pixels; a shift of one is 2/side of the coordinates
-    shift = ((2 * reach + 1) * u[:, 3:5]).floor() - reach
-    shift = torch.where(applies("crop").unsqueeze(1), 2 * shift / side, 0.0)
+    shift = 2 * shift / torch.tensor([width, height])  # a pixel is 2/side of the coordinates
     mirror = torch.where(applies("flip") & (u[:, 5] < 0.5), -1.0, 1.0)
     cos, sin, aspect = angle.cos(), angle.sin(), height / width
     x = torch.stack((scale[:, 0] * cos * mirror, -sin * aspect, shift[:, 0]), 1)
@@ -154,6 +180,20 @@ def _cutout(u: Tensor, applies: Tensor, size: tuple[int, int]) -> Tensor:
         start = (u[:, column] * (length + 1 - extent % 2)).floor() - extent // 2
         bounds += [start, torch.where(applies, start + extent, start)]
     return torch.stack(bounds, 1)
+
+
+def _recolored(images: Tensor, color: Tensor) -> Tensor:
+    """Add brightness, then move every pixel from its grey (saturation), then from the image's mean (contrast).
+
+    All three are linear and leave the means alone but for the brightness, so that they are one multiplication and one
+    addition of what needs a single channel.
+    """
+    brightness, saturation, contrast = color.view(-1, 3, 1, 1, 1, 1).unbind(1)
+    grey = images.mean(2, keepdim=True)
+    level = (1 - contrast) * grey.mean((3, 4), keepdim=True) + brightness
+    if images.shape[2] == 1:
+        return torch.addcmul(level, images, contrast)
+    return torch.addcmul(contrast * (1 - saturation) * grey + level, images, contrast * saturation)
 
 
 def _keep(cutout: Tensor, height: int, width: int) -> Tensor:

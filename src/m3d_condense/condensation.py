@@ -117,7 +117,8 @@ class Run:
         self.objective = objectives.build(recipe.objective, kernel=recipe.kernel, cross_entropy=recipe.cross_entropy)
         real_passes, synthetic_passes = self.objective.passes
         images = recipe.iterations * num_classes * (per_class * synthetic_passes + recipe.batch_real * real_passes)
-        self.compiled = engine.pays(network, example, images + encoders.training_images(recipe))
+        images += encoders.training_images(recipe)
+        self.compiled = engine.pays(network, example, images, self.objective.second_order)
         notice(f"{engine.describe()}; {engine.reason}")
         self.chunks = [range(num_classes)]
         if not self.objective.joint:
@@ -129,9 +130,7 @@ class Run:
         self.encoders = encoders.build(
             recipe, Encoder(network, engine, self.compiled), dataset, self.real, self.strategy
         )
-        self.mean, self.std = (
-            torch.tensor(values, device=engine.device).view(-1, 1, 1) for values in (dataset.mean, dataset.std)
-        )
+        self.normalised = augment.Normalisation(dataset.mean, dataset.std, engine.device)
         self.seconds += time.monotonic() - begun + self.encoders.spared
 
     def loop(self, identity: dict[str, Any], saved: Path | None, time_limit: float | None) -> None:
@@ -201,14 +200,15 @@ class Run:
         chosen = torch.cat(
             [self.sampler.draw([k], recipe.batch_real, g) for k, g in zip(classes, streams, strict=True)]
         )
-        real = self.real[chosen.to(self.real.device, non_blocking=True)].to(device).float() / 255
+        flat = chosen.flatten().to(self.real.device, non_blocking=True)
+        real = self.real.index_select(0, flat).to(device).view(*chosen.shape, *self.real.shape[1:])
         synthetic = self.pixels.draw(classes, recipe.batch_synthetic, streams)
         everything = generator(self.seed, "augment", self.step)
         whole = augment.draw(
             self.strategy, self.dataset.num_classes, self.dataset.size, everything, recipe.augmentation_draw
         )
         parameters = whole.of(classes, device)
-        return tuple(augment.apply((x - self.mean) / self.std, parameters) for x in (real, synthetic))  # type: ignore[return-value]
+        return augment.apply(self.normalised(real), parameters), augment.apply(self.normalised(synthetic), parameters)
 
     def check(self, values: Tensor) -> None:
         """Raise `UserError` unless the losses or pixels are all finite."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m3d_condense.engine import Engine, at_rest, in_pieces
+from m3d_condense.engine import Engine, at_rest, in_pieces, in_torch, is_native
 from m3d_condense.errors import UserError
 from m3d_condense.networks import initialise, mixes_images
 
@@ -35,13 +35,21 @@ class Encoder:
         self.engine, self.compiled = engine, compiled
         self.confidence = 1.0
         self._mixes = mixes_images(network)
-        self._features = self.function(self.network.features)
-        self._logits = self.function(self.network)
-        self._maps = self.function(self.network.maps) if hasattr(network, "maps") else None
+        self._features = self._function(self.network.features)
+        self._logits = self._function(self.network)
+        self._maps = self._function(self.network.maps) if hasattr(network, "maps") else None
 
-    def function(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of images, and perhaps more, as this encoder runs it: its precision, compiled or not."""
+    def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return self.engine.compiled(function, self.compiled and not is_native(self.network))
+
+    def derived(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of images, and more, that takes derivatives of `plain`, as this encoder runs it."""
         return self.engine.compiled(function, self.compiled)
+
+    @property
+    def plain(self) -> nn.Module:
+        """The network, with the same weights, in torch's own operations, all of which have any derivative."""
+        return in_torch(self.network)
 
     def refill(self, seed: int) -> None:
         """Make the network a new random one."""
@@ -75,7 +83,7 @@ class Encoder:
                 torch.cat(parts) if isinstance(parts[0], Tensor) else [torch.cat(p) for p in zip(*parts, strict=True)]
             )
         else:
-            found = in_pieces(function, images.flatten(0, 1), self.engine.piece)
+            found = in_pieces(function, images.flatten(0, 1), self.engine.piece(self.network, images))
         results = [found] if isinstance(found, Tensor) else found
         return [result.float().view(*images.shape[:2], *result.shape[1:]) for result in results]
 

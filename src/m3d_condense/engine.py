@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import functools
 import math
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,10 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from m3d_condense import native
 from m3d_condense.errors import UserError
 from m3d_condense.progress import notice
 
 PIECE, GPU_PIECE = 256, 4096  # images through a network at once; on a CPU more gains nothing
+NATIVE_PIXELS = 2**20  # of the images through native blocks at once: 1,024 of 32×32
 CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes, share of what is free
 COMPILE_SECONDS = 1.9  # a layer, to compile a network forward and backward, from cold
 EAGER_FLOPS = {"cpu": 1.5e11, "cuda": 2e13}  # a second, of a convolutional network without compilation
@@ -35,12 +37,15 @@ class Execution:
         device: "auto" (a GPU where there is one), or any torch device, such as "cpu" or "cuda:1".
         precision: "auto" (bfloat16 where the hardware has it), "float32", "tf32" (of NVIDIA's GPUs) or
             "bfloat16", of the networks' convolutions; kernels, losses and pixels are always float32.
-        compile: "auto" (where it pays back), "yes" or "no".
+        native: whether ConvNet's blocks run in our own code on a CPU, in float32 (see `m3d_condense.native`);
+            another precision, if asked for, rules it out.
+        compile: "auto" (where it pays back), "yes" or "no", of what that does not compute.
         memory: GiB for the activations of one chunk of classes; 0 lets the device decide.
     """
 
     device: str = "auto"
     precision: str = "auto"
+    native: bool = True
     compile: str = "auto"
     memory: float = 0.0
 
@@ -96,12 +101,23 @@ class Engine:
             return images
         return images.to(self.device)
 
-    def pays(self, network: nn.Module, image: Tensor, images: float) -> bool:
+    def serves(self, network: nn.Module) -> bool:
+        """Whether our own code computes the blocks of this network."""
+        wanted = self.execution.native and self.execution.precision in ("auto", "float32")
+        if not (wanted and self.device.type == "cpu" and hasattr(network, "native")):
+            return False
+        return all(native.serves(block) for block in network.blocks)  # type: ignore[union-attr]
+
+    def pays(self, network: nn.Module, image: Tensor, images: float, second_order: bool = False) -> bool:
         """Whether compiling `network` pays back over this many images forward and backward.
 
         Decided from counted operations and nominal speeds, never from a clock, so that the same command
-        makes the same pixels. `image` is one example, 1×C×H×W; the reason is left in `reason`.
+        makes the same pixels. `image` is one example, 1×C×H×W; the reason is left in `reason`. What our own code
+        computes needs no compiling, but for a second derivative, which it does not have.
         """
+        if self.serves(network) and not second_order:
+            self.reason = "native blocks in float32"
+            return False
         if self.execution.compile != "auto":
             self.reason = f"compile={self.execution.compile} was asked for"
             return self.execution.compile == "yes"
@@ -117,11 +133,13 @@ class Engine:
         return pays
 
     def place(self, network: nn.Module, compiled: bool) -> nn.Module:
-        """Move a network to the device, in the memory format that is fastest there.
+        """Move a network to the device, to our own code if that serves, in the memory format that is fastest there.
 
         Channels last pays only where the compiler fuses the norm; eager norms are slow in it.
         """
         network = network.to(self.device)
+        if self.serves(network):
+            network.native = True  # type: ignore[assignment]
         if compiled:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
@@ -159,9 +177,10 @@ class Engine:
         edges = [round(i * num_classes / count) for i in range(count + 1)]
         return (range(a, b) for a, b in zip(edges, edges[1:], strict=False))
 
-    @property
-    def piece(self) -> int:
-        """How many images go through a network at once."""
+    def piece(self, network: nn.Module, images: Tensor) -> int:
+        """How many of these images …×H×W go through a network at once."""
+        if is_native(network):
+            return max(NATIVE_PIXELS // (images.shape[-2] * images.shape[-1]), 1)
         return GPU_PIECE if self.device.type == "cuda" else PIECE
 
 
@@ -209,8 +228,21 @@ def has_compiler(device: torch.device) -> bool:
         from torch.utils._triton import has_triton
 
         return bool(has_triton())
-    names = (os.environ.get("CXX"), "g++", "clang++", "c++")
-    return any(name and shutil.which(name) for name in names)
+    return native.compiler() is not None
+
+
+def is_native(network: nn.Module) -> bool:
+    """Whether a network's blocks run in our own code."""
+    return bool(getattr(network, "native", False))
+
+
+def in_torch(network: nn.Module) -> nn.Module:
+    """Return a network of the same modules whose blocks run in torch's own operations; itself if they do already."""
+    if not is_native(network):
+        return network
+    plain = copy.copy(network)
+    plain.native = False  # type: ignore[assignment]
+    return plain
 
 
 @contextmanager

@@ -31,9 +31,10 @@ def mean_squared_distance(real: Tensor, synthetic: Tensor) -> Tensor:
     `gaussian`; it is detached, as the gradient does not run through it. For a class whose features all
     coincide it is a number small enough not to matter and large enough to divide a gradient by.
     """
-    union = torch.cat((real, synthetic), dim=1).detach()
-    n = union.shape[1]
-    total = 2 * n * union.square().sum((1, 2)) - 2 * union.sum(1).square().sum(-1)
+    real, synthetic = real.detach(), synthetic.detach()
+    n = real.shape[1] + synthetic.shape[1]
+    squares = real.square().sum((1, 2)) + synthetic.square().sum((1, 2))
+    total = 2 * n * squares - 2 * (real.sum(1) + synthetic.sum(1)).square().sum(-1)
     return (total / (n * n - n)).clamp_min(torch.finfo(total.dtype).tiny ** 0.5)
 
 

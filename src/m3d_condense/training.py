@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_condense import augment
-from m3d_condense.engine import Engine, in_pieces
+from m3d_condense.engine import Engine, in_pieces, in_torch, is_native
 from m3d_condense.networks import initialise
 from m3d_condense.progress import Reporter
 from m3d_condense.protocols import Protocol
@@ -48,10 +48,12 @@ class Trainer:
     ) -> None:
         compiled = compiled and together == 1
         self.network = engine.place(network, compiled)
+        if together > 1:  # stacked parameters go through torch.func, which our own code does not
+            self.network = in_torch(self.network)
         self.engine, self.compiled, self.protocol, self.together = engine, compiled, protocol, together
-        self.mean, self.std = (torch.tensor(v, device=engine.device).view(-1, 1, 1) for v in (mean, std))
+        self.normalised = augment.Normalisation(mean, std, engine.device)
         self._stacked: dict[str, Tensor] = {}
-        self._one = engine.compiled(self.network, compiled)
+        self._one = engine.compiled(self.network, compiled and not is_native(self.network))
 
     def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], bar: Reporter, steps: int | None = None) -> None:
         """Train one network per seed, at most `together`, from random initialisations.
@@ -110,11 +112,6 @@ class Trainer:
         inputs = augment.apply(self.normalised(images).unsqueeze(1), drawn).squeeze(1)
         return augment.cutmix(inputs, stream, protocol.cutmix)
 
-    def normalised(self, images: Tensor) -> Tensor:
-        """Return float32 images less the mean, over the standard deviation."""
-        values = images.float() / 255 if images.dtype == torch.uint8 else images
-        return (values - self.mean) / self.std
-
     @torch.no_grad()
     def accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
         """Return the share of uint8 images N×C×H×W that each network names right, in percent."""
@@ -125,7 +122,7 @@ class Trainer:
             inputs = self.normalised(part)
             return self._logits(inputs.expand(count, *inputs.shape)).argmax(-1).T
 
-        right = in_pieces(predicted, images, self.engine.piece) == labels.unsqueeze(1)
+        right = in_pieces(predicted, images, self.engine.piece(self.network, images)) == labels.unsqueeze(1)
         return [100.0 * share for share in right.float().mean(0).tolist()]
 
     def _refill(self, seeds: Sequence[int]) -> list[Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from m3d_condense import native
 from m3d_condense.networks.layers import Staged, norm_layer
 
 
@@ -21,9 +22,14 @@ class ConvNet(Staged):
         width: maps per block.
         norm: see `norm_layer`.
 
+    Attributes:
+        native: whether the blocks run in our own code for CPUs, which the engine sets where it serves.
+
     Raises:
         ValueError: where the depth is below 1, or the images are too small for it.
     """
+
+    native: bool = False
 
     def __init__(
         self,
@@ -53,6 +59,15 @@ class ConvNet(Staged):
         )
         self.feature_size = width * (height >> depth) * (width_ >> depth)
         self.classifier = nn.Linear(self.feature_size, num_classes)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the maps N×C'×H'×W' of every block, for normalised images N×C×H×W."""
+        if not self.native:
+            return super().maps(images)
+        results = [images]
+        for block in self.blocks:
+            results.append(native.block(results[-1], block))
+        return results[1:]
 
     def pool(self, maps: Tensor) -> Tensor:
         """Return features N×D of the last block's maps: all of them, flattened."""

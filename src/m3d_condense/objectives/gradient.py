@@ -65,6 +65,7 @@ class GradientMatching(Objective):
         distance: "cosine" (DC, DSA), "mse" or "l1" (IDC), see `DISTANCES`.
     """
 
+    second_order = True
     passes = (1.0, 3.0)  # a second derivative costs two passes more
 
     def __init__(self, distance: str) -> None:
@@ -99,7 +100,7 @@ class _Matcher:
 
     def __init__(self, encoder: Encoder, kind: str) -> None:
         distance, axes = DISTANCES[kind]
-        network = encoder.network
+        network = encoder.plain
         self.weights = _matched(network, axes)
 
         def loss(weights: Weights, images: Tensor, labels: Tensor) -> Tensor:
@@ -116,8 +117,8 @@ class _Matcher:
             synthetic = gradients(images, weights, labels)
             return torch.stack([distance(real[name], synthetic[name]) for name in weights]).sum()
 
-        self._gradients = encoder.function(gradients)
-        self._distances = encoder.function(torch.func.grad_and_value(distances))
+        self._gradients = encoder.derived(gradients)
+        self._distances = encoder.derived(torch.func.grad_and_value(distances))
 
     def __call__(self, real: Tensor, real_labels: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradient to one class's images M×C×H×W, and the distance, a number, to its real N×C×H×W."""
