@@ -91,7 +91,8 @@ TABLES: dict[str, Callable[[Record], Iterator[list[str]]]] = {
 def note(record: Record) -> str:
     """Say on what, of which commit, when, how often and with which command a table was measured."""
     hardware = record["hardware"]
-    machine = hardware.get("cuda") if record["device"] == "cuda" else hardware["cpu"]
+    processor = " ".join((hardware["cpu"], hardware.get("instructions", ""))).strip()
+    machine = hardware.get("cuda") if record["device"] == "cuda" else processor
     changed = ", with changes not committed" if record["changed_since"] else ""
     settings = record["settings"]
     runs = [f"{name}: {side['runs']}" for name, side in record.get("sides", {}).items()]

@@ -73,7 +73,7 @@ PAPERS: dict[tuple[str, int, int], dict[str, Any]] = {  # of a method, an ipc an
     ("cafe-dsa", 10, 32): {"augmentation": "color_crop_cutout_flip_scale_rotate"},
     ("datadam", 10, 32): {"objective": "attention", "encoders": "fresh", "batch_real": 128},
     ("idm", 10, 32): {"objective": "mean", "encoders": "queue", "factor": 2, "encoder_count": 100},
-    ("idm-m3d", 10, 32): {"objective": "mmd", "encoders": "queue", "cross_entropy": 50.0},
+    ("idm-m3d", 10, 32): {"objective": "mmd", "encoders": "queue", "cross_entropy": 0.05},
     ("idm", 50, 32): {"cross_entropy": 10.0, "encoder_steps": 10, "iterations_per_model": 30},
     ("idc", 10, 32): {"objective": "gradient-mse", "lr": 5e-3, "batch_synthetic": 128, "encoder_steps": 31},
     ("idc", 10, 28): {"objective": "gradient-l1", "lr": 1e-4, "factor": 2, "batch_real": 64},

@@ -188,6 +188,7 @@ def _info(given: Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from m3d_condense import native
     from m3d_condense.engine import Engine, has_compiler, recycle_pages
     from m3d_condense.environment import describe_environment
     from m3d_condense.networks import NAMES as NETWORKS
@@ -199,6 +200,8 @@ def _info(given: Namespace) -> None:
     table.add_row("versions", ", ".join(f"{name} {number}" for name, number in versions.items()))
     table.add_row("machine", ", ".join(f"{name} {value}" for name, value in hardware.items()))
     table.add_row("will use", engine.describe())
+    found = "compiled on first use" if native.compiler() else "no compiler found: never"
+    table.add_row("native blocks", f"of ConvNets, {found}" if engine.device.type == "cpu" else "on a CPU only")
     table.add_row("compilation", "where it pays back" if has_compiler(engine.device) else "no compiler found: never")
     table.add_row("memory", f"{engine.budget / 2**30:.1f} GiB for the activations of one chunk of classes")
     if engine.device.type == "cpu":

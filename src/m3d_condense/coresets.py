@@ -22,6 +22,7 @@ from m3d_condense.seeds import derive
 from m3d_condense.training import Trainer
 
 BLOCK = 1024  # images whose features are computed at once
+SELECTOR_STEPS = 2_000  # at most, of the network whose features are compared: minutes on two cores
 
 
 def herding(features: Tensor, count: int) -> Tensor:
@@ -107,7 +108,8 @@ def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> tuple[Ca
     network = networks.build(recipe.network, channels=channels, num_classes=num_classes, size=size)
     protocol = protocols.protocol("quick").adapted(epochs=None, whole=True, flip=recipe.flip)
     protocol = dataclasses.replace(protocol, cutmix=0.0)
-    steps, example = protocol.steps(len(dataset.train)), torch.zeros(1, channels, *size)
+    steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
+    example = torch.zeros(1, channels, *size)
     compiled = engine.pays(network, example, steps * protocol.batch if recipe.selection_features == "trained" else 0)
     trainer = Trainer(network, engine, compiled, protocol, dataset.mean, dataset.std)
     seed, spared = derive(recipe.seed, "selection"), 0.0
@@ -122,7 +124,7 @@ def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> tuple[Ca
     networks.initialise(network, seed)
     if recipe.selection_features == "trained":
         made_from = {"fingerprint": dataset.fingerprint, "network": recipe.network, "seed": seed}
-        made_from |= {"protocol": dataclasses.asdict(protocol), "dtype": str(engine.dtype)}
+        made_from |= {"protocol": dataclasses.asdict(protocol), "steps": steps, "dtype": str(engine.dtype)}
         tensors, spared = kept("selectors", made_from, 0, train)
         network.load_state_dict(tensors)
     encoder = Encoder(trainer.network, engine, compiled=False)

@@ -21,7 +21,8 @@ def describe_environment() -> tuple[dict[str, str], dict[str, Any]]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
-    hardware: dict[str, Any] = {"cpu": _cpu_model(), "cores": os.cpu_count()}
+    instructions = torch.backends.cpu.get_cpu_capability()  # virtual machines hide which model it is
+    hardware: dict[str, Any] = {"cpu": _cpu_model(), "instructions": instructions, "cores": os.cpu_count()}
     if hasattr(os, "sched_getaffinity"):
         hardware["cores"] = len(os.sched_getaffinity(0))
     if hasattr(os, "sysconf"):

@@ -251,7 +251,15 @@ METHODS: Mapping[str, Method] = {
     "cafe-dsa": _row("CAFE with Siamese augmentation", papers.CAFE, _cafe_quick, _cafe_paper, **_AUGMENTED),
     "datadam": _row("DataDAM: matching spatial attention", papers.DATADAM, _quick_of(_datadam), _datadam_paper),
     "idm": _row("IDM: a queue of trained encoders, and cross-entropy", papers.IDM, _idm_quick, _idm_paper),
-    "idm-m3d": _row("IDM with M3D's loss", papers.TABLE_5, _idm_quick, _idm_paper, objective="mmd"),
+    "idm-m3d": _row(
+        # M3D's loss is bounded: IDM's weight of the cross-entropy would rule it. The paper does not say which it used.
+        "IDM with M3D's loss",
+        papers.TABLE_5,
+        _idm_quick,
+        _idm_paper,
+        objective="mmd",
+        cross_entropy=0.05,
+    ),
     "dc": _row("DC: matching gradients", papers.DC, _dc_quick, _dc_paper),
     "dsa": _row(
         "DSA: matching gradients under Siamese augmentation",
