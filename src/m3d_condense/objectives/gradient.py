@@ -6,14 +6,16 @@ Shapes: K classes, N real and M synthetic images per class, C×H×W pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from m3d_condense.encoder import Encoder, View
+from m3d_condense.engine import is_native
 from m3d_condense.errors import UserError
 from m3d_condense.objectives.objective import Objective
 
@@ -95,7 +97,8 @@ class _Matcher:
     Weights are inputs, so that none is compiled twice when they are refilled. The distance and its gradient to the
     pixels are one function with no autograd around it: the compiler takes no derivative of a derivative, but traces
     both of torch.func's. Reverse over reverse, as there the gradient of the weights serves value and pixels; forward
-    mode saves nothing here, and fails in group norm on channels-last maps.
+    mode saves nothing here, and fails in group norm on channels-last maps. The real images' gradient is a first
+    derivative, and native blocks have that.
     """
 
     def __init__(self, encoder: Encoder, kind: str) -> None:
@@ -117,7 +120,8 @@ class _Matcher:
             synthetic = gradients(images, weights, labels)
             return torch.stack([distance(real[name], synthetic[name]) for name in weights]).sum()
 
-        self._gradients = encoder.derived(gradients)
+        native = is_native(encoder.network)
+        self._gradients = partial(_by_autograd, encoder.network) if native else encoder.derived(gradients)
         self._distances = encoder.derived(torch.func.grad_and_value(distances))
 
     def __call__(self, real: Tensor, real_labels: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,6 +129,18 @@ class _Matcher:
         target = self._gradients(real, self.weights, real_labels)
         gradient, value = self._distances(images, self.weights, labels, target)
         return gradient, value
+
+
+def _by_autograd(network: nn.Module, images: Tensor, weights: Weights, labels: Tensor) -> Weights:
+    """Return the gradients of the network's own weights, which otherwise take none."""
+    found = [weight.requires_grad_() for weight in weights.values()]
+    try:
+        with torch.enable_grad():
+            loss = F.cross_entropy(network(images), labels)
+            return dict(zip(weights, torch.autograd.grad(loss, found), strict=True))
+    finally:
+        for weight in found:
+            weight.requires_grad_(False)
 
 
 def _matched(network: Any, axes: tuple[int, ...]) -> Weights:
