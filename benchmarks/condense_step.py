@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
+from benchmarks.harness import against_plain, parse, parser
 from benchmarks.reference import PlainLoop
-from benchmarks.workers import Step, Worker
+from benchmarks.workers import Step
 from benchmarks.workload import Workload, our_run, random_images
 
 
@@ -28,24 +28,11 @@ def plain(workload: Workload) -> tuple[Step, str]:
 
 
 def main() -> None:
-    made = parser(__doc__, rounds=5, steps=5)
+    made = parser(__doc__, rounds=5, steps=5, same_allocator=True)
     Workload.add_flags(made)
-    made.add_argument("--same-allocator", action="store_true", help="recycle pages on the plain side too")
     arguments = parse(made)
     workload = Workload.of(arguments)
-    common = {"device": arguments.device, "steps": arguments.steps}
-    with (
-        Worker(plain, workload, recycle=arguments.same_allocator, **common) as slow,
-        Worker(ours, workload, **common) as fast,
-    ):
-        times = alternate({"plain loop": slow, "m3d_condense": fast}, arguments.rounds)
-    comparison = Comparison(case=workload.name, unit="step", baseline="plain loop", times=times)
-    show("A condensation step", [comparison])
-    sides = {
-        name: {"runs": worker.description, "peak_bytes": worker.peak_bytes}
-        for name, worker in (("plain loop", slow), ("m3d_condense", fast))
-    }
-    write(record("condense_step", arguments, comparisons=[comparison], sides=sides), arguments.out)
+    against_plain("condense_step", "A condensation step", arguments, plain, ours, workload, case=workload.name)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
+from benchmarks.harness import against_plain, parse, parser
 from benchmarks.reference import Draw, PlainLoop, augment
-from benchmarks.workers import Step, Worker
+from benchmarks.workers import Step
 from benchmarks.workload import Workload, our_run, random_images
-from m3d_condense import objectives
 
 
 class PlainGradients(PlainLoop):
@@ -36,8 +35,7 @@ class PlainGradients(PlainLoop):
 
 def ours(workload: Workload) -> tuple[Step, str]:
     """Build the package's step."""
-    run = our_run(workload)
-    run.objective = objectives.build("gradient-mse")
+    run = our_run(workload, objective="gradient-mse")
     return run.take_step, f"{run.engine.describe()}; {run.engine.reason}"
 
 
@@ -50,20 +48,11 @@ def plain(workload: Workload) -> tuple[Step, str]:
 
 
 def main() -> None:
-    made = parser(__doc__, rounds=5, steps=2)
+    made = parser(__doc__, rounds=5, steps=2, same_allocator=True)
     Workload.add_flags(made, batch_real=64)
     arguments = parse(made)
     workload = Workload.of(arguments)
-    common = {"device": arguments.device, "steps": arguments.steps}
-    with Worker(plain, workload, **common) as slow, Worker(ours, workload, **common) as fast:
-        times = alternate({"plain loop": slow, "m3d_condense": fast}, arguments.rounds)
-    comparison = Comparison(case=workload.name, unit="step", baseline="plain loop", times=times)
-    show("A step of gradient matching", [comparison])
-    sides = {
-        name: {"runs": worker.description, "peak_bytes": worker.peak_bytes}
-        for name, worker in (("plain loop", slow), ("m3d_condense", fast))
-    }
-    write(record("gradient_step", arguments, comparisons=[comparison], sides=sides), arguments.out)
+    against_plain("gradient_step", "A step of gradient matching", arguments, plain, ours, workload, case=workload.name)
 
 
 if __name__ == "__main__":

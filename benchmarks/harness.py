@@ -18,14 +18,20 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.workers import Factory, Worker
 from m3d_condense.environment import describe_environment
 from m3d_condense.files import write_file_atomic
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def parser(description: str | None, *, rounds: int, steps: int) -> argparse.ArgumentParser:
-    """Return a parser with the flags that every benchmark has; `rounds` and `steps` are their defaults."""
+def parser(
+    description: str | None, *, rounds: int, steps: int, same_allocator: bool = False
+) -> argparse.ArgumentParser:
+    """Return a parser with the flags that every benchmark has; `rounds` and `steps` are their defaults.
+
+    With `same_allocator` it also has that flag, for `against_plain`.
+    """
     made = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -33,6 +39,8 @@ def parser(description: str | None, *, rounds: int, steps: int) -> argparse.Argu
     made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to measure on")
     made.add_argument("--rounds", type=int, default=rounds, help="turns of each side")
     made.add_argument("--steps", type=int, default=steps, help="steps a turn")
+    if same_allocator:
+        made.add_argument("--same-allocator", action="store_true", help="recycle pages on the plain side too")
     made.add_argument("--out", type=Path, default=RESULTS, help="folder for the record")
     return made
 
@@ -102,6 +110,42 @@ def show(title: str, comparisons: list[Comparison]) -> None:
             shown = f"{duration(values['median'][side])}/{comparison.unit}"
             table.add_row(comparison.case, side, shown, *spread, str(len(times)))
     wide().print(table)
+
+
+def against_plain(
+    name: str,
+    title: str,
+    arguments: argparse.Namespace,
+    plain: Factory,
+    ours: Factory,
+    settings: Any,
+    *,
+    case: str,
+    unit: str = "step",
+    units: int = 1,
+) -> None:
+    """Have a plain loop and the package take turns, each in a process of its own; show and store how they compare.
+
+    Args:
+        name: of the benchmark.
+        title: of the table.
+        arguments: parsed, with the flags of `parser` and `same_allocator`.
+        plain, ours: build the sides out of `settings`.
+        case: what both do.
+        unit: what is timed; a side's step does `units` of them.
+    """
+    common = {"device": arguments.device, "steps": arguments.steps}
+    with (
+        Worker(plain, settings, recycle=arguments.same_allocator, **common) as slow,
+        Worker(ours, settings, **common) as fast,
+    ):
+        workers = {"plain loop": slow, "m3d_condense": fast}
+        turns = alternate(workers, arguments.rounds)
+    times = {side: [seconds / units for seconds in values] for side, values in turns.items()}
+    comparison = Comparison(case=case, unit=unit, baseline="plain loop", times=times)
+    show(title, [comparison])
+    sides = {side: {"runs": worker.description, "peak_bytes": worker.peak_bytes} for side, worker in workers.items()}
+    write(record(name, arguments, comparisons=[comparison], sides=sides), arguments.out)
 
 
 def wide() -> Console:

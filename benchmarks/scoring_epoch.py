@@ -10,9 +10,9 @@ import argparse
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
+from benchmarks.harness import against_plain, parse, parser
 from benchmarks.reference_training import PlainTrainer
-from benchmarks.workers import Step, Worker
+from benchmarks.workers import Step
 from m3d_condense import networks, protocols
 from m3d_condense.engine import Engine, Execution
 from m3d_condense.progress import Reporter, set_quiet
@@ -52,27 +52,14 @@ def plain(arguments: argparse.Namespace) -> tuple[Step, str]:
 
 
 def main() -> None:
-    made = parser(__doc__, rounds=7, steps=1)
+    made = parser(__doc__, rounds=7, steps=1, same_allocator=True)
     for name, default in (("epochs", 3), ("classes", 10), ("ipc", 10), ("factor", 2), ("side", 32)):
         made.add_argument(f"--{name}", type=int, default=default)
-    made.add_argument("--same-allocator", action="store_true", help="recycle pages on the plain side too")
     arguments = parse(made)
-    common = {"device": arguments.device, "steps": arguments.steps}
-    with (
-        Worker(plain, arguments, recycle=arguments.same_allocator, **common) as slow,
-        Worker(ours, arguments, **common) as fast,
-    ):
-        turns = alternate({"plain loop": slow, "m3d_condense": fast}, arguments.rounds)
-    times = {side: [seconds / arguments.epochs for seconds in values] for side, values in turns.items()}
     count = arguments.classes * arguments.ipc * arguments.factor**2
     case = f"{count} images of {arguments.side}×{arguments.side}, batches of 64"
-    comparison = Comparison(case=case, unit="epoch", baseline="plain loop", times=times)
-    show("An epoch of scoring", [comparison])
-    sides = {
-        name: {"runs": worker.description, "peak_bytes": worker.peak_bytes}
-        for name, worker in (("plain loop", slow), ("m3d_condense", fast))
-    }
-    write(record("scoring_epoch", arguments, comparisons=[comparison], sides=sides), arguments.out)
+    title, epochs = "An epoch of scoring", arguments.epochs
+    against_plain("scoring_epoch", title, arguments, plain, ours, arguments, case=case, unit="epoch", units=epochs)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,8 +63,8 @@ def random_images(workload: Workload) -> tuple[Tensor, Tensor]:
     return images, torch.arange(workload.size) % workload.classes
 
 
-def our_run(workload: Workload) -> Run:
-    """Return the package's loop, ready to take steps."""
+def our_run(workload: Workload, **settings: Any) -> Run:
+    """Return the package's loop, ready to take steps; `settings` are fields of its recipe."""
     set_quiet(True)
     train = Split(images=(drawn := random_images(workload))[0], labels=drawn[1])
     dataset = ImageDataset(
@@ -74,7 +75,7 @@ def our_run(workload: Workload) -> Run:
         source={},
     )
     # The paper's other network at high resolution would have the side change two things at once.
-    overrides = {"network": "convnet", "factor": workload.factor, "batch_real": workload.batch_real}
+    overrides = {"network": "convnet", "factor": workload.factor, "batch_real": workload.batch_real} | settings
     recipe = methods.recipe("m3d", "paper", ipc=workload.ipc, side=workload.side, overrides=overrides)
     keys = ("device", "precision", "native", "compile", "memory")
     run = Run(dataset, recipe, Engine(Execution(**{key: getattr(workload, key) for key in keys})))

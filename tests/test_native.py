@@ -157,6 +157,17 @@ def test_only_what_needs_a_gradient_gets_one() -> None:
     assert block[0].weight.grad is not None
 
 
+@pytest.mark.parametrize("channels", [3, 32])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_a_number_stays_so_in_its_image_alone(channels: int, value: float) -> None:
+    block, images = layers(channels, 32, 1), noise(4, channels, 8, 8)
+    expected = native.block(images, block)
+    images[1, 0, 4, 4] = value
+    got = native.block(images, block)
+    assert got[1].isnan().all()
+    assert torch.equal(got[[0, 2, 3]], expected[[0, 2, 3]])
+
+
 def test_memory_formats_do_not_matter() -> None:
     block, images = layers(32, 32, 1), noise(4, 32, 8, 8)
     expected = native.block(images, block).detach()

@@ -317,10 +317,11 @@ struct Shape {
     int64_t image() const { return H * W * C; }
     int64_t map() const { return h * w * O; }
     int64_t pooled() const { return (h / 2) * (w / 2) * O; }
-    // Images a thread takes at once: so many that their tiles fill blocks.
+    // Images a thread takes at once: of small maps so many that their tiles fill blocks.
     int64_t group() const {
+        const int64_t tiles = maps().tiles();
         int64_t images = 1;
-        while (!direct() && images * maps().tiles() % BLOCK) images++;
+        while (!direct() && tiles < BLOCK && images * tiles % BLOCK) images++;
         return images;
     }
 };
@@ -399,7 +400,7 @@ void direct_weight(const float* image, const float* dy, const Shape& s, float* d
                                   dw + (o / PANEL * 9 * s.C + row * 3 * s.C + k) * PANEL, PANEL);
 }
 
-inline vec positive(vec x) { return x > 0 ? x : vec{}; }
+inline vec positive(vec x) { return x < 0 ? vec{} : x; }  // a NaN stays one
 
 // The rest of a block for one panel of one image: instance norm, ReLU, pooling. The mean of each map goes to stats, and
 // one over its standard deviation O numbers on. Both come of one pass, over what a map differs from its first pixel.
