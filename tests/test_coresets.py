@@ -88,6 +88,18 @@ def test_features_of_a_trained_network_depend_on_the_seed_alone(
     assert not torch.equal(made[0].images, made[2].images)
 
 
+def test_a_selector_is_trained_no_longer_than_it_may(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path))
+    monkeypatch.setattr(coresets, "SELECTOR_STEPS", 3)
+    taken = []
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda *given: (taken.append(1), step(*given)))
+    condense(digits, ipc=1, method="herding", execution=plain)
+    assert len(taken) == 3
+
+
 def test_one_trained_network_serves_every_selection(
     digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,7 +118,7 @@ def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> tuple[Ca
         notice(f"{engine.describe()}; {engine.reason}")
         whole = dataset.train.images.to(engine.device), dataset.train.labels.to(engine.device)
         with progress("Training the selector", steps, unit="steps") as bar:
-            trainer.fit([whole], [seed], bar)
+            trainer.fit([whole], [seed], bar, steps=steps)
         return network.state_dict()
 
     networks.initialise(network, seed)
