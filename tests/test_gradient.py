@@ -26,7 +26,7 @@ CLOSE = {"rtol": 1e-8, "atol": 1e-11}  # of float64, far above its rounding and 
 
 
 def engine(**execution: Any) -> Engine:
-    return Engine(Execution(**{"device": "cpu", "precision": "float32", "compile": "no"} | execution))
+    return Engine(Execution(**{"device": "cpu", "precision": "float32", "native": False, "compile": "no"} | execution))
 
 
 def convnet(size: int = 8, channels: int = 1, depth: int = 1, norm: str = "instance") -> nn.Module:

@@ -24,13 +24,19 @@ from m3d_condense.progress import Reporter
 from m3d_condense.protocols import protocol
 from m3d_condense.training import Trainer
 
-pytestmark = pytest.mark.skipif(native.library() is None, reason="the native block cannot be built here")
+
+@pytest.fixture(autouse=True)
+def _built() -> None:
+    if native.library() is None:
+        pytest.skip("native blocks cannot be built here")
+
 
 SHAPES = [  # N, C, H, W, O, padding
     pytest.param(3, 3, 32, 32, 64, 1, id="colour"),
     pytest.param(2, 1, 28, 28, 64, 3, id="grey, 28 becomes 32"),
     pytest.param(3, 1, 8, 8, 64, 1, id="digits"),
     pytest.param(2, 2, 2, 3, 32, 1, id="few pixels"),
+    pytest.param(2, 3, 7, 30, 32, 2, id="wide, padded by two"),
     pytest.param(2, 3, 9, 5, 32, 1, id="odd sides"),
     pytest.param(5, 32, 16, 16, 64, 1, id="maps, several tiles an image"),
     pytest.param(7, 64, 8, 8, 32, 1, id="maps, several images a block"),
@@ -81,9 +87,8 @@ def lanes(number: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """Have the block compiled for registers of so many floats; None for what this processor has."""
     with monkeypatch.context() as patch:
         if number is not None:
-            machine = native.MACHINES.get(torch.backends.cpu.get_cpu_capability())
-            flags = [f"-DM3D_LANES={number}", "-Wno-psabi", *([machine] if machine else [])]
-            built = native.build(flags)
+            machine = native.MACHINES.get(torch.backends.cpu.get_cpu_capability(), ())
+            built = native.build((f"-DM3D_LANES={number}", "-Wno-psabi", *machine))
             patch.setattr(native, "library", lambda: built)
         yield
 
@@ -168,6 +173,13 @@ def test_what_is_not_a_number_stays_so_in_its_image_alone(channels: int, value: 
     assert torch.equal(got[[0, 2, 3]], expected[[0, 2, 3]])
 
 
+def test_a_first_pixel_far_from_the_others_costs_no_accuracy() -> None:
+    block, images = layers(1, 32, 1), torch.zeros(1, 1, 64, 64)
+    images[..., :2, :2] = 1000.0
+    images += noise(1, 1, 64, 64)
+    assert off(native.block(images, block), by_hand(images.double(), block)) < 1e-4
+
+
 def test_memory_formats_do_not_matter() -> None:
     block, images = layers(32, 32, 1), noise(4, 32, 8, 8)
     expected = native.block(images, block).detach()
@@ -212,9 +224,13 @@ def test_what_it_does_not_compute_it_does_not_serve() -> None:
         changed(1, nn.GroupNorm(8, 32)),
         changed(1, nn.GroupNorm(32, 32, affine=False)),
         changed(1, nn.BatchNorm2d(32)),
+        changed(0, nn.Conv2d(32, 32, 3, padding=1, padding_mode="reflect")),
+        changed(0, nn.Conv2d(3, 32, 3)),
         changed(2, nn.GELU()),
         changed(3, nn.MaxPool2d(2)),
         changed(3, nn.AvgPool2d(3)),
+        changed(3, nn.AvgPool2d(2, ceil_mode=True)),
+        changed(3, nn.AvgPool2d(2, divisor_override=3)),
         layers(3, 20, 1),
         layers(20, 32, 1),
         nn.Identity(),
@@ -253,10 +269,22 @@ def test_the_engine_takes_it_where_it_serves_and_it_is_wanted() -> None:
     assert not engine.pays(network, torch.zeros(1, 3, 32, 32), 1e12)
     assert engine.reason == "native blocks in float32"
     assert engine.pays(network, torch.zeros(1, 3, 32, 32), 1e12, second_order=True)
+    assert is_native(engine.place(network, False))
+    other = Engine(Execution(device="cpu", native=False))
+    assert not is_native(other.place(network, False))  # the last word counts
+    assert (engine.arithmetic(network), other.arithmetic(network)) == ("native", str(other.dtype))
     plain = in_torch(engine.place(network, False))
     assert not is_native(plain)
     assert plain.blocks is network.blocks
     assert in_torch(plain) is plain
+
+
+def test_weights_in_other_precisions_run_in_torch() -> None:
+    used = encoder()
+    images = noise(2, 3, 1, 16, 16)
+    exact = used.network.double().features(images[0].double())
+    assert exact.dtype == torch.float64
+    assert off(encoder().features(images)[0], exact) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["mmd", "layers", "gradient-mse"])

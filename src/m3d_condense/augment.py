@@ -23,6 +23,7 @@ ALWAYS = ("color", "flip", "cutout")  # applied at every draw in IDC's form
 
 BRIGHTNESS, SATURATION, CONTRAST = 0.5, (0.0, 2.0), (0.5, 1.5)  # RECIPE's ranges, common to DSA and IDC
 CROP, CUTOUT, SCALE, ROTATE = 0.125, 0.5, 1.2, 15.0
+SLICES = 32  # groups at most that are cropped one by one
 
 
 class Normalisation:
@@ -49,7 +50,8 @@ class Parameters:
 
     Attributes:
         color: G×3, the brightness added, and the factors of saturation and contrast.
-        shift: G×2, whole pixels down and right; where cropping is the only move, it needs no sampling.
+        shift: G×2, whole pixels down and right, in place of `affine` where cropping is the only move and the groups are
+            few: a slice each, and no sampling.
         affine: G×2×3, from output to input coordinates in [-1, 1]; all moves as one.
         cutout: G×4, the first and one past the last row, then column, of the pixels set to zero.
     """
@@ -95,10 +97,11 @@ def draw(
 
     geometric = set(names) & {"crop", "flip", "scale", "rotate"}
     shift = _shift(u[:, 7:9], applies("crop"), size)
+    sliced = geometric == {"crop"} and groups <= SLICES
     return Parameters(
         color=_color(u[:, 1:4], applies("color")) if "color" in names else None,
-        shift=-shift.flip(1).long() if geometric == {"crop"} else None,
-        affine=_affine(u[:, 4:10], shift, applies, size) if geometric - {"crop"} else None,
+        shift=-shift.flip(1).long() if sliced else None,
+        affine=_affine(u[:, 4:10], shift, applies, size) if geometric and not sliced else None,
         cutout=_cutout(u[:, 10:12], applies("cutout"), size) if "cutout" in names else None,
     )
 

@@ -124,7 +124,11 @@ def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> tuple[Ca
     networks.initialise(network, seed)
     if recipe.selection_features == "trained":
         made_from = {"fingerprint": dataset.fingerprint, "network": recipe.network, "seed": seed}
-        made_from |= {"protocol": dataclasses.asdict(protocol), "steps": steps, "dtype": str(engine.dtype)}
+        made_from |= {
+            "protocol": dataclasses.asdict(protocol),
+            "steps": steps,
+            "arithmetic": engine.arithmetic(network),
+        }
         tensors, spared = kept("selectors", made_from, 0, train)
         network.load_state_dict(tensors)
     encoder = Encoder(trainer.network, engine, compiled=False)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m3d_condense.engine import Engine, at_rest, in_pieces, in_torch, is_native
+from m3d_condense.engine import Engine, at_rest, in_pieces, in_torch
 from m3d_condense.errors import UserError
 from m3d_condense.networks import initialise, mixes_images
 
@@ -35,12 +35,9 @@ class Encoder:
         self.engine, self.compiled = engine, compiled
         self.confidence = 1.0
         self._mixes = mixes_images(network)
-        self._features = self._function(self.network.features)
-        self._logits = self._function(self.network)
-        self._maps = self._function(self.network.maps) if hasattr(network, "maps") else None
-
-    def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return self.engine.compiled(function, self.compiled and not is_native(self.network))
+        self._features = engine.of(network, self.network.features, compiled)
+        self._logits = engine.of(network, self.network, compiled)
+        self._maps = engine.of(network, self.network.maps, compiled) if hasattr(network, "maps") else None
 
     def derived(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function of images, and more, that takes derivatives of `plain`, as this encoder runs it."""

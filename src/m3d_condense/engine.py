@@ -104,7 +104,7 @@ class Engine:
     def serves(self, network: nn.Module) -> bool:
         """Whether our own code computes the blocks of this network."""
         wanted = self.execution.native and self.execution.precision in ("auto", "float32")
-        if not (wanted and self.device.type == "cpu" and hasattr(network, "native")):
+        if not (wanted and self.device.type == "cpu" and _may_be_native(network)):
             return False
         return all(native.serves(block) for block in network.blocks)  # type: ignore[union-attr]
 
@@ -138,11 +138,19 @@ class Engine:
         Channels last pays only where the compiler fuses the norm; eager norms are slow in it.
         """
         network = network.to(self.device)
-        if self.serves(network):
-            network.native = True  # type: ignore[assignment]
+        if _may_be_native(network):
+            network.native = self.serves(network)  # type: ignore[assignment]
         if compiled:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
+
+    def arithmetic(self, network: nn.Module) -> str:
+        """Name what a network computes in: its results depend on it, beyond what rounding alone would do."""
+        return "native" if self.serves(network) else str(self.dtype)
+
+    def of(self, network: nn.Module, function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
+        """Return a function of images that calls a placed network, as that runs: native, compiled or neither."""
+        return function if is_native(network) else self.compiled(function, compiled)
 
     def compiled(self, function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
         """Return a function of images, and more, under this precision, compiled for fixed shapes if asked to."""
@@ -233,7 +241,11 @@ def has_compiler(device: torch.device) -> bool:
 
 def is_native(network: nn.Module) -> bool:
     """Whether a network's blocks run in our own code."""
-    return bool(getattr(network, "native", False))
+    return getattr(network, "native", None) is True
+
+
+def _may_be_native(network: nn.Module) -> bool:
+    return isinstance(getattr(network, "native", None), bool)
 
 
 def in_torch(network: nn.Module) -> nn.Module:

@@ -82,6 +82,7 @@ def evaluate(
         "fingerprint": dataset.fingerprint,
         "versions": versions,
         "hardware": hardware | {"used": engine.describe()},
+        "arithmetic": engine.arithmetic(trainer.network),
         "compiled": trainer.compiled,
     }
     return Score.of(network, protocol, accuracies, settings)

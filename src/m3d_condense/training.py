@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_condense import augment
-from m3d_condense.engine import Engine, in_pieces, in_torch, is_native
+from m3d_condense.engine import Engine, in_pieces, in_torch
 from m3d_condense.networks import initialise
 from m3d_condense.progress import Reporter
 from m3d_condense.protocols import Protocol
@@ -53,7 +53,7 @@ class Trainer:
         self.engine, self.compiled, self.protocol, self.together = engine, compiled, protocol, together
         self.normalised = augment.Normalisation(mean, std, engine.device)
         self._stacked: dict[str, Tensor] = {}
-        self._one = engine.compiled(self.network, compiled and not is_native(self.network))
+        self._one = engine.of(self.network, self.network, compiled)
 
     def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], bar: Reporter, steps: int | None = None) -> None:
         """Train one network per seed, at most `together`, from random initialisations.

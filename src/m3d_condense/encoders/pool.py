@@ -35,7 +35,7 @@ class PoolEncoders:
             "steps": recipe.encoder_steps,
             "seed": recipe.seed,
             "protocol": dataclasses.asdict(learner.protocol),
-            "dtype": str(learner.encoder.engine.dtype),
+            "arithmetic": learner.encoder.engine.arithmetic(learner.encoder.network),
         }
         self._ends = [self._member(number) for number in range(recipe.encoder_count)]
 

@@ -43,7 +43,6 @@ inline vec load(const float* p) {
     return v;
 }
 inline void store(float* p, vec v) { std::memcpy(p, &v, sizeof v); }
-inline vec all(float x) { return vec{} + x; }
 
 struct Free {
     void operator()(float* p) const { std::free(p); }
@@ -403,7 +402,8 @@ void direct_weight(const float* image, const float* dy, const Shape& s, float* d
 inline vec positive(vec x) { return x < 0 ? vec{} : x; }  // a NaN stays one
 
 // The rest of a block for one panel of one image: instance norm, ReLU, pooling. The mean of each map goes to stats, and
-// one over its standard deviation O numbers on. Both come of one pass, over what a map differs from its first pixel.
+// one over its standard deviation O numbers on. Both come of one pass, over what a map differs from its first pixel,
+// and of another where that would cancel.
 void pool(const float* y, const Shape& s, float eps, const float* gamma, const float* beta, float* stats, float* out) {
     const int64_t pixels = s.h * s.w;
     const vec first[2] = {load(y), load(y + LANES)};
@@ -425,7 +425,17 @@ void pool(const float* y, const Shape& s, float eps, const float* gamma, const f
         for (int chain = 0; chain < CHAINS; chain++) sum += sums[chain][v], square += squares[chain][v];
         const vec mean = sum / static_cast<float>(pixels);
         vec rstd = square / static_cast<float>(pixels) - mean * mean;
-        for (int l = 0; l < LANES; l++) rstd[l] = 1.0f / std::sqrt(std::max(rstd[l], 0.0f) + eps);
+        bool cancelled = false;
+        for (int l = 0; l < LANES; l++) cancelled |= rstd[l] < 0.01f * mean[l] * mean[l];
+        if (cancelled) {  // the first pixel lies far from the others
+            vec spread = {};
+            for (int64_t q = 0; q < pixels; q++) {
+                const vec d = load(y + q * PANEL + v * LANES) - first[v] - mean;
+                spread += d * d;
+            }
+            rstd = spread / static_cast<float>(pixels);
+        }
+        for (int l = 0; l < LANES; l++) rstd[l] = 1.0f / std::sqrt(rstd[l] + eps);
         store(stats + v * LANES, first[v] + mean);
         store(stats + s.O + v * LANES, rstd);
         scale[v] = rstd * load(gamma + v * LANES);
@@ -496,15 +506,14 @@ void for_groups(const Shape& s, F f) {
 struct Scratch {
     Buffer v, m, y, image, stats, zeros;
     explicit Scratch(const Shape& s) {
-        const int64_t most = std::max(s.C, s.O);
-        v = buffer(POINTS * (BLOCK * most + PAD));
-        m = buffer(POINTS * (BLOCK * most + PAD));
-        std::fill(v.get(), v.get() + POINTS * (BLOCK * most + PAD), 0.0f);  // rows past the last tile count for nothing
-        std::fill(m.get(), m.get() + POINTS * (BLOCK * most + PAD), 0.0f);
+        if (!s.direct()) {
+            const int64_t most = std::max(s.C, s.O), size = POINTS * (BLOCK * most + PAD);
+            v = buffer(size), m = buffer(size), zeros = buffer(most);
+            std::fill(v.get(), v.get() + size, 0.0f);  // rows past the last tile count for nothing
+            std::fill(zeros.get(), zeros.get() + most, 0.0f);
+        }
         y = buffer(s.group() * s.map());
         stats = buffer(2 * s.O);
-        zeros = buffer(most);
-        std::fill(zeros.get(), zeros.get() + most, 0.0f);
         image = buffer((s.H + 2 * s.pad) * (s.W + 2 * s.pad) * s.C + PAD);
     }
 };

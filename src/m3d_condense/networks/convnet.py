@@ -62,7 +62,7 @@ class ConvNet(Staged):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the maps N×C'×H'×W' of every block, for normalised images N×C×H×W."""
-        if not self.native:
+        if not (self.native and native.usable(images, self)):
             return super().maps(images)
         results = [images]
         for block in self.blocks:

@@ -120,7 +120,8 @@ class _Matcher:
             synthetic = gradients(images, weights, labels)
             return torch.stack([distance(real[name], synthetic[name]) for name in weights]).sum()
 
-        native = is_native(encoder.network)
+        # Both gradients must be of one precision: that of the compiled one.
+        native = is_native(encoder.network) and encoder.engine.dtype == torch.float32
         self._gradients = partial(_by_autograd, encoder.network) if native else encoder.derived(gradients)
         self._distances = encoder.derived(torch.func.grad_and_value(distances))
 
