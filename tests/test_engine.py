@@ -13,9 +13,10 @@ from torch import Tensor
 from m3d_condense import engine as engine_module
 from m3d_condense import methods, networks
 from m3d_condense.condensation import Run
+from m3d_condense.costs import activation_bytes, forward_flops
 from m3d_condense.data import ImageDataset
 from m3d_condense.encoder import Encoder
-from m3d_condense.engine import Engine, Execution, activation_bytes, forward_flops, has_compiler, in_pieces
+from m3d_condense.engine import Engine, Execution, has_compiler, in_pieces
 from m3d_condense.errors import UserError
 
 CPU = torch.device("cpu")

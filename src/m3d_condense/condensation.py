@@ -14,9 +14,10 @@ from torch import Tensor
 
 from m3d_condense import augment, checkpoint, coresets, encoders, methods, networks, objectives
 from m3d_condense.condensed import CondensedSet, is_condensed_set
+from m3d_condense.costs import activation_bytes
 from m3d_condense.data import ClassSampler, ImageDataset, load
 from m3d_condense.encoder import Encoder, View, seen_numbers
-from m3d_condense.engine import Engine, Execution, activation_bytes
+from m3d_condense.engine import Engine, Execution
 from m3d_condense.environment import describe_environment
 from m3d_condense.errors import UserError
 from m3d_condense.interrupt import deferred

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m3d_condense.engine import Engine, at_rest, in_pieces, in_torch
+from m3d_condense.costs import at_rest
+from m3d_condense.engine import Engine, in_pieces, in_torch
 from m3d_condense.errors import UserError
 from m3d_condense.networks import initialise, mixes_images
 

@@ -9,7 +9,6 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from m3d_condense import native
+from m3d_condense.costs import forward_flops
 from m3d_condense.errors import UserError
 from m3d_condense.progress import notice
 
@@ -255,43 +255,6 @@ def in_torch(network: nn.Module) -> nn.Module:
     plain = copy.copy(network)
     plain.native = False  # type: ignore[assignment]
     return plain
-
-
-@contextmanager
-def at_rest(network: nn.Module) -> Iterator[None]:
-    """Run a network on one image without a graph, batch statistics or a trace of it."""
-    training = network.training
-    network.eval()
-    with torch.no_grad():
-        yield
-    network.train(training)
-
-
-def forward_flops(network: nn.Module, image: Tensor) -> float:
-    """Count the floating-point operations of one image 1×C×H×W forward."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with at_rest(network), FlopCounterMode(display=False) as counter:
-        network(image)
-    return float(counter.get_total_flops())
-
-
-def activation_bytes(network: nn.Module, image: Tensor, dtype: torch.dtype) -> int:
-    """Estimate the bytes of activations that one image 1×C×H×W keeps for its backward pass."""
-    total = 0
-
-    def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        nonlocal total
-        if isinstance(output, Tensor):
-            total += output.numel() * dtype.itemsize
-
-    leaves = [module for module in network.modules() if not list(module.children())]
-    hooks = [module.register_forward_hook(count) for module in leaves]
-    with at_rest(network):
-        network(image)
-    for hook in hooks:
-        hook.remove()
-    return total
 
 
 def _device(name: str) -> torch.device:

@@ -1,0 +1,47 @@
+"""What a network costs an image: operations and memory, counted on one example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def at_rest(network: nn.Module) -> Iterator[None]:
+    """Run a network on one image without a graph, batch statistics or a trace of it."""
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        yield
+    network.train(training)
+
+
+def forward_flops(network: nn.Module, image: Tensor) -> float:
+    """Count the floating-point operations of one image 1×C×H×W forward."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with at_rest(network), FlopCounterMode(display=False) as counter:
+        network(image)
+    return float(counter.get_total_flops())
+
+
+def activation_bytes(network: nn.Module, image: Tensor, dtype: torch.dtype) -> int:
+    """Estimate the bytes of activations that one image 1×C×H×W keeps for its backward pass."""
+    total = 0
+
+    def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal total
+        if isinstance(output, Tensor):
+            total += output.numel() * dtype.itemsize
+
+    leaves = [module for module in network.modules() if not list(module.children())]
+    hooks = [module.register_forward_hook(count) for module in leaves]
+    with at_rest(network):
+        network(image)
+    for hook in hooks:
+        hook.remove()
+    return total
