@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m3d_condense import Execution, native, networks
+from m3d_condense import Execution, methods, native, networks
+from m3d_condense.condensation import Run
 from m3d_condense.data import ImageDataset
 from m3d_condense.encoder import Encoder, View
 from m3d_condense.engine import Engine, in_torch, is_native
@@ -316,6 +317,24 @@ def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
         accuracies.append(trainer.accuracies(digits.test.images, digits.test.labels)[0])
     assert off(ends[0], ends[1]) < 0.01
     assert abs(accuracies[0] - accuracies[1]) < 2
+
+
+def test_beside_it_only_second_derivatives_are_worth_a_compiler(
+    digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[float, bool]] = []
+
+    def pays(engine: Engine, network: nn.Module, image: Tensor, images: float, second_order: bool = False) -> bool:
+        asked.append((images, second_order))
+        return False
+
+    monkeypatch.setattr(Engine, "pays", pays)
+    recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})
+    for wanted in (True, False):
+        Run(digits, recipe, Engine(Execution(device="cpu", native=wanted))).prepare()
+    assert asked[0] == (7 * 10 * 2 * 3, True)  # steps, classes, synthetic images a class, passes
+    real, training = 7 * 10 * recipe.batch_real, 7 * recipe.encoder_steps * recipe.encoder_batch
+    assert asked[1] == (7 * 10 * 2 * 3 + real + training, True)
 
 
 # Where it cannot be built
