@@ -3,22 +3,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from pictures import folder, noise
 from PIL import Image
 
 from m3d_condense.data import ImageDataset, load
 from m3d_condense.errors import UserError
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def folder(root, classes=("ant", "bee"), count=5, shape=(6, 8, 3)):
-    for number, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for i in range(count):
-            Image.fromarray(noise(*shape, seed=100 * number + i)).save(root / name / f"{i}.png")
-    return root
 
 
 def same(left: ImageDataset, right: ImageDataset):

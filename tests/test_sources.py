@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import shared_data
 import torch
+from pictures import folder, noise
 from PIL import Image
 
 from m3d_condense import progress, sources
@@ -16,22 +17,10 @@ from m3d_condense.errors import UserError
 from m3d_condense.sources import IMAGENET_100
 
 
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
 def png(pixels):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return {"bytes": buffer.getvalue(), "path": None}
-
-
-def folder(root, classes=("ant", "bee"), count=5, shape=(6, 8, 3)):
-    for number, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for i in range(count):
-            Image.fromarray(noise(*shape, seed=100 * number + i)).save(root / name / f"{i}.png")
-    return root
 
 
 def columns(count=12, **features):
