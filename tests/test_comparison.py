@@ -18,7 +18,7 @@ from m3d_condense import comparison, memory
 from m3d_condense.cli import main
 from m3d_condense.comparison import compare, fitting_iterations
 from m3d_condense.condensation import Run, condense
-from m3d_condense.condensed import CondensedSet
+from m3d_condense.condensed import CondensedSet, Score
 from m3d_condense.data import ImageDataset, load
 from m3d_condense.engine import Engine, Execution
 from m3d_condense.errors import UserError
@@ -121,6 +121,21 @@ def test_rows_hold_every_accuracy_and_their_mean(digits: ImageDataset, finished:
     assert whole["seeds"][0]["accuracies"] == evaluate(digits, network="convnet1", **SCORING).accuracies
     assert (whole["n"], whole["size_bytes"]) == (2, digits.train.images.nbytes)
     assert whole["seconds"] is whole["iterations"] is whole["peak_bytes"] is None
+
+
+def test_the_whole_is_trained_for_no_more_epochs_than_its_protocol_has(
+    digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def scored(subject: object, *given: object, epochs: int | None, **named: object) -> Score:
+        asked.append((isinstance(subject, ImageDataset), epochs))
+        return Score.of("convnet1", "quick", [50.0], {})
+
+    monkeypatch.setattr(comparison, "evaluate", scored)
+    for epochs in (7, 100, None):
+        compare(digits, methods=["random"], ipc=1, seeds=1, networks=["convnet1"], epochs=epochs, execution=PLAIN)
+    assert asked == [(False, 7), (True, 7), (False, 100), (True, 10), (False, None), (True, None)]
 
 
 def test_everything_to_repeat_it_is_stored(digits: ImageDataset, finished: Path) -> None:

@@ -109,7 +109,7 @@ def _compare_parser() -> ArgumentParser:
     parser.add_argument("--time-limit", default=None, metavar="TIME", help=limit)
     parser.add_argument("--no-random", action="store_true", help="leave the random selection out, else always there")
     parser.add_argument("--no-whole", action="store_true", help="leave the whole data set out, else always there")
-    _scoring_flags(parser)
+    _scoring_flags(parser, "in place of the protocol's, on sets; at most, on the whole data set")
     parser.add_argument(
         "--sort",
         type=Literal["accuracy", "seconds", "method", "bytes"],
@@ -136,11 +136,11 @@ def _recipe_flags(parser: ArgumentParser, title: str, own: Mapping[str, Any] | N
         group.add_argument(flag(name), type=kind, default=default, help=shown, metavar=_metavar(name))
 
 
-def _scoring_flags(parser: ArgumentParser) -> None:
+def _scoring_flags(parser: ArgumentParser, epochs: str = "in place of the protocol's") -> None:
     parser.add_argument("--networks", nargs="+", default=["convnet"], metavar="NAME", help=NETWORKS_HELP)
     parser.add_argument("--protocol", default="quick", help=f"{', '.join(PROTOCOLS)} (default: quick)")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="networks of each kind (default: 3)")
-    parser.add_argument("--epochs", type=int, default=None, help="in place of the protocol's")
+    parser.add_argument("--epochs", type=int, default=None, help=epochs)
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
 
 

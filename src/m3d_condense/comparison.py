@@ -65,7 +65,8 @@ def compare(
         seed: of the first set, and of all networks, which thus start alike on every set.
         time_limit: seconds for each method and set. A short trial finds beforehand how many iterations fit,
             so that the rate of learning ends where the run does; at most the preset's.
-        networks, protocol, repeats, epochs: of the scores, as of `evaluate`; each network scores every set.
+        networks, protocol, repeats, epochs: of the scores, as of `evaluate`; each network scores every set. The whole
+            data set, whose epochs are long, is trained on for no more of them than the protocol has.
         random, whole: whether random selection and the whole data set are compared with.
         out: folder of the comparison: ``comparison.json``, ``.csv`` and ``.md``, and the condensed sets.
         overwrite: discard the comparison in `out`, and its sets.
@@ -148,8 +149,10 @@ class _Worker:
 
     def _score(self, subject: CondensedSet | ImageDataset, network: str, folder: Path | None) -> Score:
         """Score a set, and store that in it; a score that it holds of these very settings is not made again."""
-        asked = self.scoring
-        training = protocols.protocol(asked["protocol"]).adapted(epochs=asked["epochs"], whole=False, flip=True)
+        asked, training = self.scoring, protocols.protocol(self.scoring["protocol"])
+        if isinstance(subject, ImageDataset) and asked["epochs"] is not None:
+            asked = asked | {"epochs": min(asked["epochs"], training.whole_epochs)}
+        training = training.adapted(epochs=asked["epochs"], whole=False, flip=True)
         expected = asked | {"n": asked["repeats"], "epochs": training.epochs, "fingerprint": self.dataset.fingerprint}
         for score in reversed(subject.scores if isinstance(subject, CondensedSet) else []):
             found = asdict(score) | score.settings
