@@ -64,10 +64,10 @@ class Parameters:
     def of(self, groups: range, device: torch.device) -> Parameters:
         """Return the draw of these groups alone, on a device; shifts, which are numbers to slice by, on the CPU."""
         part = slice(groups.start, groups.stop)
-        found = {name: t if t is None else t[part] for name, t in vars(self).items()}
-        shift = found.pop("shift")
-        moved = {name: t if t is None else t.to(device, non_blocking=True) for name, t in found.items()}
-        return Parameters(shift=shift, **moved)
+        found = {name: tensor[part] for name, tensor in vars(self).items() if tensor is not None}
+        return Parameters(
+            **{name: t if name == "shift" else t.to(device, non_blocking=True) for name, t in found.items()}
+        )
 
 
 def draw(

@@ -61,8 +61,8 @@ using Fixed = std::integral_constant<int, N>;
 // c[r][0..PANEL) (+)= sum over s, k of a[r*row + s*segment + k*step] * b[(s*K + k)*ldb + ...], for R rows.
 // K may be known when this is compiled.
 template <int R, bool ADD, class Count>
-inline void multiply(const float* a, int64_t row, int64_t step, Count K, int64_t segments, int64_t segment, const float* b,
-                     int64_t ldb, float* c, int64_t ldc) {
+inline void multiply(const float* a, int64_t row, int64_t step, Count K, int64_t segments, int64_t segment,
+                     const float* b, int64_t ldb, float* c, int64_t ldc) {
     vec sums[R][2];
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++) {
@@ -103,8 +103,7 @@ inline void for_rows(int64_t count, F f) {
 }
 
 // The three transforms of F(4x4, 3x3) along one axis.
-template <class T>
-inline void input_transform(const T d[6], T v[6]) {
+inline void input_transform(const vec d[6], vec v[6]) {
     v[0] = 4 * d[0] - 5 * d[2] + d[4];
     v[1] = (d[3] + d[4]) - 4 * (d[1] + d[2]);
     v[2] = 4 * (d[1] - d[2]) + (d[4] - d[3]);
@@ -112,17 +111,15 @@ inline void input_transform(const T d[6], T v[6]) {
     v[4] = 2 * (d[1] - d[3]) + (d[4] - d[2]);
     v[5] = 4 * d[1] - 5 * d[3] + d[5];
 }
-template <class T>
-inline void output_transform(const T m[6], T y[4]) {
-    const T s = m[1] + m[2], d = m[1] - m[2], p = m[3] + m[4], q = m[3] - m[4];
+inline void output_transform(const vec m[6], vec y[4]) {
+    const vec s = m[1] + m[2], d = m[1] - m[2], p = m[3] + m[4], q = m[3] - m[4];
     y[0] = m[0] + s + p;
     y[1] = d + 2 * q;
     y[2] = s + 4 * p;
     y[3] = d + 8 * q + m[5];
 }
-template <class T>
-inline void output_transposed(const T y[4], T m[6]) {
-    const T even = y[0] + y[2], odd = y[1] + y[3], far = y[0] + 4 * y[2], wide = 2 * y[1] + 8 * y[3];
+inline void output_transposed(const vec y[4], vec m[6]) {
+    const vec even = y[0] + y[2], odd = y[1] + y[3], far = y[0] + 4 * y[2], wide = 2 * y[1] + 8 * y[3];
     m[0] = y[0];
     m[1] = even + odd;
     m[2] = even - odd;
@@ -130,9 +127,8 @@ inline void output_transposed(const T y[4], T m[6]) {
     m[4] = far - wide;
     m[5] = y[3];
 }
-template <class T>
-inline void weight_transform(const T g[3], T u[6]) {
-    const T even = g[0] + g[2], far = g[0] + 4 * g[2];
+inline void weight_transform(const vec g[3], vec u[6]) {
+    const vec even = g[0] + g[2], far = g[0] + 4 * g[2];
     u[0] = g[0] / 4;
     u[1] = -(even + g[1]) / 6;
     u[2] = -(even - g[1]) / 6;
@@ -140,11 +136,32 @@ inline void weight_transform(const T g[3], T u[6]) {
     u[4] = (far - 2 * g[1]) / 24;
     u[5] = g[2];
 }
-template <class T>
-inline void weight_transposed(const T u[6], T g[3]) {
+inline void weight_transposed(const vec u[6], vec g[3]) {
     g[0] = u[0] / 4 - (u[1] + u[2]) / 6 + (u[3] + u[4]) / 24;
     g[1] = (u[2] - u[1]) / 6 + (u[3] - u[4]) / 12;
     g[2] = (u[3] + u[4] - u[1] - u[2]) / 6 + u[5];
+}
+
+// A transform along both axes: IN x IN numbers get(i, j) to OUT x OUT numbers put(i, j, number).
+template <int IN, int OUT, class Along, class Get, class Put>
+inline void both_axes(Along along, Get get, Put put) {
+    vec half[OUT][IN];
+#pragma GCC unroll 6
+    for (int j = 0; j < IN; j++) {
+        vec from[IN], to[OUT];
+#pragma GCC unroll 6
+        for (int i = 0; i < IN; i++) from[i] = get(i, j);
+        along(from, to);
+#pragma GCC unroll 6
+        for (int i = 0; i < OUT; i++) half[i][j] = to[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < OUT; i++) {
+        vec to[OUT];
+        along(half[i], to);
+#pragma GCC unroll 6
+        for (int j = 0; j < OUT; j++) put(i, j, to[j]);
+    }
 }
 
 // Weights O x C x 3 x 3 as panels [O/PANEL][36][C][PANEL]; turned, those of the gradient to the input.
@@ -159,19 +176,12 @@ Buffer winograd_weights(const float* w, int64_t O, int64_t C, bool turned, int t
                 const float* from = w + (turned ? c * C + o + l : (o + l) * C + c) * 9;
                 for (int k = 0; k < 9; k++) g[turned ? 8 - k : k][l] = from[k];
             }
-            for (int v = 0; v < PANEL; v += LANES) {
-                vec half[PATCH][3], full[PATCH];
-                for (int j = 0; j < 3; j++) {
-                    const vec column[3] = {load(g[j] + v), load(g[3 + j] + v), load(g[6 + j] + v)};
-                    weight_transform(column, full);
-                    for (int i = 0; i < PATCH; i++) half[i][j] = full[i];
-                }
-                for (int i = 0; i < PATCH; i++) {
-                    weight_transform(half[i], full);
-                    for (int j = 0; j < PATCH; j++)
-                        store(u.get() + ((o * POINTS / PANEL + i * PATCH + j) * in + c) * PANEL + v, full[j]);
-                }
-            }
+            for (int v = 0; v < PANEL; v += LANES)
+                both_axes<3, PATCH>(
+                    weight_transform, [&](int i, int j) { return load(g[3 * i + j] + v); },
+                    [&](int i, int j, vec x) {
+                        store(u.get() + ((o * POINTS / PANEL + i * PATCH + j) * in + c) * PANEL + v, x);
+                    });
         }
     return u;
 }
@@ -209,24 +219,10 @@ void patches(const float* x, const Grid& g, int64_t first, int64_t count, float*
                     from[i][j] = inside ? x + g.at(at.n, h, w) + g.channel(start) : zeros;
                 }
             for (int64_t c = 0; c < run; c += LANES) {
-                vec half[PATCH][PATCH];
-#pragma GCC unroll 6
-                for (int j = 0; j < PATCH; j++) {
-                    vec d[PATCH], u[PATCH];
-#pragma GCC unroll 6
-                    for (int i = 0; i < PATCH; i++) d[i] = load(from[i][j] + c);
-                    input_transform(d, u);
-#pragma GCC unroll 6
-                    for (int i = 0; i < PATCH; i++) half[i][j] = u[i];
-                }
                 float* to = v + t * g.C + start + c;
-#pragma GCC unroll 6
-                for (int i = 0; i < PATCH; i++) {
-                    vec u[PATCH];
-                    input_transform(half[i], u);
-#pragma GCC unroll 6
-                    for (int j = 0; j < PATCH; j++) store(to + (i * PATCH + j) * plane, u[j]);
-                }
+                both_axes<PATCH, PATCH>(
+                    input_transform, [&](int i, int j) { return load(from[i][j] + c); },
+                    [&](int i, int j, vec x) { store(to + (i * PATCH + j) * plane, x); });
             }
         }
     }
@@ -237,21 +233,14 @@ void gradient_patches(const float* dy, const Grid& g, int64_t first, int64_t cou
     for (int64_t t = 0; t < count; t++) {
         const Place at(g, first + t);
         for (int64_t c = 0; c < g.C; c += LANES) {
-            vec half[PATCH][TILE];
-            for (int j = 0; j < TILE; j++) {
-                vec d[TILE], u[PATCH];
-                for (int i = 0; i < TILE; i++) {
+            float* to = m + c / PANEL * BLOCK * PANEL + t * PANEL + c % PANEL;
+            both_axes<TILE, PATCH>(
+                output_transposed,
+                [&](int i, int j) {
                     const bool inside = at.i + i < g.H && at.j + j < g.W;
-                    d[i] = inside ? load(dy + g.at(at.n, at.i + i, at.j + j) + g.channel(c)) : vec{};
-                }
-                output_transposed(d, u);
-                for (int i = 0; i < PATCH; i++) half[i][j] = u[i];
-            }
-            for (int i = 0; i < PATCH; i++) {
-                vec u[PATCH];
-                output_transposed(half[i], u);
-                for (int j = 0; j < PATCH; j++) store(m + (i * PATCH + j) * plane + c / PANEL * BLOCK * PANEL + t * PANEL + c % PANEL, u[j]);
-            }
+                    return inside ? load(dy + g.at(at.n, at.i + i, at.j + j) + g.channel(c)) : vec{};
+                },
+                [&](int i, int j, vec x) { store(to + (i * PATCH + j) * plane, x); });
         }
     }
 }
@@ -261,47 +250,12 @@ void tile(const float* m, int64_t plane, const Grid& g, const Place& at, int64_t
     const bool whole = at.i + TILE <= g.H && at.j + TILE <= g.W;
     float* to = y + g.at(at.n, at.i, at.j) + g.channel(o);
     const int64_t row = g.W * g.pixel;
-    for (int c = 0; c < PANEL; c += LANES) {
-        vec half[TILE][PATCH];
-#pragma GCC unroll 6
-        for (int j = 0; j < PATCH; j++) {
-            vec d[PATCH], u[TILE];
-#pragma GCC unroll 6
-            for (int i = 0; i < PATCH; i++) d[i] = load(m + (i * PATCH + j) * plane + c);
-            output_transform(d, u);
-#pragma GCC unroll 4
-            for (int i = 0; i < TILE; i++) half[i][j] = u[i];
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < TILE; i++) {
-            vec u[TILE];
-            output_transform(half[i], u);
-            if (whole)
-#pragma GCC unroll 4
-                for (int j = 0; j < TILE; j++) store(to + i * row + j * g.pixel + c, u[j]);
-            else
-                for (int j = 0; j < TILE; j++)
-                    if (at.i + i < g.H && at.j + j < g.W) store(to + i * row + j * g.pixel + c, u[j]);
-        }
-    }
-}
-
-// The convolution of some images: y from the transformed weights, by blocks of tiles. v and m are scratch.
-void winograd(const float* x, const Grid& g, int64_t images, const float* u, float* y, const Grid& to, float* v,
-              float* m, const float* zeros) {
-    const int64_t plane = BLOCK * g.C + PAD, mplane = BLOCK * PANEL + PAD, total = images * g.tiles();
-    for (int64_t first = 0; first < total; first += BLOCK) {
-        const int64_t count = std::min<int64_t>(BLOCK, total - first);
-        patches(x, g, first, count, v, plane, zeros);
-        for (int64_t o = 0; o < to.C; o += PANEL) {
-            for (int p = 0; p < POINTS; p++)
-                for (int64_t r = 0; r < count; r += ROWS)
-                    multiply<ROWS, false>(v + p * plane + r * g.C, g.C, 1, g.C, 1, 0,
-                                          u + ((o / PANEL) * POINTS + p) * g.C * PANEL, PANEL,
-                                          m + p * mplane + r * PANEL, PANEL);
-            for (int64_t t = 0; t < count; t++) tile(m + t * PANEL, mplane, to, Place(g, first + t), o, y);
-        }
-    }
+    for (int c = 0; c < PANEL; c += LANES)
+        both_axes<PATCH, TILE>(
+            output_transform, [&](int i, int j) { return load(m + (i * PATCH + j) * plane + c); },
+            [&](int i, int j, vec x) {
+                if (whole || (at.i + i < g.H && at.j + j < g.W)) store(to + i * row + j * g.pixel + c, x);
+            });
 }
 
 // The sizes of a block: images N x H x W x C, maps of h x w x O after the convolution, half as large after pooling.
@@ -324,6 +278,41 @@ struct Shape {
         return images;
     }
 };
+
+// What a thread works in: patches, products, the maps of a group, a padded image, statistics, zeros to read.
+struct Scratch {
+    Buffer v, m, y, image, stats, zeros;
+    explicit Scratch(const Shape& s) {
+        if (!s.direct()) {
+            const int64_t most = std::max(s.C, s.O), size = POINTS * (BLOCK * most + PAD);
+            v = buffer(size), m = buffer(size), zeros = buffer(most);
+            std::fill(v.get(), v.get() + size, 0.0f);  // rows past the last tile count for nothing
+            std::fill(zeros.get(), zeros.get() + most, 0.0f);
+        }
+        y = buffer(s.group() * s.map());
+        stats = buffer(2 * s.O);
+        image = buffer((s.H + 2 * s.pad) * (s.W + 2 * s.pad) * s.C + PAD);
+    }
+};
+
+// The convolution of some images: y from the transformed weights, by blocks of tiles.
+void winograd(const float* x, const Grid& g, int64_t images, const float* u, float* y, const Grid& to,
+              Scratch& scratch) {
+    float *v = scratch.v.get(), *m = scratch.m.get();
+    const int64_t plane = BLOCK * g.C + PAD, mplane = BLOCK * PANEL + PAD, total = images * g.tiles();
+    for (int64_t first = 0; first < total; first += BLOCK) {
+        const int64_t count = std::min<int64_t>(BLOCK, total - first);
+        patches(x, g, first, count, v, plane, scratch.zeros.get());
+        for (int64_t o = 0; o < to.C; o += PANEL) {
+            for (int p = 0; p < POINTS; p++)
+                for (int64_t r = 0; r < count; r += ROWS)
+                    multiply<ROWS, false>(v + p * plane + r * g.C, g.C, 1, g.C, 1, 0,
+                                          u + ((o / PANEL) * POINTS + p) * g.C * PANEL, PANEL,
+                                          m + p * mplane + r * PANEL, PANEL);
+            for (int64_t t = 0; t < count; t++) tile(m + t * PANEL, mplane, to, Place(g, first + t), o, y);
+        }
+    }
+}
 
 // Few channels: the convolution as it stands. Weights are panels [O/PANEL][9*C][PANEL], images padded.
 Buffer direct_weights(const float* w, const Shape& s) {
@@ -373,8 +362,8 @@ void direct_input(const float* dy, const Shape& s, const float* u, int64_t colum
     std::fill(image, image + (s.H + 2 * s.pad) * wide, 0.0f);
     for (int64_t k = 0; k < columns; k += PANEL)
         for_rows(s.h * s.w, [&](auto rows, int64_t p) {
-            multiply<rows(), false>(dy + p * PANEL, PANEL, 1, Fixed<PANEL>(), s.O / PANEL, s.h * s.w * PANEL, u + k * s.O,
-                                    PANEL, products + p * columns + k, columns);
+            multiply<rows(), false>(dy + p * PANEL, PANEL, 1, Fixed<PANEL>(), s.O / PANEL, s.h * s.w * PANEL,
+                                    u + k * s.O, PANEL, products + p * columns + k, columns);
         });
     for (int64_t i = 0; i < s.h; i++)
         for (int64_t row = 0; row < 3; row++)
@@ -502,29 +491,13 @@ void for_groups(const Shape& s, F f) {
         f(first, std::min(s.group(), end - first));
 }
 
-// What a thread works in.
-struct Scratch {
-    Buffer v, m, y, image, stats, zeros;
-    explicit Scratch(const Shape& s) {
-        if (!s.direct()) {
-            const int64_t most = std::max(s.C, s.O), size = POINTS * (BLOCK * most + PAD);
-            v = buffer(size), m = buffer(size), zeros = buffer(most);
-            std::fill(v.get(), v.get() + size, 0.0f);  // rows past the last tile count for nothing
-            std::fill(zeros.get(), zeros.get() + most, 0.0f);
-        }
-        y = buffer(s.group() * s.map());
-        stats = buffer(2 * s.O);
-        image = buffer((s.H + 2 * s.pad) * (s.W + 2 * s.pad) * s.C + PAD);
-    }
-};
-
 // Adds the gradient of the transformed weights, panels du[O/PANEL][36][C][PANEL], of some images.
-void winograd_weight(const float* x, const float* dy, const Shape& s, int64_t images, float* v, float* m,
-                     const float* zeros, float* du) {
+void winograd_weight(const float* x, const float* dy, const Shape& s, int64_t images, Scratch& scratch, float* du) {
+    float *v = scratch.v.get(), *m = scratch.m.get();
     const int64_t plane = BLOCK * s.C + PAD, mplane = BLOCK * s.O + PAD, total = images * s.in().tiles();
     for (int64_t first = 0; first < total; first += BLOCK) {
         const int64_t count = std::min<int64_t>(BLOCK, total - first);
-        patches(x, s.in(), first, count, v, plane, zeros);
+        patches(x, s.in(), first, count, v, plane, scratch.zeros.get());
         gradient_patches(dy, s.maps(), first, count, m, mplane);
         for (int p = 0; p < POINTS; p++)
             for (int64_t o = 0; o < s.O; o += PANEL)
@@ -548,13 +521,11 @@ void gather_weights(const std::vector<Buffer>& sums, int64_t from, const Shape& 
                     for (int p = 0; sum && p < points; p++)
                         u[p] += load(sum.get() + from + ((o / PANEL * points + p) * s.C + c) * PANEL + v);
                 if (!s.direct()) {
-                    vec half[3][PATCH], column[PATCH], three[3];
-                    for (int j = 0; j < PATCH; j++) {
-                        for (int i = 0; i < PATCH; i++) column[i] = u[i * PATCH + j];
-                        weight_transposed(column, three);
-                        for (int i = 0; i < 3; i++) half[i][j] = three[i];
-                    }
-                    for (int i = 0; i < 3; i++) weight_transposed(half[i], u + 3 * i);
+                    vec three[9];
+                    both_axes<PATCH, 3>(
+                        weight_transposed, [&](int i, int j) { return u[i * PATCH + j]; },
+                        [&](int i, int j, vec x) { three[3 * i + j] = x; });
+                    std::copy(three, three + 9, u);
                 }
                 for (int k = 0; k < 9; k++) store(g[k] + v, u[k]);
             }
@@ -580,8 +551,7 @@ void block_forward(const int64_t* sizes, const float* x, const float* w, const f
         for_groups(s, [&](int64_t first, int64_t count) {
             float* maps = y ? y + first * s.map() : scratch.y.get();
             if (!s.direct())
-                winograd(x + first * s.image(), s.in(), count, u.get(), maps, s.maps(), scratch.v.get(),
-                         scratch.m.get(), scratch.zeros.get());
+                winograd(x + first * s.image(), s.in(), count, u.get(), maps, s.maps(), scratch);
             for (int64_t n = first; n < first + count; n++) {
                 if (s.direct()) padded(x + n * s.image(), s, scratch.image.get());
                 for (int64_t o = 0; o < s.O; o += PANEL) {
@@ -628,11 +598,9 @@ void block_backward(const int64_t* sizes, const float* x, const float* w, const 
                     direct_input(dy, s, u.get(), columns, dx + n * s.image(), products.get(), scratch.image.get());
             }
             if (!s.direct() && dw)
-                winograd_weight(x + first * s.image(), dy, s, count, scratch.v.get(), scratch.m.get(),
-                                scratch.zeros.get(), of_weights);
+                winograd_weight(x + first * s.image(), dy, s, count, scratch, of_weights);
             if (!s.direct() && dx)
-                winograd(dy, s.maps(), count, u.get(), dx + first * s.image(), s.in(), scratch.v.get(),
-                         scratch.m.get(), scratch.zeros.get());
+                winograd(dy, s.maps(), count, u.get(), dx + first * s.image(), s.in(), scratch);
         });
         sums[omp_get_thread_num()] = std::move(sum);
     }

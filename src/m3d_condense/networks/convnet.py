@@ -60,14 +60,12 @@ class ConvNet(Staged):
         self.feature_size = width * (height >> depth) * (width_ >> depth)
         self.classifier = nn.Linear(self.feature_size, num_classes)
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the maps N×C'×H'×W' of every block, for normalised images N×C×H×W."""
-        if not (self.native and native.usable(images, self)):
-            return super().maps(images)
-        results = [images]
-        for block in self.blocks:
-            results.append(native.block(results[-1], block))
-        return results[1:]
+    def through(self, block: nn.Module, maps: Tensor) -> Tensor:
+        """Return what one of the blocks makes of maps, in our own code where that serves."""
+        if self.native and native.usable(maps, block):
+            made: Tensor = native.block(maps, block)
+            return made
+        return super().through(block, maps)
 
     def pool(self, maps: Tensor) -> Tensor:
         """Return features N×D of the last block's maps: all of them, flattened."""
