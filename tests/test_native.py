@@ -20,6 +20,9 @@ from m3d_condense.condensation import Run
 from m3d_condense.data import ImageDataset
 from m3d_condense.encoder import Encoder, View
 from m3d_condense.engine import Engine, in_torch, is_native
+from m3d_condense.native import building
+from m3d_condense.native.gradients import WeightGradient
+from m3d_condense.networks.convnet import ConvNet
 from m3d_condense.objectives import build
 from m3d_condense.progress import Reporter
 from m3d_condense.protocols import protocol
@@ -28,7 +31,7 @@ from m3d_condense.training import Trainer
 
 @pytest.fixture(autouse=True)
 def _built() -> None:
-    if native.library() is None:
+    if building.library() is None:
         pytest.skip("native blocks cannot be built here")
 
 
@@ -88,9 +91,9 @@ def lanes(number: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """Have the block compiled for registers of so many floats; None for what this processor has."""
     with monkeypatch.context() as patch:
         if number is not None:
-            machine = native.MACHINES.get(torch.backends.cpu.get_cpu_capability(), ())
-            built = native.build((f"-DM3D_LANES={number}", "-Wno-psabi", *machine))
-            patch.setattr(native, "library", lambda: built)
+            machine = building.MACHINES.get(torch.backends.cpu.get_cpu_capability(), ())
+            built = building.build((f"-DM3D_LANES={number}", "-Wno-psabi", *machine))
+            patch.setattr(building, "library", lambda: built)
         yield
 
 
@@ -239,12 +242,91 @@ def test_what_it_does_not_compute_it_does_not_serve() -> None:
         assert not native.serves(block)
 
 
-def test_it_has_no_second_derivative() -> None:
+def test_autograd_finds_no_second_derivative() -> None:
     block, images = layers(3, 32, 1), noise(2, 3, 8, 8).requires_grad_()
     output = native.block(images, block).square().sum()
     gradient = torch.autograd.grad(output, images, create_graph=True)[0]
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
+
+
+# Second derivatives: how the gradient of the weights changes with the images
+
+
+NETWORKS = [  # count, channels, sides, depth
+    pytest.param(2, 3, (32, 32), 3, id="colour"),
+    pytest.param(2, 1, (28, 28), 3, id="grey, 28 becomes 32"),
+    pytest.param(5, 1, (8, 8), 2, id="digits"),
+    pytest.param(2, 3, (14, 11), 2, id="odd sides"),
+    pytest.param(3, 2, (2, 3), 1, id="few pixels"),
+    pytest.param(1, 3, (9, 60), 3, id="one image, wide"),
+]
+
+
+def convnet(channels: int, sides: tuple[int, int], depth: int) -> ConvNet:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        made = ConvNet(channels, 3, sides, depth=depth, width=32)
+    for block in made.blocks:
+        block[1] = layers(32, 32, 1)[1]  # type: ignore[index]
+    return made
+
+
+def along(network: ConvNet, images: Tensor, directions: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+    """By autograd: the gradients of the weights that have directions, and the images' of their product with these."""
+    weights, leaf = dict(network.named_parameters()), images.clone().requires_grad_()
+    loss = F.cross_entropy(network(leaf), torch.arange(len(images)) % 3)
+    found = torch.autograd.grad(loss, [weights[name] for name in directions], create_graph=True)
+    product = sum((g * v).sum() for g, v in zip(found, directions.values(), strict=True))
+    return [one.detach() for one in found], torch.autograd.grad(product, leaf)[0]
+
+
+@pytest.mark.parametrize("width", [None, 4, 8, 16])
+@pytest.mark.parametrize(("count", "channels", "sides", "depth"), NETWORKS)
+def test_second_derivatives_are_those_of_autograd_in_float64(
+    width: int | None,
+    count: int,
+    channels: int,
+    sides: tuple[int, int],
+    depth: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, images = convnet(channels, sides, depth), noise(count, channels, *sides)
+    directions = {name: noise(*p.shape) for name, p in network.named_parameters() if p.ndim > 1}
+    with lanes(width, monkeypatch):
+        assert all(map(native.serves, network.blocks))
+        found = WeightGradient(network, images, torch.arange(count) % 3)
+        got = found.along(directions)
+        assert torch.equal(found.along(directions), got)
+    exact = {name: direction.double() for name, direction in directions.items()}
+    weights, expected = along(network.double(), images.double(), exact)
+    assert found.weights.keys() == directions.keys()
+    for name, theirs in zip(directions, weights, strict=True):
+        assert off(found.weights[name], theirs) < 3e-3  # a ReLU at its kink may fall to either side of it
+    assert got.shape == images.shape
+    assert off(got, expected) < 3e-3
+
+
+def test_directions_may_leave_the_classifier_out() -> None:
+    network, images = convnet(1, (8, 8), 2), noise(4, 1, 8, 8)
+    found = WeightGradient(network, images, torch.arange(4) % 3)
+    some = {name: noise(*p.shape) for name, p in found.weights.items() if p.ndim == 4}
+    nothing = {"classifier.weight": torch.zeros_like(found.weights["classifier.weight"])}
+    torch.testing.assert_close(found.along(some), found.along(some | nothing), rtol=1e-5, atol=1e-6)
+    assert off(found.along(some), along(network.double(), images.double(), some)[1]) < 3e-3
+
+
+def test_second_derivatives_do_not_depend_on_the_threads() -> None:
+    network, images = convnet(3, (16, 16), 2), noise(7, 3, 16, 16)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 5, 16):
+            torch.set_num_threads(threads)
+            found = WeightGradient(network, images, torch.arange(7) % 3)
+            results.append(found.along({name: noise(*p.shape) for name, p in found.weights.items()}))
+    finally:
+        torch.set_num_threads(before)
+    assert all(off(other, results[0]) < 1e-5 for other in results[1:])
 
 
 # In the package
@@ -269,7 +351,6 @@ def test_the_engine_takes_it_where_it_serves_and_it_is_wanted() -> None:
     network = networks.build("convnet", channels=3, num_classes=3, size=(32, 32))
     assert not engine.pays(network, torch.zeros(1, 3, 32, 32), 1e12)
     assert engine.reason == "native blocks in float32"
-    assert engine.pays(network, torch.zeros(1, 3, 32, 32), 1e12, second_order=True)
     assert is_native(engine.place(network, False))
     other = Engine(Execution(device="cpu", native=False))
     assert not is_native(other.place(network, False))  # the last word counts
@@ -288,7 +369,7 @@ def test_weights_in_other_precisions_run_in_torch() -> None:
     assert off(encoder().features(images)[0], exact) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["mmd", "layers", "gradient-mse"])
+@pytest.mark.parametrize("name", ["mmd", "layers", "gradient-mse", "gradient-cosine", "gradient-l1"])
 def test_objectives_see_the_same_through_it(name: str) -> None:
     results = []
     for used in (encoder(), encoder(native=False)):
@@ -301,6 +382,14 @@ def test_objectives_see_the_same_through_it(name: str) -> None:
     assert results[0][1] is not None
     assert results[1][1] is not None
     assert off(results[0][1], results[1][1]) < 5e-3
+
+
+def test_gradient_matching_needs_no_compiler_beside_it(digits: ImageDataset) -> None:
+    recipe = methods.recipe("idc", "paper", ipc=10, side=8, overrides={})
+    for wanted in (True, False):
+        run = Run(digits, recipe, Engine(Execution(device="cpu", native=wanted)))
+        run.prepare()
+        assert run.compiled != wanted
 
 
 def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
@@ -317,24 +406,6 @@ def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
         accuracies.append(trainer.accuracies(digits.test.images, digits.test.labels)[0])
     assert off(ends[0], ends[1]) < 0.01
     assert abs(accuracies[0] - accuracies[1]) < 2
-
-
-def test_beside_it_only_second_derivatives_are_worth_a_compiler(
-    digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[float, bool]] = []
-
-    def pays(engine: Engine, network: nn.Module, image: Tensor, images: float, second_order: bool = False) -> bool:
-        asked.append((images, second_order))
-        return False
-
-    monkeypatch.setattr(Engine, "pays", pays)
-    recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})
-    for wanted in (True, False):
-        Run(digits, recipe, Engine(Execution(device="cpu", native=wanted))).prepare()
-    assert asked[0] == (7 * 10 * 2 * 3, True)  # steps, classes, synthetic images a class, passes
-    real, training = 7 * 10 * recipe.batch_real, 7 * recipe.encoder_steps * recipe.encoder_batch
-    assert asked[1] == (7 * 10 * 2 * 3 + real + training, True)
 
 
 # Where it cannot be built
@@ -355,8 +426,8 @@ def test_a_compiler_that_does_not_work_is_said_and_no_obstacle(tmp_path: Path) -
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("M3D_CACHE", str(tmp_path / "file" / "cache"))
-    native.library.cache_clear()
+    building.library.cache_clear()
     try:
-        assert isinstance(native.library(), ctypes.CDLL)
+        assert isinstance(building.library(), ctypes.CDLL)
     finally:
-        native.library.cache_clear()
+        building.library.cache_clear()

@@ -117,12 +117,9 @@ class Run:
         example = torch.zeros(1, channels, *size)
         self.objective = objectives.build(recipe.objective, kernel=recipe.kernel, cross_entropy=recipe.cross_entropy)
         real_passes, synthetic_passes = self.objective.passes
-        second_order = self.objective.second_order
-        images = recipe.iterations * num_classes * per_class * synthetic_passes
-        if not (second_order and engine.serves(network)):  # there is nothing else to compile
-            images += recipe.iterations * num_classes * recipe.batch_real * real_passes
-            images += encoders.training_images(recipe)
-        self.compiled = engine.pays(network, example, images, second_order)
+        per_step = num_classes * (per_class * synthetic_passes + recipe.batch_real * real_passes)
+        images = recipe.iterations * per_step + encoders.training_images(recipe)
+        self.compiled = engine.pays(network, example, images)
         notice(f"{engine.describe()}; {engine.reason}")
         self.chunks = [range(num_classes)]
         if not self.objective.joint:

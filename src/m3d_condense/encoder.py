@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_condense.costs import at_rest
-from m3d_condense.engine import Engine, in_pieces, in_torch
+from m3d_condense.engine import Engine, in_pieces
 from m3d_condense.errors import UserError
 from m3d_condense.networks import initialise, mixes_images
 
@@ -41,13 +41,8 @@ class Encoder:
         self._maps = engine.of(network, self.network.maps, compiled) if hasattr(network, "maps") else None
 
     def derived(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of images, and more, that takes derivatives of `plain`, as this encoder runs it."""
+        """Return a function of images, and more, that takes derivatives of the network, as this encoder runs it."""
         return self.engine.compiled(function, self.compiled)
-
-    @property
-    def plain(self) -> nn.Module:
-        """The network, with the same weights, in torch's own operations, all of which have any derivative."""
-        return in_torch(self.network)
 
     def refill(self, seed: int) -> None:
         """Make the network a new random one."""

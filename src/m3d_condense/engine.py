@@ -108,14 +108,14 @@ class Engine:
             return False
         return all(native.serves(block) for block in network.blocks)  # type: ignore[union-attr]
 
-    def pays(self, network: nn.Module, image: Tensor, images: float, second_order: bool = False) -> bool:
+    def pays(self, network: nn.Module, image: Tensor, images: float) -> bool:
         """Whether compiling `network` pays back over this many images forward and backward.
 
         Decided from counted operations and nominal speeds, never from a clock, so that the same command
         makes the same pixels. `image` is one example, 1×C×H×W; the reason is left in `reason`. What our own code
-        computes needs no compiling, but for a second derivative, which it does not have.
+        computes needs no compiling.
         """
-        if self.serves(network) and not second_order:
+        if self.serves(network):
             self.reason = "native blocks in float32"
             return False
         if self.execution.compile != "auto":

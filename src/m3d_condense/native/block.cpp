@@ -1,4 +1,6 @@
-// One block of a ConvNet on a CPU: 3x3 convolution, instance norm, ReLU, 2x2 average pooling, and its gradients.
+// One block of a ConvNet on a CPU: 3x3 convolution, instance norm, ReLU, 2x2 average pooling, its gradients, and what
+// both change along a direction of the weights: derivatives by e at e = 0 where the weights are w + e * wdot, which
+// Pearlmutter (1994) takes for exact products with second derivatives. Their names end in "dot".
 //
 // Maps are float32, N x H x W x C (channels last). Beyond a few input channels the convolution is Winograd's
 // F(4x4, 3x3): tiles of 4x4 outputs from 6x6 inputs by 36 products in place of 144 (Lavin and Gray, CVPR 2016).
@@ -245,7 +247,8 @@ void gradient_patches(const float* dy, const Grid& g, int64_t first, int64_t cou
     }
 }
 
-// Transforms one panel of one tile's products, and writes what of it lies within the maps.
+// Transforms one panel of one tile's products, and writes, or adds, what of it lies within the maps.
+template <bool ADD>
 void tile(const float* m, int64_t plane, const Grid& g, const Place& at, int64_t o, float* y) {
     const bool whole = at.i + TILE <= g.H && at.j + TILE <= g.W;
     float* to = y + g.at(at.n, at.i, at.j) + g.channel(o);
@@ -254,7 +257,8 @@ void tile(const float* m, int64_t plane, const Grid& g, const Place& at, int64_t
         both_axes<PATCH, TILE>(
             output_transform, [&](int i, int j) { return load(m + (i * PATCH + j) * plane + c); },
             [&](int i, int j, vec x) {
-                if (whole || (at.i + i < g.H && at.j + j < g.W)) store(to + i * row + j * g.pixel + c, x);
+                float* pixel = to + i * row + j * g.pixel + c;
+                if (whole || (at.i + i < g.H && at.j + j < g.W)) store(pixel, ADD ? load(pixel) + x : x);
             });
 }
 
@@ -270,6 +274,7 @@ struct Shape {
     int64_t image() const { return H * W * C; }
     int64_t map() const { return h * w * O; }
     int64_t pooled() const { return (h / 2) * (w / 2) * O; }
+    int64_t columns() const { return (9 * C + PANEL - 1) / PANEL * PANEL; }  // of a direct product, whole panels
     // Images a thread takes at once: of small maps so many that their tiles fill blocks.
     int64_t group() const {
         const int64_t tiles = maps().tiles();
@@ -293,9 +298,11 @@ struct Scratch {
         stats = buffer(2 * s.O);
         image = buffer((s.H + 2 * s.pad) * (s.W + 2 * s.pad) * s.C + PAD);
     }
+    void blank(const Shape& s) { std::fill_n(image.get(), (s.H + 2 * s.pad) * (s.W + 2 * s.pad) * s.C, 0.0f); }
 };
 
-// The convolution of some images: y from the transformed weights, by blocks of tiles.
+// The convolution of some images: y, or what is added to it, from the transformed weights, by blocks of tiles.
+template <bool ADD = false>
 void winograd(const float* x, const Grid& g, int64_t images, const float* u, float* y, const Grid& to,
               Scratch& scratch) {
     float *v = scratch.v.get(), *m = scratch.m.get();
@@ -309,7 +316,7 @@ void winograd(const float* x, const Grid& g, int64_t images, const float* u, flo
                     multiply<ROWS, false>(v + p * plane + r * g.C, g.C, 1, g.C, 1, 0,
                                           u + ((o / PANEL) * POINTS + p) * g.C * PANEL, PANEL,
                                           m + p * mplane + r * PANEL, PANEL);
-            for (int64_t t = 0; t < count; t++) tile(m + t * PANEL, mplane, to, Place(g, first + t), o, y);
+            for (int64_t t = 0; t < count; t++) tile<ADD>(m + t * PANEL, mplane, to, Place(g, first + t), o, y);
         }
     }
 }
@@ -342,6 +349,12 @@ void direct(const float* image, const Shape& s, const float* u, Count K, float* 
                                     PANEL);
         });
 }
+void direct_panel(const float* image, const Shape& s, const float* u, int64_t o, float* y) {
+    if (s.C == 3)
+        direct(image, s, u + o * 27, Fixed<9>(), y);
+    else
+        direct(image, s, u + o * 9 * s.C, 3 * s.C, y);
+}
 
 // Gradient of one image's pixels: products with the weights, [O][32 or 64] padded, added up where they overlap.
 Buffer direct_turned(const float* w, const Shape& s, int64_t columns) {
@@ -356,10 +369,9 @@ Buffer direct_turned(const float* w, const Shape& s, int64_t columns) {
     return u;
 }
 
-void direct_input(const float* dy, const Shape& s, const float* u, int64_t columns, float* dx, float* products,
-                  float* image) {
+// These are added to a padded image, of which `unpadded` leaves the pixels.
+void direct_input(const float* dy, const Shape& s, const float* u, int64_t columns, float* products, float* image) {
     const int64_t wide = (s.W + 2 * s.pad) * s.C;
-    std::fill(image, image + (s.H + 2 * s.pad) * wide, 0.0f);
     for (int64_t k = 0; k < columns; k += PANEL)
         for_rows(s.h * s.w, [&](auto rows, int64_t p) {
             multiply<rows(), false>(dy + p * PANEL, PANEL, 1, Fixed<PANEL>(), s.O / PANEL, s.h * s.w * PANEL,
@@ -372,6 +384,10 @@ void direct_input(const float* dy, const Shape& s, const float* u, int64_t colum
                 const float* from = products + (i * s.w + j) * columns + row * 3 * s.C;
                 for (int64_t k = 0; k < 3 * s.C; k++) to[k] += from[k];
             }
+}
+
+void unpadded(const float* image, const Shape& s, float* dx) {
+    const int64_t wide = (s.W + 2 * s.pad) * s.C;
     for (int64_t i = 0; i < s.H; i++) {
         const float* row = image + (i + s.pad) * wide + s.pad * s.C;
         std::copy(row, row + s.W * s.C, dx + i * s.W * s.C);
@@ -443,6 +459,35 @@ void pool(const float* y, const Shape& s, float eps, const float* gamma, const f
             }
 }
 
+// What the rest of a block passes on of a change of its maps, ydot. The means of ydot, and of ydot times the normalised
+// maps, go to statsdot.
+void pool_dot(const float* y, const float* ydot, const Shape& s, const float* stats, const float* gamma,
+              const float* beta, float* statsdot, float* outdot) {
+    const int64_t pixels = s.h * s.w;
+    for (int v = 0; v < 2 * LANES; v += LANES) {
+        const vec mean = load(stats + v), rstd = load(stats + s.O + v), g = load(gamma + v), b = load(beta + v);
+        vec level = {}, slope = {};
+        for (int64_t p = 0; p < pixels; p++) {
+            const vec dot = load(ydot + p * PANEL + v);
+            level += dot;
+            slope += dot * ((load(y + p * PANEL + v) - mean) * rstd);
+        }
+        level /= static_cast<float>(pixels), slope /= static_cast<float>(pixels);
+        store(statsdot + v, level);
+        store(statsdot + s.O + v, slope);
+        const auto passed = [&](int64_t at) {
+            const vec x = (load(y + at) - mean) * rstd;
+            return x * g + b > 0 ? load(ydot + at) - level - x * slope : vec{};
+        };
+        for (int64_t i = 0; i < s.h / 2; i++)
+            for (int64_t j = 0; j < s.w / 2; j++) {
+                const int64_t top = (2 * i * s.w + 2 * j) * PANEL + v, below = top + s.w * PANEL;
+                const vec sum = (passed(top) + passed(top + PANEL)) + (passed(below) + passed(below + PANEL));
+                store(outdot + (i * (s.w / 2) + j) * s.O + v, sum * g * rstd * 0.25f);
+            }
+    }
+}
+
 // From the gradient after pooling to that after the convolution, dy, of one panel; adds to dgamma and dbeta.
 void unpool(const float* y, const float* dout, const Shape& s, const float* stats, const float* gamma,
             const float* beta, float* dy, float* dgamma, float* dbeta) {
@@ -481,6 +526,44 @@ void unpool(const float* y, const float* dout, const Shape& s, const float* stat
             const int64_t at = p * PANEL + v * LANES;
             store(dy + at, scale[v] * load(dy + at) - slope[v] * load(y + at) - level[v]);
         }
+}
+
+// How dy changes, dydot, where the gradient after pooling does by doutdot, and the maps by ydot; and dy itself.
+void unpool_dot(const float* y, const float* ydot, const float* dout, const float* doutdot, const Shape& s,
+                const float* stats, const float* statsdot, const float* gamma, const float* beta, float* dy,
+                float* dydot) {
+    const int64_t down = s.h / 2, across = s.w / 2, pixels = s.h * s.w;
+    if (s.h % 2 || s.w % 2) std::fill_n(dy, pixels * PANEL, 0.0f), std::fill_n(dydot, pixels * PANEL, 0.0f);
+    for (int v = 0; v < 2 * LANES; v += LANES) {
+        const vec mean = load(stats + v), rstd = load(stats + s.O + v), g = load(gamma + v), b = load(beta + v);
+        const vec level = load(statsdot + v), slope = load(statsdot + s.O + v);
+        const auto normal = [&](int64_t at) { return (load(y + at) - mean) * rstd; };
+        const auto changed = [&](int64_t at, vec x) { return (load(ydot + at) - level - x * slope) * rstd; };
+        vec sum = {}, product = {}, sumdot = {}, productdot = {};
+        for (int64_t i = 0; i < down; i++)
+            for (int64_t j = 0; j < across; j++) {
+                const vec d = load(dout + (i * across + j) * s.O + v) * 0.25f;
+                const vec ddot = load(doutdot + (i * across + j) * s.O + v) * 0.25f;
+                const int64_t top = (2 * i * s.w + 2 * j) * PANEL + v, below = top + s.w * PANEL;
+                for (const int64_t at : {top, top + PANEL, below, below + PANEL}) {
+                    const vec x = normal(at);
+                    const auto on = x * g + b > 0;
+                    const vec e = on ? d : vec{}, edot = on ? ddot : vec{};
+                    store(dy + at, e);
+                    store(dydot + at, edot);
+                    sum += e, sumdot += edot;
+                    product += e * x, productdot += edot * x + e * changed(at, x);
+                }
+            }
+        for (vec* one : {&sum, &product, &sumdot, &productdot}) *one /= static_cast<float>(pixels);
+        const vec scale = g * rstd, fall = rstd * slope;  // of rstd, which changes by -rstd * fall
+        for (int64_t at = v; at < pixels * PANEL; at += PANEL) {
+            const vec x = normal(at), was = scale * (load(dy + at) - sum - x * product);
+            const vec now = load(dydot + at) - sumdot - changed(at, x) * product - x * productdot;
+            store(dy + at, was);
+            store(dydot + at, scale * now - fall * was);
+        }
+    }
 }
 
 // Calls f with the first and the number of the images of each group in this thread's share.
@@ -556,10 +639,7 @@ void block_forward(const int64_t* sizes, const float* x, const float* w, const f
                 if (s.direct()) padded(x + n * s.image(), s, scratch.image.get());
                 for (int64_t o = 0; o < s.O; o += PANEL) {
                     float* of_panel = maps + (n - first) * s.map() + o * s.h * s.w;
-                    if (s.C == 3)
-                        direct(scratch.image.get(), s, u.get() + o * 27, Fixed<9>(), of_panel);
-                    else if (s.direct())
-                        direct(scratch.image.get(), s, u.get() + o * 9 * s.C, 3 * s.C, of_panel);
+                    if (s.direct()) direct_panel(scratch.image.get(), s, u.get(), o, of_panel);
                     pool(of_panel, s, eps, gamma + o, beta + o, (stats ? stats + n * 2 * s.O : scratch.stats.get()) + o,
                          out + n * s.pooled() + o);
                 }
@@ -573,7 +653,7 @@ void block_backward(const int64_t* sizes, const float* x, const float* w, const 
                     const float* y, const float* stats, const float* dout, float* dx, float* dw, float* dgamma,
                     float* dbeta, int threads) {
     const Shape s(sizes);
-    const int64_t columns = (9 * s.C + PANEL - 1) / PANEL * PANEL;
+    const int64_t columns = s.columns();
     const int64_t weights = (s.direct() ? 9 : POINTS) * s.C * s.O, length = 2 * s.O + (dw ? weights : 0);
     Buffer u;
     if (dx) u = s.direct() ? direct_turned(w, s, columns) : winograd_weights(w, s.O, s.C, true, threads);
@@ -594,8 +674,11 @@ void block_backward(const int64_t* sizes, const float* x, const float* w, const 
                     padded(x + n * s.image(), s, scratch.image.get());
                     direct_weight(scratch.image.get(), dy, s, of_weights);
                 }
-                if (s.direct() && dx)
-                    direct_input(dy, s, u.get(), columns, dx + n * s.image(), products.get(), scratch.image.get());
+                if (s.direct() && dx) {
+                    scratch.blank(s);
+                    direct_input(dy, s, u.get(), columns, products.get(), scratch.image.get());
+                    unpadded(scratch.image.get(), s, dx + n * s.image());
+                }
             }
             if (!s.direct() && dw)
                 winograd_weight(x + first * s.image(), dy, s, count, scratch, of_weights);
@@ -610,5 +693,74 @@ void block_backward(const int64_t* sizes, const float* x, const float* w, const 
     for (const Buffer& sum : sums)
         for (int64_t o = 0; sum && o < s.O; o++) dgamma[o] += sum[o], dbeta[o] += sum[s.O + o];
     gather_weights(sums, 2 * s.O, s, dw, threads);
+}
+
+// How a block's maps and output change along wdot, and xdot where the images change too, which they do not where there
+// are few channels: the first block's do not depend on any weights. ydot, by panels, and statsdot (N x 2 x O) are kept.
+void block_dot(const int64_t* sizes, const float* x, const float* xdot, const float* w, const float* wdot,
+               const float* gamma, const float* beta, const float* y, const float* stats, float* ydot, float* statsdot,
+               float* outdot, int threads) {
+    const Shape s(sizes);
+    const Buffer udot = s.direct() ? direct_weights(wdot, s) : winograd_weights(wdot, s.O, s.C, false, threads);
+    Buffer u;
+    if (xdot && !s.direct()) u = winograd_weights(w, s.O, s.C, false, threads);
+#pragma omp parallel num_threads(threads)
+    {
+        Scratch scratch(s);
+        for_groups(s, [&](int64_t first, int64_t count) {
+            float* maps = ydot + first * s.map();
+            if (!s.direct()) winograd(x + first * s.image(), s.in(), count, udot.get(), maps, s.maps(), scratch);
+            if (u) winograd<true>(xdot + first * s.image(), s.in(), count, u.get(), maps, s.maps(), scratch);
+            for (int64_t n = first; n < first + count; n++) {
+                if (s.direct()) padded(x + n * s.image(), s, scratch.image.get());
+                for (int64_t o = 0; o < s.O; o += PANEL) {
+                    const int64_t at = n * s.map() + o * s.h * s.w, of_maps = n * 2 * s.O + o;
+                    if (s.direct()) direct_panel(scratch.image.get(), s, udot.get(), o, ydot + at);
+                    pool_dot(y + at, ydot + at, s, stats + of_maps, gamma + o, beta + o, statsdot + of_maps,
+                             outdot + n * s.pooled() + o);
+                }
+            }
+        });
+    }
+}
+
+// How the gradient to the images changes, dxdot, where that of the output does by doutdot.
+void block_dot_backward(const int64_t* sizes, const float* w, const float* wdot, const float* gamma, const float* beta,
+                        const float* y, const float* stats, const float* ydot, const float* statsdot,
+                        const float* dout, const float* doutdot, float* dxdot, int threads) {
+    const Shape s(sizes);
+    const int64_t columns = s.columns();
+    const auto turned = [&](const float* of) {
+        return s.direct() ? direct_turned(of, s, columns) : winograd_weights(of, s.O, s.C, true, threads);
+    };
+    const Buffer u = turned(w), udot = turned(wdot);
+#pragma omp parallel num_threads(threads)
+    {
+        Scratch scratch(s);
+        Buffer products = buffer(s.direct() ? s.h * s.w * columns : 1), dots = buffer(s.group() * s.map());
+        float *dy = scratch.y.get(), *dydot = dots.get();
+        for_groups(s, [&](int64_t first, int64_t count) {
+            for (int64_t n = first; n < first + count; n++) {
+                const int64_t own = (n - first) * s.map();
+                for (int64_t o = 0; o < s.O; o += PANEL) {
+                    const int64_t panel = o * s.h * s.w, at = n * s.map() + panel, of_maps = n * 2 * s.O + o;
+                    const int64_t pooled = n * s.pooled() + o;
+                    unpool_dot(y + at, ydot + at, dout + pooled, doutdot + pooled, s, stats + of_maps,
+                               statsdot + of_maps, gamma + o, beta + o, dy + own + panel, dydot + own + panel);
+                }
+                if (s.direct()) {
+                    scratch.blank(s);
+                    direct_input(dydot, s, u.get(), columns, products.get(), scratch.image.get());
+                    direct_input(dy, s, udot.get(), columns, products.get(), scratch.image.get());
+                    unpadded(scratch.image.get(), s, dxdot + n * s.image());
+                }
+            }
+            if (!s.direct()) {
+                float* of_group = dxdot + first * s.image();
+                winograd(dydot, s.maps(), count, u.get(), of_group, s.in(), scratch);
+                winograd<true>(dy, s.maps(), count, udot.get(), of_group, s.in(), scratch);
+            }
+        });
+    }
 }
 }

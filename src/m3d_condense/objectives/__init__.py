@@ -26,7 +26,6 @@ class WithCrossEntropy(Objective):
     def __init__(self, objective: Objective, weight: float) -> None:
         self.objective, self.weight = objective, weight
         self.joint, self.layered, self.passes = objective.joint, objective.layered, objective.passes
-        self.second_order = objective.second_order
 
     def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
         """Return K losses."""

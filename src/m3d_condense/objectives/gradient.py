@@ -6,21 +6,25 @@ Shapes: K classes, N real and M synthetic images per class, C×H×W pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from m3d_condense.encoder import Encoder, View
 from m3d_condense.engine import is_native
 from m3d_condense.errors import UserError
+from m3d_condense.native.gradients import WeightGradient
 from m3d_condense.objectives.objective import Objective
 
 Weights = dict[str, Tensor]
 """Weights, or their gradients, by their names in the network."""
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Of one layer's real and synthetic gradients, a number."""
+Functions = tuple[Callable[..., Weights], Callable[..., tuple[Tensor, Tensor]]]
+"""Of images, weights and labels: their gradients; with real gradients: the gradient to the images, and the distance."""
 
 EPSILON = 1e-6  # added to the product of two norms, as in the public code of DC
 
@@ -46,7 +50,7 @@ def absolute(real: Tensor, synthetic: Tensor) -> Tensor:
     return (real - synthetic).abs().sum()
 
 
-DISTANCES: Mapping[str, tuple[Callable[[Tensor, Tensor], Tensor], tuple[int, ...]]] = {
+DISTANCES: Mapping[str, tuple[Distance, tuple[int, ...]]] = {
     "cosine": (cosine, (2, 4)),
     "mse": (squared, (4,)),
     "l1": (absolute, (4,)),
@@ -67,7 +71,6 @@ class GradientMatching(Objective):
         distance: "cosine" (DC, DSA), "mse" or "l1" (IDC), see `DISTANCES`.
     """
 
-    second_order = True
     passes = (1.0, 3.0)  # a second derivative costs two passes more
 
     def __init__(self, distance: str) -> None:
@@ -92,38 +95,14 @@ class GradientMatching(Objective):
 
 
 class _Matcher:
-    """The weights of one encoder that count, and the two functions of them, compiled where the encoder is.
-
-    Weights are inputs, so that none is compiled twice when they are refilled. The distance and its gradient to the
-    pixels are one function with no autograd around it: the compiler takes no derivative of a derivative, but traces
-    both of torch.func's. Reverse over reverse, as there the gradient of the weights serves value and pixels; forward
-    mode saves nothing here, and fails in group norm on channels-last maps. The real images' gradient is a first
-    derivative, and native blocks have that.
-    """
+    """The weights of one encoder that count, and the two functions of them: what real images give, and a distance."""
 
     def __init__(self, encoder: Encoder, kind: str) -> None:
         distance, axes = DISTANCES[kind]
-        network = encoder.plain
-        self.weights = _matched(network, axes)
-
-        def loss(weights: Weights, images: Tensor, labels: Tensor) -> Tensor:
-            # Batch norm changes its running statistics in place, which torch.func allows with copies only.
-            buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-            logits = torch.func.functional_call(network, weights | buffers, (images,))
-            return F.cross_entropy(logits.to(images.dtype), labels)
-
-        def gradients(images: Tensor, weights: Weights, labels: Tensor) -> Weights:
-            found: Weights = torch.func.grad(loss)(weights, images, labels)
-            return found
-
-        def distances(images: Tensor, weights: Weights, labels: Tensor, real: Weights) -> Tensor:
-            synthetic = gradients(images, weights, labels)
-            return torch.stack([distance(real[name], synthetic[name]) for name in weights]).sum()
-
-        # Both gradients must be of one precision: that of the compiled one.
-        native = is_native(encoder.network) and encoder.engine.dtype == torch.float32
-        self._gradients = partial(_by_autograd, encoder.network) if native else encoder.derived(gradients)
-        self._distances = encoder.derived(torch.func.grad_and_value(distances))
+        self.weights = _matched(encoder.network, axes)
+        exact = all(weight.dtype == torch.float32 for weight in self.weights.values())
+        functions = _native if is_native(encoder.network) and exact else _derived
+        self._gradients, self._distances = functions(encoder, distance)
 
     def __call__(self, real: Tensor, real_labels: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradient to one class's images M×C×H×W, and the distance, a number, to its real N×C×H×W."""
@@ -132,16 +111,53 @@ class _Matcher:
         return gradient, value
 
 
-def _by_autograd(network: nn.Module, images: Tensor, weights: Weights, labels: Tensor) -> Weights:
-    """Return the gradients of the network's own weights, which otherwise take none."""
-    found = [weight.requires_grad_() for weight in weights.values()]
-    try:
+def _derived(encoder: Encoder, distance: Distance) -> Functions:
+    """Derive both by torch.func, compiled where the encoder is.
+
+    Weights are inputs, so that none is compiled twice when they are refilled. The distance and its gradient to the
+    pixels are one function with no autograd around it: the compiler takes no derivative of a derivative, but traces
+    both of torch.func's. Reverse over reverse, as there the gradient of the weights serves value and pixels; forward
+    mode saves nothing here, and fails in group norm on channels-last maps.
+    """
+    network = encoder.network
+
+    def loss(weights: Weights, images: Tensor, labels: Tensor) -> Tensor:
+        # Batch norm changes its running statistics in place, which torch.func allows with copies only.
+        buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+        logits = torch.func.functional_call(network, weights | buffers, (images,))
+        return F.cross_entropy(logits.to(images.dtype), labels)
+
+    def gradients(images: Tensor, weights: Weights, labels: Tensor) -> Weights:
+        found: Weights = torch.func.grad(loss)(weights, images, labels)
+        return found
+
+    def distances(images: Tensor, weights: Weights, labels: Tensor, real: Weights) -> Tensor:
+        return _total(distance, real, gradients(images, weights, labels))
+
+    return encoder.derived(gradients), encoder.derived(torch.func.grad_and_value(distances))
+
+
+def _native(encoder: Encoder, distance: Distance) -> Functions:
+    """Take both from native blocks: the pixels' gradient is that of <G, V>, for V the distance's gradient to G."""
+    network = encoder.network
+
+    def gradients(images: Tensor, weights: Weights, labels: Tensor) -> Weights:
+        found = WeightGradient(network, images, labels).weights
+        return {name: found[name] for name in weights}
+
+    def distances(images: Tensor, weights: Weights, labels: Tensor, real: Weights) -> tuple[Tensor, Tensor]:
+        found = WeightGradient(network, images, labels)
         with torch.enable_grad():
-            loss = F.cross_entropy(network(images), labels)
-            return dict(zip(weights, torch.autograd.grad(loss, found), strict=True))
-    finally:
-        for weight in found:
-            weight.requires_grad_(False)
+            synthetic = {name: found.weights[name].requires_grad_() for name in weights}
+            value = _total(distance, real, synthetic)
+        slopes = torch.autograd.grad(value, list(synthetic.values()))
+        return found.along(dict(zip(synthetic, slopes, strict=True))), value.detach()
+
+    return gradients, distances
+
+
+def _total(distance: Distance, real: Weights, synthetic: Weights) -> Tensor:
+    return torch.stack([distance(real[name], gradient) for name, gradient in synthetic.items()]).sum()
 
 
 def _matched(network: Any, axes: tuple[int, ...]) -> Weights:

@@ -15,13 +15,11 @@ class Objective(ABC):
     Attributes:
         joint: whether a class's loss depends on the others' images, so that the classes must not be split in chunks.
         layered: whether it compares the maps of every block, which are then kept of the real images too.
-        second_order: whether its gradient is that of a gradient.
         passes: what a real and a synthetic image cost, in passes forward and backward through the network.
     """
 
     joint: bool = False
     layered: bool = False
-    second_order: bool = False
     passes: tuple[float, float] = (1 / 3, 1.0)
 
     @abstractmethod
