@@ -233,14 +233,23 @@ def test_pages_are_recycled_unless_the_environment_says_no() -> None:
         assert free == "True"
 
 
-def test_a_compiler_that_does_not_work_is_no_obstacle(tmp_path: Path) -> None:
-    # A process of its own: inductor asks for its compiler once. The cache is empty, so that it must be asked.
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        pytest.param("native=False, compile='yes'", "compilation failed", id="inductor"),
+        pytest.param("compile='no'", "native blocks could not be built", id="native blocks"),
+    ],
+)
+def test_a_compiler_that_does_not_work_is_said_and_no_obstacle(choice: str, said: str, tmp_path: Path) -> None:
+    # A process of its own: each asks for its compiler once. The caches are empty, so that it must be asked.
     code = (
         "from m3d_condense import Execution, condense\n"
-        "condense('digits', ipc=1, iterations=1, batch_real=2, execution=Execution(device='cpu', compile='yes'))"
+        f"condense('digits', ipc=1, iterations=1, batch_real=2, execution=Execution(device='cpu', {choice}))"
     )
-    environment = os.environ | {"CXX": "/bin/false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    folders = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor"), "M3D_CACHE": str(tmp_path / "ours")}
+    environment = os.environ | {"CXX": "/bin/false"} | folders
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "compilation failed" in done.stderr
-    assert "going on without it" in done.stderr
+    assert said in done.stderr
+    assert "going on with" in done.stderr
+    assert not list(tmp_path.rglob("*.so"))
