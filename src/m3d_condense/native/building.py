@@ -1,4 +1,4 @@
-"""`block.cpp`, compiled by this machine's C++ compiler on first use, and kept in the user's cache folder."""
+"""`block.cpp` and its headers: compiled by the machine's C++ compiler on first use, kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def build(flags: Sequence[str]) -> ctypes.CDLL:
         subprocess.SubprocessError: where it does not compile.
     """
     made_from = (compiler(), FLAGS, tuple(flags), platform.machine(), platform.libc_ver())
-    key = hashlib.blake2b(repr(made_from).encode() + SOURCE.read_bytes(), digest_size=8).hexdigest()
+    text = b"".join(file.read_bytes() for file in (SOURCE, *sorted(SOURCE.parent.glob("*.h"))))
+    key = hashlib.blake2b(repr(made_from).encode() + text, digest_size=8).hexdigest()
     file = cache_folder() / "native" / f"{key}.so"
     if not file.exists():
         file = _compiled(file, flags)
