@@ -236,11 +236,15 @@ def test_pages_are_recycled_unless_the_environment_says_no() -> None:
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        pytest.param("native=False, compile='yes'", "compilation failed", id="inductor"),
-        pytest.param("compile='no'", "native blocks could not be built", id="native blocks"),
+        pytest.param("native=False, compile='yes'", ("compilation failed", "going on without it"), id="inductor"),
+        pytest.param(
+            "compile='no'", ("native blocks could not be built", "going on with torch's operations"), id="native blocks"
+        ),
     ],
 )
-def test_a_compiler_that_does_not_work_is_said_and_no_obstacle(choice: str, said: str, tmp_path: Path) -> None:
+def test_a_compiler_that_does_not_work_is_said_and_no_obstacle(
+    choice: str, said: tuple[str, str], tmp_path: Path
+) -> None:
     # A process of its own: each asks for its compiler once. The caches are empty, so that it must be asked.
     code = (
         "from m3d_condense import Execution, condense\n"
@@ -250,6 +254,6 @@ def test_a_compiler_that_does_not_work_is_said_and_no_obstacle(choice: str, said
     environment = os.environ | {"CXX": "/bin/false"} | folders
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert said in done.stderr
-    assert "going on with" in done.stderr
+    for words in said:
+        assert words in done.stderr
     assert not list(tmp_path.rglob("*.so"))

@@ -389,6 +389,22 @@ def test_gradient_matching_needs_no_compiler_beside_it(digits: ImageDataset) -> 
         assert run.compiled != wanted
 
 
+def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
+    digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def pays(engine: Engine, network: nn.Module, image: Tensor, images: float) -> bool:
+        asked.append(images)
+        return False
+
+    monkeypatch.setattr(Engine, "pays", pays)
+    recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})
+    Run(digits, recipe, Engine(Execution(device="cpu", native=False))).prepare()
+    synthetic, real = 7 * 10 * 2 * 3, 7 * 10 * recipe.batch_real  # steps, classes, images a class, passes
+    assert asked[0] == synthetic + real + 7 * recipe.encoder_steps * recipe.encoder_batch
+
+
 def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
     ends, accuracies = [], []
     training = protocol("quick").adapted(epochs=6, whole=False, flip=False)
