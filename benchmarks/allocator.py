@@ -21,6 +21,7 @@ SETTINGS = {
 
 
 def main() -> None:
+    """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=5, steps=3)
     Workload.add_flags(made)
     arguments = parse(made)

@@ -28,6 +28,7 @@ def plain(workload: Workload) -> tuple[Step, str]:
 
 
 def main() -> None:
+    """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=5, steps=5, same_allocator=True)
     Workload.add_flags(made)
     arguments = parse(made)

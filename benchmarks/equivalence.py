@@ -17,6 +17,7 @@ from m3d_condense.progress import set_quiet
 
 
 def main() -> None:
+    """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=5, steps=200)
     made.add_argument("--ipc", type=int, default=1, help="images per class")
     made.add_argument("--network", default="convnet2", help="condensed with and scored on")

@@ -48,6 +48,7 @@ def plain(workload: Workload) -> tuple[Step, str]:
 
 
 def main() -> None:
+    """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=5, steps=2, same_allocator=True)
     Workload.add_flags(made, batch_real=64)
     arguments = parse(made)

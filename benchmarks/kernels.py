@@ -35,6 +35,7 @@ def ours(real: Tensor, synthetic: Tensor, whole: bool) -> None:
 
 
 def main() -> None:
+    """Measure as the command line says, print and store."""
     arguments = parse(parser(__doc__, rounds=5, steps=1))
     comparisons = []
     for case in CASES:

@@ -94,6 +94,7 @@ def encoder_alone(run: Run) -> Step:
 
 
 def main() -> None:
+    """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=7, steps=2)
     Workload.add_flags(made, size=5_000)
     arguments = parse(made)

@@ -90,6 +90,7 @@ def watch(run: Run, clock: Clock) -> None:
 
 
 def main() -> None:
+    """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=15, steps=1)
     Workload.add_flags(made, size=5_000)
     arguments = parse(made)

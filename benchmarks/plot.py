@@ -160,6 +160,7 @@ def _growth(axes: Any, record: Record) -> None:
 
 
 def main() -> None:
+    """Write both, and say so."""
     stored = records(RESULTS)
     target = DOCS / "performance.md"
     write_file_atomic(target, page(target.read_text(encoding="utf-8"), stored))

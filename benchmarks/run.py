@@ -22,6 +22,7 @@ NAMES = (
 
 
 def main() -> int:
+    """Run the benchmarks that the command line names; return how the process ends."""
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument("names", nargs="*", default=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}")
     made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -81,6 +81,7 @@ def show(points: list[dict[str, Any]], checked: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
+    """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=2, steps=1)
     Workload.add_flags(made, size=AXES["size"][0], batch_real=64)
     made.add_argument("--axes", nargs="*", choices=AXES, default=list(AXES), help="which to grow")

@@ -52,6 +52,7 @@ def plain(arguments: argparse.Namespace) -> tuple[Step, str]:
 
 
 def main() -> None:
+    """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=7, steps=1, same_allocator=True)
     for name, default in (("epochs", 3), ("classes", 10), ("ipc", 10), ("factor", 2), ("side", 32)):
         made.add_argument(f"--{name}", type=int, default=default)

@@ -24,6 +24,7 @@ SETTINGS = {
 
 
 def main() -> None:
+    """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=5, steps=2)
     Workload.add_flags(made, batch_real=64)
     arguments = parse(made)
