@@ -41,6 +41,14 @@ void gather_weights(const std::vector<Buffer>& sums, int64_t from, const Shape& 
         }
 }
 
+// The weights as the maps' convolution reads them, and as that of the gradient to the images does.
+Buffer prepared(const float* w, const Shape& s, int threads) {
+    return s.direct() ? direct_weights(w, s) : winograd_weights(w, s.O, s.C, false, threads);
+}
+Buffer turned(const float* w, const Shape& s, int threads) {
+    return s.direct() ? direct_turned(w, s) : winograd_weights(w, s.O, s.C, true, threads);
+}
+
 }  // namespace
 
 extern "C" {
@@ -51,7 +59,7 @@ int panel() { return PANEL; }
 void block_forward(const int64_t* sizes, const float* x, const float* w, const float* gamma, const float* beta,
                    float eps, float* y, float* stats, float* out, int threads) {
     const Shape s(sizes);
-    const Buffer u = s.direct() ? direct_weights(w, s) : winograd_weights(w, s.O, s.C, false, threads);
+    const Buffer u = prepared(w, s, threads);
 #pragma omp parallel num_threads(threads)
     {
         Scratch scratch(s);
@@ -77,15 +85,14 @@ void block_backward(const int64_t* sizes, const float* x, const float* w, const 
                     const float* y, const float* stats, const float* dout, float* dx, float* dw, float* dgamma,
                     float* dbeta, int threads) {
     const Shape s(sizes);
-    const int64_t columns = s.columns();
     const int64_t weights = (s.direct() ? 9 : POINTS) * s.C * s.O, length = 2 * s.O + (dw ? weights : 0);
     Buffer u;
-    if (dx) u = s.direct() ? direct_turned(w, s, columns) : winograd_weights(w, s.O, s.C, true, threads);
+    if (dx) u = turned(w, s, threads);
     std::vector<Buffer> sums(threads);  // of dgamma, dbeta and the weights' gradient
 #pragma omp parallel num_threads(threads)
     {
         Scratch scratch(s);
-        Buffer products = buffer(s.direct() ? s.h * s.w * columns : 1), sum = buffer(length);
+        Buffer products = buffer(s.direct() ? s.h * s.w * s.columns() : 1), sum = buffer(length);
         std::fill(sum.get(), sum.get() + length, 0.0f);
         float *dy = scratch.y.get(), *of_weights = sum.get() + 2 * s.O;
         for_groups(s, [&](int64_t first, int64_t count) {
@@ -100,7 +107,7 @@ void block_backward(const int64_t* sizes, const float* x, const float* w, const 
                 }
                 if (s.direct() && dx) {
                     scratch.blank(s);
-                    direct_input(dy, s, u.get(), columns, products.get(), scratch.image.get());
+                    direct_input(dy, s, u.get(), products.get(), scratch.image.get());
                     unpadded(scratch.image.get(), s, dx + n * s.image());
                 }
             }
@@ -125,9 +132,9 @@ void block_dot(const int64_t* sizes, const float* x, const float* xdot, const fl
                const float* gamma, const float* beta, const float* y, const float* stats, float* ydot, float* statsdot,
                float* outdot, int threads) {
     const Shape s(sizes);
-    const Buffer udot = s.direct() ? direct_weights(wdot, s) : winograd_weights(wdot, s.O, s.C, false, threads);
+    const Buffer udot = prepared(wdot, s, threads);
     Buffer u;
-    if (xdot && !s.direct()) u = winograd_weights(w, s.O, s.C, false, threads);
+    if (xdot && !s.direct()) u = prepared(w, s, threads);
 #pragma omp parallel num_threads(threads)
     {
         Scratch scratch(s);
@@ -153,15 +160,11 @@ void block_dot_backward(const int64_t* sizes, const float* w, const float* wdot,
                         const float* y, const float* stats, const float* ydot, const float* statsdot,
                         const float* dout, const float* doutdot, float* dxdot, int threads) {
     const Shape s(sizes);
-    const int64_t columns = s.columns();
-    const auto turned = [&](const float* of) {
-        return s.direct() ? direct_turned(of, s, columns) : winograd_weights(of, s.O, s.C, true, threads);
-    };
-    const Buffer u = turned(w), udot = turned(wdot);
+    const Buffer u = turned(w, s, threads), udot = turned(wdot, s, threads);
 #pragma omp parallel num_threads(threads)
     {
         Scratch scratch(s);
-        Buffer products = buffer(s.direct() ? s.h * s.w * columns : 1), dots = buffer(s.group() * s.map());
+        Buffer products = buffer(s.direct() ? s.h * s.w * s.columns() : 1), dots = buffer(s.group() * s.map());
         float *dy = scratch.y.get(), *dydot = dots.get();
         for_groups(s, [&](int64_t first, int64_t count) {
             for (int64_t n = first; n < first + count; n++) {
@@ -174,8 +177,8 @@ void block_dot_backward(const int64_t* sizes, const float* w, const float* wdot,
                 }
                 if (s.direct()) {
                     scratch.blank(s);
-                    direct_input(dydot, s, u.get(), columns, products.get(), scratch.image.get());
-                    direct_input(dy, s, udot.get(), columns, products.get(), scratch.image.get());
+                    direct_input(dydot, s, u.get(), products.get(), scratch.image.get());
+                    direct_input(dy, s, udot.get(), products.get(), scratch.image.get());
                     unpadded(scratch.image.get(), s, dxdot + n * s.image());
                 }
             }

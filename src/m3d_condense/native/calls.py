@@ -46,14 +46,14 @@ class Maps(NamedTuple):
 
 def forward(images: Tensor, weights: Weights) -> Tensor:
     """Return the pooled maps N×O×h/2×w/2 of images N×C×H×W."""
-    out, _ = _blank(images.shape, weights, 0)
+    out = _output(images.shape, weights)
     _call("block_forward", images.shape, weights, images, *weights.tensors, weights.eps, None, None, out)
     return out
 
 
 def forward_kept(images: Tensor, weights: Weights) -> tuple[Tensor, Maps]:
     """Return the pooled maps N×O×h/2×w/2 of images N×C×H×W, and what is kept of those before the norm."""
-    out, maps = _blank(images.shape, weights)
+    out, maps = _output(images.shape, weights), _maps(images.shape, weights)
     _call("block_forward", images.shape, weights, images, *weights.tensors, weights.eps, *maps, out)
     return out, maps
 
@@ -75,9 +75,9 @@ def forward_dot(
 ) -> tuple[Tensor, Maps]:
     """Return how the pooled maps, and those before the norm, change along `weights_dot` O×C×3×3 and `images_dot`.
 
-    Images that do not change have none. `maps` are what `forward` kept.
+    Images that do not change have none. `maps` are what `forward_kept` returned.
     """
-    out_dot, maps_dot = _blank(images.shape, weights)
+    out_dot, maps_dot = _output(images.shape, weights), _maps(images.shape, weights)
     changing = (weights.convolution, weights_dot.contiguous(), weights.gamma, weights.beta)
     _call("block_dot", images.shape, weights, images, images_dot, *changing, *maps, *maps_dot, out_dot)
     return out_dot, maps_dot
@@ -105,13 +105,21 @@ def last(tensor: Tensor) -> Tensor:
     return tensor.float().contiguous(memory_format=torch.channels_last)
 
 
-def _blank(shape: Sequence[int], weights: Weights, kept: int | None = None) -> tuple[Tensor, Maps]:
-    """Return memory for what a block makes of images of this shape, and for the maps of so many of them, or of all."""
-    count, _, *sides = shape
-    after, (height, width) = len(weights.gamma), (side + 2 * weights.padding - 2 for side in sides)
-    kept = count if kept is None else kept
-    maps = Maps(weights.gamma.new_empty(kept, after * height * width), weights.gamma.new_empty(kept, 2, after))
-    return _channels_last((count, after, height // 2, width // 2)), maps
+def _output(shape: Sequence[int], weights: Weights) -> Tensor:
+    """Return memory for what a block makes of images of this shape."""
+    height, width = _sides(shape, weights)
+    return _channels_last((shape[0], len(weights.gamma), height // 2, width // 2))
+
+
+def _maps(shape: Sequence[int], weights: Weights) -> Maps:
+    """Return memory for what a block keeps of images of this shape."""
+    height, width = _sides(shape, weights)
+    count, after, empty = shape[0], len(weights.gamma), weights.gamma.new_empty
+    return Maps(empty(count, after * height * width), empty(count, 2, after))
+
+
+def _sides(shape: Sequence[int], weights: Weights) -> list[int]:
+    return [side + 2 * weights.padding - 2 for side in shape[2:]]
 
 
 def _channels_last(shape: Sequence[int]) -> Tensor:

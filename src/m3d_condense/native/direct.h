@@ -6,7 +6,7 @@
 
 namespace {
 
-// Few channels: the convolution as it stands. Weights are panels [O/PANEL][9*C][PANEL], images padded.
+// Weights are panels [O/PANEL][9*C][PANEL], images padded.
 Buffer direct_weights(const float* w, const Shape& s) {
     const int64_t K = 9 * s.C;
     Buffer u = buffer(K * s.O);
@@ -42,7 +42,8 @@ void direct_panel(const float* image, const Shape& s, const float* u, int64_t o,
 }
 
 // Gradient of one image's pixels: products with the weights, [O][32 or 64] padded, added up where they overlap.
-Buffer direct_turned(const float* w, const Shape& s, int64_t columns) {
+Buffer direct_turned(const float* w, const Shape& s) {
+    const int64_t columns = s.columns();
     Buffer u = buffer(s.O * columns);
     std::fill(u.get(), u.get() + s.O * columns, 0.0f);
     for (int64_t o = 0; o < s.O; o++)
@@ -55,8 +56,8 @@ Buffer direct_turned(const float* w, const Shape& s, int64_t columns) {
 }
 
 // These are added to a padded image, of which `unpadded` leaves the pixels.
-void direct_input(const float* dy, const Shape& s, const float* u, int64_t columns, float* products, float* image) {
-    const int64_t wide = (s.W + 2 * s.pad) * s.C;
+void direct_input(const float* dy, const Shape& s, const float* u, float* products, float* image) {
+    const int64_t wide = (s.W + 2 * s.pad) * s.C, columns = s.columns();
     for (int64_t k = 0; k < columns; k += PANEL)
         for_rows(s.h * s.w, [&](auto rows, int64_t p) {
             multiply<rows(), false>(dy + p * PANEL, PANEL, 1, Fixed<PANEL>(), s.O / PANEL, s.h * s.w * PANEL,

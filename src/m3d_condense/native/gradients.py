@@ -21,8 +21,9 @@ CLASSIFIER = "classifier.weight"
 
 
 class _Pass(NamedTuple):
-    """A block's, of some images: what went in, its weights, and what it keeps of its maps."""
+    """A block's, of some images: its convolution's weights by name, what went in, what it computes with and keeps."""
 
+    name: str
     images: Tensor
     weights: Weights
     maps: Maps
@@ -43,10 +44,10 @@ class WeightGradient:
     def __init__(self, network: Any, images: Tensor, labels: Tensor) -> None:
         self._passes: list[_Pass] = []
         seen = last(images.detach())
-        for layers in network.blocks:
+        for number, layers in enumerate(network.blocks):
             weights = Weights.of(layers)
             out, maps = forward_kept(seen, weights)
-            self._passes.append(_Pass(seen, weights, maps))
+            self._passes.append(_Pass(f"blocks.{number}.0.weight", seen, weights, maps))
             seen = out
         with torch.enable_grad():
             self._seen, weight = seen.requires_grad_(), network.classifier.weight.detach().requires_grad_()
@@ -54,10 +55,11 @@ class WeightGradient:
             self._head = torch.autograd.grad(F.cross_entropy(logits, labels), (self._seen, weight), create_graph=True)
         self.weights = {CLASSIFIER: self._head[1].detach()}
         self._gradients = [self._head[0].detach()]  # of what each block returns, the last one's first
-        for number, (images, weights, maps) in reversed(list(enumerate(self._passes))):
+        for name, images, weights, maps in reversed(self._passes):
+            later = images is not self._passes[0].images
             gradient = self._gradients[-1]
-            to_images, to_weight, *_ = backward(images.shape, images, weights, maps, gradient, of_images=number > 0)
-            self.weights[_name(number)] = cast(Tensor, to_weight)
+            to_images, to_weight, *_ = backward(images.shape, images, weights, maps, gradient, of_images=later)
+            self.weights[name] = cast(Tensor, to_weight)
             if to_images is not None:
                 self._gradients.append(to_images)
 
@@ -67,20 +69,14 @@ class WeightGradient:
         Those of all convolutions must be there; the classifier's may be missing, and is then zero.
         """
         dot, maps_dots = None, []
-        for number, (images, weights, maps) in enumerate(self._passes):
-            dot, maps_dot = forward_dot(images, dot, weights, directions[_name(number)], maps)
+        for name, images, weights, maps in self._passes:
+            dot, maps_dot = forward_dot(images, dot, weights, directions[name], maps)
             maps_dots.append(maps_dot)
         dots = (dot, directions[CLASSIFIER]) if CLASSIFIER in directions else (dot,)
         # A Hessian is symmetric: what its rows pass back is what its columns change by.
         (gradient_dot,) = torch.autograd.grad(self._head[: len(dots)], self._seen, dots, retain_graph=True)
-        for number, (images, weights, maps) in reversed(list(enumerate(self._passes))):
-            gradient = self._gradients[len(self._passes) - 1 - number]
-            direction = directions[_name(number)]
-            gradient_dot = backward_dot(
-                images.shape, weights, direction, maps, maps_dots[number], gradient, gradient_dot
-            )
+        back = zip(reversed(self._passes), reversed(maps_dots), self._gradients, strict=True)
+        for (name, images, weights, maps), maps_dot, gradient in back:
+            changes = directions[name], maps, maps_dot, gradient, gradient_dot
+            gradient_dot = backward_dot(images.shape, weights, *changes)
         return gradient_dot
-
-
-def _name(block: int) -> str:
-    return f"blocks.{block}.0.weight"
