@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.harness import parse, parser, record, wide, write
 from m3d_condense import Execution, condense, evaluate, load
-from m3d_condense.progress import set_quiet
+from m3d_condense.tools.progress import set_quiet
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.workers import Factory, Worker
-from m3d_condense.environment import describe_environment
-from m3d_condense.files import write_file_atomic
+from m3d_condense.machine.environment import describe_environment
+from m3d_condense.tools.files import write_file_atomic
 
 RESULTS = Path(__file__).parent / "results"
 

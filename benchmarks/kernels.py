@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks import reference
 from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
 from benchmarks.workers import timed
-from m3d_condense.kernels import mmd
+from m3d_condense.condensing.objectives.kernels import mmd
 
 CASES = (  # K classes, N real and M synthetic images per class, D features
     (10, 128, 4, 2048),

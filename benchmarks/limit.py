@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
 from benchmarks.workers import Step, timed
 from benchmarks.workload import Workload, our_run
-from m3d_condense.condensation import Run
-from m3d_condense.engine import Engine, in_torch
+from m3d_condense.condensing.condensation import Run
+from m3d_condense.machine.engine import Engine, in_torch
 
 
 class Layers:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from benchmarks.harness import duration, parse, parser, record, wide, write
 from benchmarks.workload import Workload, our_run
-from m3d_condense import augment
-from m3d_condense.condensation import Run
-from m3d_condense.encoder import Encoder
+from m3d_condense.condensing.condensation import Run
+from m3d_condense.condensing.view import Encoder
+from m3d_condense.training import augment
 
 REST = "the rest"
 

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.harness import RESULTS, duration
-from m3d_condense.files import write_file_atomic
+from m3d_condense.tools.files import write_file_atomic
 
 DOCS = Path(__file__).parents[1] / "docs"
 MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

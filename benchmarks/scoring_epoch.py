@@ -13,10 +13,11 @@ from torch import Tensor
 from benchmarks.harness import against_plain, parse, parser
 from benchmarks.reference_training import PlainTrainer
 from benchmarks.workers import Step
-from m3d_condense import networks, protocols
-from m3d_condense.engine import Engine, Execution
-from m3d_condense.progress import Reporter, set_quiet
-from m3d_condense.training import Trainer
+from m3d_condense import networks
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.recipes import protocols
+from m3d_condense.tools.progress import Reporter, set_quiet
+from m3d_condense.training.trainer import Trainer
 
 MEAN = STD = (0.5, 0.5, 0.5)
 

@@ -14,7 +14,7 @@ from benchmarks.condense_step import ours
 from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
 from benchmarks.workers import Worker
 from benchmarks.workload import Workload
-from m3d_condense.threads import SPINS
+from m3d_condense.machine.process import SPINS
 
 SETTINGS = {
     "spinning": {},

@@ -113,7 +113,7 @@ def _serve(
 ) -> None:
     try:
         if recycle:
-            from m3d_condense.engine import recycle_pages
+            from m3d_condense.machine.process import recycle_pages
 
             recycle_pages()
         step, description = factory(settings)

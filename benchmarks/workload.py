@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m3d_condense import methods
-from m3d_condense.condensation import Run
-from m3d_condense.data import ImageDataset, Split
-from m3d_condense.engine import Engine, Execution
-from m3d_condense.progress import set_quiet
+from m3d_condense.condensing.condensation import Run
+from m3d_condense.data.dataset import ImageDataset, Split
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.recipes import methods
+from m3d_condense.tools.progress import set_quiet
 
 
 @dataclass(frozen=True, kw_only=True)

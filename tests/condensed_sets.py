@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from m3d_condense.condensed import CondensedSet, Score
+from m3d_condense.sets.condensed import CondensedSet, Score
 
 
 def make(num_classes: int = 3, ipc: int = 2, shape: tuple[int, int, int] = (3, 8, 8), **changes: Any) -> CondensedSet:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from m3d_condense.data import ImageDataset, load
-from m3d_condense.engine import Execution
-from m3d_condense.progress import set_quiet
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.load import load
+from m3d_condense.machine.engine import Execution
+from m3d_condense.tools.progress import set_quiet
 
 # Images of 8×8 gain nothing from a second thread, and two that wait for each other on a busy machine lose much.
 torch.set_num_threads(1)

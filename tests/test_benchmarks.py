@@ -12,10 +12,12 @@ from torch import Tensor
 
 from benchmarks import plot, reference
 from benchmarks.harness import Comparison, alternate, duration, record, write
-from m3d_condense import augment, networks, objectives
-from m3d_condense.encoder import Encoder, View
-from m3d_condense.engine import Engine, Execution
-from m3d_condense.synthetic import Pixels
+from m3d_condense import networks
+from m3d_condense.condensing import objectives
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.view import Encoder, View
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.training import augment
 
 K, N, M, SIDE = 2, 6, 2, 32
 

@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from m3d_condense.condensation import condense
-from m3d_condense.condensed import CondensedSet
-from m3d_condense.data import ImageDataset, load
-from m3d_condense.engine import Execution
-from m3d_condense.errors import UserError
-from m3d_condense.progress import Reporter, set_quiet
-from m3d_condense.protocols import Protocol
-from m3d_condense.scoring import evaluate, random_selections, source_of
-from m3d_condense.training import Trainer
+from m3d_condense.condensing.condensation import condense, random_selections
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.load import load
+from m3d_condense.machine.engine import Execution
+from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.scoring import evaluate, source_of
+from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import Reporter, set_quiet
+from m3d_condense.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)

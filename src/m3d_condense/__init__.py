@@ -10,13 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from m3d_condense.comparison import compare
-    from m3d_condense.condensation import condense
-    from m3d_condense.condensed import CondensedSet, Score
-    from m3d_condense.data import ImageDataset, load
-    from m3d_condense.engine import Execution
-    from m3d_condense.errors import UserError
-    from m3d_condense.scoring import evaluate, random_selections
+    from m3d_condense.condensing.condensation import condense, random_selections
+    from m3d_condense.data.dataset import ImageDataset
+    from m3d_condense.data.load import load
+    from m3d_condense.machine.engine import Execution
+    from m3d_condense.scoring import evaluate
+    from m3d_condense.sets.condensed import CondensedSet, Score
+    from m3d_condense.studies.comparison import compare
+    from m3d_condense.tools.errors import UserError
 
 __all__ = [
     "CondensedSet",
@@ -32,16 +33,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CondensedSet": "condensed",
-    "Execution": "engine",
-    "ImageDataset": "data",
-    "Score": "condensed",
-    "UserError": "errors",
-    "compare": "comparison",
-    "condense": "condensation",
+    "CondensedSet": "sets.condensed",
+    "Execution": "machine.engine",
+    "ImageDataset": "data.dataset",
+    "Score": "sets.condensed",
+    "UserError": "tools.errors",
+    "compare": "studies.comparison",
+    "condense": "condensing.condensation",
     "evaluate": "scoring",
-    "load": "data",
-    "random_selections": "scoring",
+    "load": "data.load",
+    "random_selections": "condensing.condensation",
 }
 
 

@@ -13,17 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m3d_condense import methods, networks, protocols
-from m3d_condense.condensation import condense
-from m3d_condense.condensed import CondensedSet, Score
-from m3d_condense.data import ImageDataset, load
-from m3d_condense.engine import Engine, Execution
-from m3d_condense.environment import describe_environment
-from m3d_condense.errors import UserError
-from m3d_condense.progress import notice, progress
-from m3d_condense.protocols import Protocol
-from m3d_condense.seeds import derive
-from m3d_condense.training import Trainer
+from m3d_condense import networks
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.load import load
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.environment import describe_environment
+from m3d_condense.recipes import methods, protocols
+from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.sets.condensed import CondensedSet, Score
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import notice, progress
+from m3d_condense.tools.seeds import derive
+from m3d_condense.training.trainer import Trainer
 
 Subject = CondensedSet | ImageDataset
 """What networks are trained on: a condensed set, or the training split of a data set."""
@@ -49,7 +50,7 @@ def evaluate(
         data: where the test split comes from: anything `load` takes; by default the source that a condensed
             set names.
         network: architecture to train.
-        protocol: a key of `m3d_condense.protocols.PROTOCOLS`.
+        protocol: a key of `m3d_condense.recipes.protocols.PROTOCOLS`.
         repeats: n, how many networks; several subjects take turns.
         seed: of all n; the r-th network starts the same on any set.
         epochs: in place of the protocol's.
@@ -86,12 +87,6 @@ def evaluate(
         "compiled": trainer.compiled,
     }
     return Score.of(network, protocol, accuracies, settings)
-
-
-def random_selections(dataset: ImageDataset, ipc: int, count: int, seed: int = 0) -> list[CondensedSet]:
-    """Draw `count` independent random selections of `ipc` real images per class, for `evaluate`."""
-    seeds = [derive(seed, "selection", number) for number in range(count)]
-    return [condense(dataset, ipc=ipc, method="random", seed=one) for one in seeds]
 
 
 def _trainer(

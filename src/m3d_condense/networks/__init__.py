@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from m3d_condense.errors import UserError
 from m3d_condense.networks.convnet import ConvNet
 from m3d_condense.networks.densenet import DenseNet
 from m3d_condense.networks.foreign import Foreign, did_you_mean, from_callable, from_timm
 from m3d_condense.networks.layers import NORMS
 from m3d_condense.networks.resnet import ResNet
+from m3d_condense.tools.errors import UserError
 
 NAMES = ("convnet", "resnet10", "resnet18", "resnetap10", "densenet121")
 

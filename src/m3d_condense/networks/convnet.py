@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from m3d_condense import native
+from m3d_condense.machine import native
 from m3d_condense.networks.layers import Staged, norm_layer
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m3d_condense.errors import UserError
+from m3d_condense.tools.errors import UserError
 
 
 class Foreign(nn.Module):

@@ -1,0 +1,1 @@
+"""From a data set to synthetic pixels: the one loop, and its parts."""

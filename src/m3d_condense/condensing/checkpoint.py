@@ -1,0 +1,74 @@
+"""A run's state in one file, written whole or not at all; a resumed run ends in the same bits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.files import read_tensors, write_file_atomic
+
+
+def save(
+    path: Path,
+    identity: dict[str, Any],
+    pixels: Pixels,
+    optimizer: torch.optim.Optimizer,
+    encoders: dict[str, torch.Tensor],
+    progress: dict[str, Any],
+) -> None:
+    """Write the pixels, the optimiser's buffers, what the encoders have learnt and where the run stands.
+
+    Args:
+        path: the file; it is replaced in one step.
+        identity: the run's settings and data, compared by `restore`; JSON-able.
+        pixels: the synthetic images.
+        optimizer: theirs, with one parameter.
+        encoders: the state of their source.
+        progress: what the loop needs to go on: step, seconds, history; JSON-able.
+    """
+    buffers = {name: value for name, value in optimizer.state[pixels.values].items() if value is not None}
+    tensors = {"pixels": pixels.values.detach()} | {f"optimizer.{name}": value for name, value in buffers.items()}
+    tensors |= {f"encoder.{name}": value for name, value in encoders.items()}
+    metadata = {"identity": _canonical(identity), "progress": json.dumps(progress)}
+    tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
+    write_file_atomic(path, safetensors.torch.save(tensors, metadata))
+
+
+def restore(
+    path: Path, identity: dict[str, Any], pixels: Pixels, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+    """Put a saved state back in place; return its progress and the encoders' state, None where there is no file.
+
+    Raises:
+        UserError: where the file cannot be read, or belongs to a run with other settings or data.
+    """
+    if not path.exists():
+        return None
+    try:
+        tensors, metadata = read_tensors(path)
+        progress: dict[str, Any] = json.loads(metadata["progress"])
+        values = tensors.pop("pixels")
+    except (UserError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({error}); --overwrite starts anew") from None
+    if metadata.get("identity") != _canonical(identity):
+        raise UserError(f"{path}: left by a run with other settings or data; --overwrite discards it and starts anew")
+    with torch.no_grad():
+        pixels.values.copy_(values)
+    state, encoders = (
+        {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
+        for kind in ("optimizer.", "encoder.")
+    )
+    # Counters stay on the CPU, as torch's optimisers keep them; buffers of the pixels' shape go beside them.
+    device = pixels.values.device
+    optimizer.state[pixels.values] = {k: v.to(device) if v.dim() else v for k, v in state.items()}
+    return progress, encoders
+
+
+def _canonical(identity: dict[str, Any]) -> str:
+    return json.dumps(identity, sort_keys=True)

@@ -1,0 +1,142 @@
+"""Coresets: which real images of a class to take, by their features. They also serve as an initialisation.
+
+Shapes: N images of one class, D features, M chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from m3d_condense import networks
+from m3d_condense.condensing.view import Encoder
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.engine import Engine
+from m3d_condense.recipes import protocols
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.cache import Tensors, kept
+from m3d_condense.tools.progress import notice, progress
+from m3d_condense.tools.seeds import derive
+from m3d_condense.training.trainer import Trainer
+
+BLOCK = 1024  # images whose features are computed at once
+SELECTOR_STEPS = 2_000  # at most, of the network whose features are compared: minutes on two cores
+
+
+def herding(features: Tensor, count: int) -> Tensor:
+    """Choose images whose running mean stays closest to the mean of all (Welling, ICML 2009).
+
+    Greedy: the t-th choice is the image that brings the mean of the t chosen closest to that of all N.
+
+    Args:
+        features: N×D.
+        count: M, at most N.
+
+    Returns:
+        Indices M, int64, in the order of choice; none twice.
+    """
+    mean, squares = features.mean(0), features.square().sum(1)
+    total = torch.zeros_like(mean)
+    taken = torch.zeros(len(features), dtype=torch.bool, device=features.device)
+    chosen = []
+    for turn in range(1, count + 1):
+        # ‖t·μ - Σ - f‖² without what is the same for every f.
+        distance = squares - 2 * features @ (turn * mean - total)
+        best = distance.masked_fill(taken, torch.inf).argmin()
+        taken[best] = True
+        total = total + features[best]
+        chosen.append(best)
+    return torch.stack(chosen)
+
+
+def k_center(features: Tensor, count: int) -> Tensor:
+    """Choose centres so that no image is far from one, greedily (Sener and Savarese, ICLR 2018).
+
+    The first is the image nearest the mean of all; each next one is the farthest from those chosen. Only
+    distances to one centre are held at a time.
+
+    Args:
+        features: N×D.
+        count: M, at most N.
+
+    Returns:
+        Indices M, int64, in the order of choice; none twice.
+    """
+    best = (features - features.mean(0)).square().sum(1).argmin()
+    nearest = torch.full((len(features),), torch.inf, device=features.device)
+    chosen = []
+    for _ in range(count):
+        chosen.append(best)
+        nearest = torch.minimum(nearest, (features - features[best]).square().sum(1))
+        nearest[best] = -1.0  # never again, though others may coincide with it
+        best = nearest.argmax()
+    return torch.stack(chosen)
+
+
+SELECTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {"herding": herding, "k-center": k_center}
+
+
+def select(dataset: ImageDataset, recipe: Recipe, count: int, engine: Engine) -> tuple[Tensor, float]:
+    """Choose `count` training images of every class, as the recipe's initialisation says.
+
+    A class of fewer images gives them all, again and again until the row is full. The network that is trained for it
+    is kept on disk and serves every selection from the same data with the same seed.
+
+    Returns:
+        Indices K×M into the split, and the seconds that were spared as the network was there.
+    """
+    encode, spared = _features(dataset, recipe, engine)
+    rows = []
+    with progress(f"Selecting by {recipe.initialisation}", dataset.num_classes, unit="classes") as bar:
+        for number in range(dataset.num_classes):
+            members = torch.nonzero(dataset.train.labels == number).flatten()
+            features = torch.cat([encode(dataset.train.images[part]) for part in torch.split(members, BLOCK)])
+            chosen = SELECTIONS[recipe.initialisation](features, min(count, len(members))).cpu()
+            repeats = -(-count // len(chosen))
+            rows.append(members[chosen].repeat(repeats)[:count])
+            bar.advance()
+    return torch.stack(rows), spared
+
+
+def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> tuple[Callable[[Tensor], Tensor], float]:
+    """Return what takes uint8 images N×C×H×W to features N×D: a network trained on the data, a random one, or none."""
+    if recipe.selection_features == "pixels":
+        return lambda images: images.to(engine.device).flatten(1).float() / 255, 0.0
+    channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
+    network = networks.build(recipe.network, channels=channels, num_classes=num_classes, size=size)
+    protocol = protocols.protocol("quick").adapted(epochs=None, whole=True, flip=recipe.flip)
+    protocol = dataclasses.replace(protocol, cutmix=0.0)
+    steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
+    example = torch.zeros(1, channels, *size)
+    compiled = engine.pays(network, example, steps * protocol.batch if recipe.selection_features == "trained" else 0)
+    trainer = Trainer(network, engine, compiled, protocol, dataset.mean, dataset.std)
+    seed, spared = derive(recipe.seed, "selection"), 0.0
+
+    def train() -> Tensors:
+        notice(f"{engine.describe()}; {engine.reason}")
+        whole = dataset.train.images.to(engine.device), dataset.train.labels.to(engine.device)
+        with progress("Training the selector", steps, unit="steps") as bar:
+            trainer.fit([whole], [seed], bar, steps=steps)
+        return network.state_dict()
+
+    networks.initialise(network, seed)
+    if recipe.selection_features == "trained":
+        made_from = {"fingerprint": dataset.fingerprint, "network": recipe.network, "seed": seed}
+        made_from |= {
+            "protocol": dataclasses.asdict(protocol),
+            "steps": steps,
+            "arithmetic": engine.arithmetic(network),
+        }
+        tensors, spared = kept("selectors", made_from, 0, train)
+        network.load_state_dict(tensors)
+    encoder = Encoder(trainer.network, engine, compiled=False)
+    encoder.network.eval()
+
+    @torch.no_grad()
+    def encode(images: Tensor) -> Tensor:
+        return encoder.features(trainer.normalised(images.to(engine.device)).unsqueeze(0)).squeeze(0)
+
+    return encode, spared

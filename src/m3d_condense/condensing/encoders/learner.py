@@ -1,0 +1,97 @@
+"""Training the one network of a run in place, a few steps at a time, on real or on synthetic images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.view import Encoder
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.tools.progress import Reporter
+from m3d_condense.tools.seeds import derive, generator
+from m3d_condense.training.trainer import Trainer, batches
+
+
+class Learner:
+    """An encoder and what trains it; its weights take gradients only here.
+
+    Args:
+        encoder: whose network is trained.
+        protocol: how, but for the number of steps.
+        dataset: the training labels and the normalisation.
+        real: the training images N×C×H×W, uint8, wherever they are.
+    """
+
+    def __init__(self, encoder: Encoder, protocol: Protocol, dataset: ImageDataset, real: Tensor) -> None:
+        self.encoder, self.protocol, self.real = encoder, protocol, real
+        self.labels, self.num_classes = dataset.train.labels.to(real.device), dataset.num_classes
+        compiled = encoder.compiled
+        self.trainer = Trainer(encoder.network, encoder.engine, compiled, protocol, dataset.mean, dataset.std)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin with a new optimiser: no momentum."""
+        self.optimizer = self.trainer.optimizer(list(self.encoder.network.parameters()))
+
+    def from_scratch(self, seed: int, steps: int, bar: Reporter) -> None:
+        """Train from a random initialisation through the protocol's whole schedule, on all real images."""
+        self.encoder.network.requires_grad_(True)
+        device = self.encoder.engine.device
+        self.trainer.fit([(self.real.to(device), self.labels.to(device))], [seed], bar, steps=steps)
+        self._rest()
+
+    def learn_real(self, steps: int, seed: int) -> None:
+        """Take SGD steps on random batches of real images."""
+        count, size = len(self.real), min(self.protocol.batch, len(self.real))
+        drawn = torch.randint(count, (steps, size), generator=generator(seed, "order"))
+        self._learn(((self.real[index], self.labels[index]) for index in drawn.to(self.real.device)), seed)
+
+    def learn_synthetic(self, pixels: Pixels, steps: int, seed: int) -> None:
+        """Take SGD steps on the synthetic images, decoded, in shuffled passes."""
+        images, labels = pixels.training_set()
+        order = batches(len(images), self.protocol.batch, steps, seed)
+        self._learn(((images[index], labels[index]) for index in (i.to(images.device) for i in order)), seed)
+
+    def accuracy(self, images: Tensor, labels: Tensor) -> float:
+        """Return the share in [0, 1] of these images (N×C×H×W, uint8) that the network names right."""
+        device = self.encoder.engine.device
+        share = self.trainer.accuracies(images.to(device), labels.to(device))[0] / 100
+        self.encoder.network.train()
+        return share
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of the network's tensors and of the momentum, by name."""
+        tensors = {f"network.{name}": value for name, value in self.encoder.network.state_dict().items()}
+        for name, parameter in self.encoder.network.named_parameters():
+            momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum.{name}"] = momentum
+        return {name: value.detach().clone() for name, value in tensors.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Put such a state back in place."""
+        self.forget()
+        held = self.encoder.network.state_dict()
+        for name, parameter in self.encoder.network.named_parameters():
+            momentum = state.get(f"momentum.{name}")
+            if momentum is not None:
+                # As torch's SGD keeps it: on the parameter's device, in its memory format.
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+        with torch.no_grad():
+            for name, tensor in held.items():
+                tensor.copy_(state[f"network.{name}"])
+
+    def _learn(self, some: Iterable[tuple[Tensor, Tensor]], seed: int) -> None:
+        self.encoder.network.requires_grad_(True)
+        device = self.encoder.engine.device
+        for step, (images, labels) in enumerate(some):
+            stream = generator(derive(seed, "batch"), step)
+            self.trainer.step(self.optimizer, [(images.to(device), labels.to(device))], [stream])
+        self._rest()
+
+    def _rest(self) -> None:
+        self.encoder.network.requires_grad_(False).train()

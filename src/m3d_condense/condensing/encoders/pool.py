@@ -1,0 +1,87 @@
+"""A pool of networks trained beforehand, kept on disk; each step's encoder lies between a start and its trained end."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from m3d_condense.condensing.encoders.learner import Learner
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.view import Encoder
+from m3d_condense.networks import initialise
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.cache import Tensors, kept
+from m3d_condense.tools.progress import progress
+from m3d_condense.tools.seeds import derive, generator
+
+
+class PoolEncoders:
+    """Networks at a random point between their initialisation and their trained end (DANCE, Zhang et al., IJCAI 2024).
+
+    The pool, `encoder_count` networks of `encoder_steps` training steps each on real images, is trained once and kept
+    in files, one a network, that any run on the same data with the same settings of the encoders finds again; an
+    interrupted pool goes on with the network it stopped at.
+    """
+
+    def __init__(self, learner: Learner, recipe: Recipe, fingerprint: str) -> None:
+        self.learner, self.recipe = learner, recipe
+        self.spared = 0.0
+        self._current = -1
+        self._made_from = {
+            "fingerprint": fingerprint,
+            "network": recipe.network,
+            "steps": recipe.encoder_steps,
+            "seed": recipe.seed,
+            "protocol": dataclasses.asdict(learner.protocol),
+            "arithmetic": learner.encoder.engine.arithmetic(learner.encoder.network),
+        }
+        self._ends = [self._member(number) for number in range(recipe.encoder_count)]
+
+    def at(self, step: int) -> Encoder:
+        """Return the encoder of this step: a new random point every `iterations_per_model` steps."""
+        index = step // self.recipe.iterations_per_model
+        if index != self._current:
+            self._current = index
+            stream = generator(self.recipe.seed, "point", index)
+            number = int(torch.randint(len(self._ends), (1,), generator=stream))
+            share = float(torch.rand((), generator=stream))
+            self._fill(*self._ends[number], share)
+        return self.learner.encoder
+
+    def advance(self, step: int, pixels: Pixels) -> None:
+        """Do nothing: the pool was trained beforehand."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return nothing: the points follow from the seed, and the pool has files of its own."""
+        return {}
+
+    def restore(self, step: int, state: dict[str, Tensor]) -> None:
+        """Do nothing."""
+
+    @torch.no_grad()
+    def _fill(self, start: Tensors, end: Tensors, share: float) -> None:
+        for name, tensor in self.learner.encoder.network.state_dict().items():
+            point = start[name].lerp(end[name], share) if tensor.is_floating_point() else end[name]
+            tensor.copy_(point)
+
+    def _member(self, number: int) -> tuple[Tensors, Tensors]:
+        """Return a network's tensors at the start and the end of its training, trained now where it has not been."""
+        tensors, spared = kept("pools", self._made_from, number, lambda: self._train(number))
+        self.spared += spared
+        device = self.learner.encoder.engine.device
+        ends: dict[str, Tensors] = {"start": {}, "end": {}}
+        for key, value in tensors.items():
+            end, _, name = key.partition(".")
+            ends[end][name] = value.to(device)
+        return ends["start"], ends["end"]
+
+    def _train(self, number: int) -> Tensors:
+        network, recipe = self.learner.encoder.network, self.recipe
+        seed = derive(recipe.seed, "pool", number)
+        with progress(f"Training network {number + 1} of {recipe.encoder_count}", recipe.encoder_steps) as bar:
+            self.learner.from_scratch(seed, recipe.encoder_steps, bar)
+        tensors = {f"end.{name}": value.clone() for name, value in network.state_dict().items()}
+        initialise(network, derive(seed, "network"))  # where the trainer began
+        return tensors | {f"start.{name}": value.clone() for name, value in network.state_dict().items()}

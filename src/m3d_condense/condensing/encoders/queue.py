@@ -1,0 +1,76 @@
+"""A queue of networks in training on real images, one of which serves each step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from m3d_condense.condensing.encoders.learner import Learner
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.view import Encoder
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.seeds import derive, generator
+
+
+class QueueEncoders:
+    """IDM's enriched model sampling (Zhao et al., CVPR 2023, Section 3.3).
+
+    Every `iterations_per_model` steps a random network joins the queue; past `encoder_count` the oldest leaves. A step
+    is served by one of them at random, whose accuracy in training is its confidence; after it, two at random take
+    `encoder_steps` steps on real images.
+    """
+
+    FIRST, TRAINED = 3, 2  # networks at the start; networks trained after a step
+    spared = 0.0
+
+    def __init__(self, learner: Learner, recipe: Recipe) -> None:
+        self.learner, self.recipe = learner, recipe
+        self._members: list[dict[str, Tensor]] = []
+        self._born = 0
+        for _ in range(min(self.FIRST, recipe.encoder_count)):
+            self._push()
+
+    def at(self, step: int) -> Encoder:
+        """Return the encoder of this step: a random member of the queue, after a new one has joined."""
+        if step % self.recipe.iterations_per_model == 0:
+            self._push()
+        stream = generator(self.recipe.seed, "member", step)
+        member = self._members[int(torch.randint(len(self._members), (1,), generator=stream))]
+        self.learner.restore(member)
+        self.learner.encoder.confidence = float(member["accuracy"])
+        return self.learner.encoder
+
+    def advance(self, step: int, pixels: Pixels) -> None:
+        """Train two members of the queue."""
+        order = torch.randperm(len(self._members), generator=generator(self.recipe.seed, "trained", step))
+        for number in order[: self.TRAINED].tolist():
+            self.learner.restore(self._members[number])
+            seed = derive(self.recipe.seed, "train", step, number)
+            self.learner.learn_real(self.recipe.encoder_steps, seed)
+            stream = generator(seed, "accuracy")
+            real, labels = self.learner.real, self.learner.labels
+            index = torch.randint(len(real), (self.recipe.encoder_batch,), generator=stream).to(real.device)
+            accuracy = torch.tensor(self.learner.accuracy(real[index], labels[index]))
+            self._members[number] = self.learner.state() | {"accuracy": accuracy}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all members."""
+        members = enumerate(self._members)
+        tensors = {f"{number}.{name}": value for number, member in members for name, value in member.items()}
+        return tensors | {"born": torch.tensor(self._born)}
+
+    def restore(self, step: int, state: dict[str, Tensor]) -> None:
+        """Go on with these members."""
+        self._born = int(state["born"])
+        count = 1 + max(int(name.split(".")[0]) for name in state if name != "born")
+        self._members = [
+            {name.partition(".")[2]: value for name, value in state.items() if name.startswith(f"{number}.")}
+            for number in range(count)
+        ]
+
+    def _push(self) -> None:
+        self.learner.encoder.refill(derive(self.recipe.seed, "encoder", self._born))
+        self.learner.forget()
+        self._members.append(self.learner.state() | {"accuracy": torch.tensor(0.0)})
+        self._members = self._members[-self.recipe.encoder_count :]
+        self._born += 1

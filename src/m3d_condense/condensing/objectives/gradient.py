@@ -1,0 +1,170 @@
+"""Gradient matching: the gradients that a class's real and synthetic images give a network's weights.
+
+Shapes: K classes, N real and M synthetic images per class, C×H×W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from m3d_condense.condensing.objectives.objective import Objective
+from m3d_condense.condensing.view import Encoder, View
+from m3d_condense.machine.engine import is_native
+from m3d_condense.machine.native.gradients import WeightGradient
+from m3d_condense.tools.errors import UserError
+
+Weights = dict[str, Tensor]
+"""Weights, or their gradients, by their names in the network."""
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Of one layer's real and synthetic gradients, a number."""
+Functions = tuple[Callable[..., Weights], Callable[..., tuple[Tensor, Tensor]]]
+"""Of images, weights and labels: their gradients; with real gradients: the gradient to the images, and the distance."""
+
+EPSILON = 1e-6  # added to the product of two norms, as in the public code of DC
+
+
+def cosine(real: Tensor, synthetic: Tensor) -> Tensor:
+    """Return the sum over output units of 1 - cos between the gradients of a unit's weights; DC, Eq. 10.
+
+    Zhao, Mopuri, Bilen, ICLR 2021; DSA (Zhao and Bilen, ICML 2021) uses the same. A unit is an index of the first axis.
+    """
+    rest = tuple(range(1, real.ndim))  # summed as they lie: a reshape would copy what is channels last
+    norms = [torch.linalg.vector_norm(gradient, dim=rest) for gradient in (real, synthetic)]
+    total: Tensor = (1 - (real * synthetic).sum(rest) / (norms[0] * norms[1] + EPSILON)).sum()
+    return total
+
+
+def squared(real: Tensor, synthetic: Tensor) -> Tensor:
+    """Return the sum of squared differences, of IDC (Kim et al., ICML 2022)."""
+    return (real - synthetic).square().sum()
+
+
+def absolute(real: Tensor, synthetic: Tensor) -> Tensor:
+    """Return the sum of absolute differences, of IDC (Kim et al., ICML 2022)."""
+    return (real - synthetic).abs().sum()
+
+
+DISTANCES: Mapping[str, tuple[Distance, tuple[int, ...]]] = {
+    "cosine": (cosine, (2, 4)),
+    "mse": (squared, (4,)),
+    "l1": (absolute, (4,)),
+}
+"""Of one layer's gradients, and how many axes the weights have that count: 4 for convolutions, 2 for linear layers.
+
+Biases and norms, of one axis, never count; IDC's public settings leave out the classifier too.
+"""
+
+
+class GradientMatching(Objective):
+    """Match the gradients of the mean cross-entropy of each class, summed over the layers of the current encoder.
+
+    The pixels' gradient, a second derivative, is exact. It is worked out with the value, one class after the other, so
+    that one class's graph is alive at a time: the memory of its synthetic images' activations, twice over.
+
+    Args:
+        distance: "cosine" (DC, DSA), "mse" or "l1" (IDC), see `DISTANCES`.
+    """
+
+    passes = (1.0, 3.0)  # a second derivative costs two passes more
+
+    def __init__(self, distance: str) -> None:
+        self.distance = distance
+        self._matchers: WeakKeyDictionary[Encoder, _Matcher] = WeakKeyDictionary()
+
+    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
+        """Return one loss per class (K); there are no constant terms to leave out.
+
+        Raises:
+            UserError: for a network without convolutions and linear layers.
+        """
+        encoder, images = synthetic.encoder, synthetic.images
+        if encoder not in self._matchers:
+            self._matchers[encoder] = _Matcher(encoder, self.distance)
+        rows = zip(real.images, real.labels, images.detach(), synthetic.labels, strict=True)
+        found = [self._matchers[encoder](*row) for row in rows]
+        gradients, values = (torch.stack(parts) for parts in zip(*found, strict=True))
+        # Zero, whose gradient to the images is the known one.
+        slope = ((images - images.detach()) * gradients).flatten(1).sum(1)
+        return values + slope
+
+
+class _Matcher:
+    """The weights of one encoder that count, and the two functions of them: what real images give, and a distance."""
+
+    def __init__(self, encoder: Encoder, kind: str) -> None:
+        distance, axes = DISTANCES[kind]
+        self.weights = _matched(encoder.network, axes)
+        exact = all(weight.dtype == torch.float32 for weight in self.weights.values())
+        functions = _native if is_native(encoder.network) and exact else _derived
+        self._gradients, self._distances = functions(encoder, distance)
+
+    def __call__(self, real: Tensor, real_labels: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient to one class's images M×C×H×W, and the distance, a number, to its real N×C×H×W."""
+        target = self._gradients(real, self.weights, real_labels)
+        gradient, value = self._distances(images, self.weights, labels, target)
+        return gradient, value
+
+
+def _derived(encoder: Encoder, distance: Distance) -> Functions:
+    """Derive both by torch.func, compiled where the encoder is.
+
+    Weights are inputs, so that none is compiled twice when they are refilled. The distance and its gradient to the
+    pixels are one function with no autograd around it: the compiler takes no derivative of a derivative, but traces
+    both of torch.func's. Reverse over reverse, as there the gradient of the weights serves value and pixels; forward
+    mode saves nothing here, and fails in group norm on channels-last maps.
+    """
+    network = encoder.network
+
+    def loss(weights: Weights, images: Tensor, labels: Tensor) -> Tensor:
+        # Batch norm changes its running statistics in place, which torch.func allows with copies only.
+        buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+        logits = torch.func.functional_call(network, weights | buffers, (images,))
+        return F.cross_entropy(logits.to(images.dtype), labels)
+
+    def gradients(images: Tensor, weights: Weights, labels: Tensor) -> Weights:
+        found: Weights = torch.func.grad(loss)(weights, images, labels)
+        return found
+
+    def distances(images: Tensor, weights: Weights, labels: Tensor, real: Weights) -> Tensor:
+        return _total(distance, real, gradients(images, weights, labels))
+
+    return encoder.derived(gradients), encoder.derived(torch.func.grad_and_value(distances))
+
+
+def _native(encoder: Encoder, distance: Distance) -> Functions:
+    """Take both from native blocks: the pixels' gradient is that of <G, V>, for V the distance's gradient to G."""
+    network = encoder.network
+
+    def gradients(images: Tensor, weights: Weights, labels: Tensor) -> Weights:
+        found = WeightGradient(network, images, labels).weights
+        return {name: found[name] for name in weights}
+
+    def distances(images: Tensor, weights: Weights, labels: Tensor, real: Weights) -> tuple[Tensor, Tensor]:
+        found = WeightGradient(network, images, labels)
+        with torch.enable_grad():
+            synthetic = {name: found.weights[name].requires_grad_() for name in weights}
+            value = _total(distance, real, synthetic)
+        slopes = torch.autograd.grad(value, list(synthetic.values()))
+        return found.along(dict(zip(synthetic, slopes, strict=True))), value.detach()
+
+    return gradients, distances
+
+
+def _total(distance: Distance, real: Weights, synthetic: Weights) -> Tensor:
+    return torch.stack([distance(real[name], gradient) for name, gradient in synthetic.items()]).sum()
+
+
+def _matched(network: Any, axes: tuple[int, ...]) -> Weights:
+    """Return the weights with as many axes, or those of linear layers where there is none."""
+    named = dict(network.named_parameters())
+    for wanted in (axes, (2,)):
+        found = {name: weight for name, weight in named.items() if weight.ndim in wanted}
+        if found:
+            return found
+    raise UserError("this objective compares the gradients of convolutions or linear layers, and --network has neither")

@@ -1,0 +1,81 @@
+"""Objectives that look into the network: at the maps of its blocks, and at the features made of the last.
+
+Shapes: K classes, N real and M synthetic images per class, C'×H'×W' maps of a block, D features.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from m3d_condense.condensing.objectives.distribution import mean_distance
+from m3d_condense.condensing.objectives.objective import Objective
+from m3d_condense.condensing.view import View
+
+EARLIER, LAST = 0.1, 1.0  # weights of the blocks' maps; that of the features is 1
+DISCRIMINATION = 0.01  # weight of the cross-entropies, summed over the images
+POWER, FEATURES = 4.0, 0.01  # of DataDAM: p, and λ, the weight of the features
+
+
+def discrimination(real: Tensor, synthetic: Tensor) -> Tensor:
+    """Return how badly the synthetic class centres classify the real images, summed over those of each class (K).
+
+    The logits of a real image are the products of its features (K×N×D) with the mean synthetic features of each class
+    (of K×M×D), unscaled; the loss is the cross-entropy. The discrimination loss of CAFE (Wang et al., CVPR 2022).
+    """
+    logits = real @ synthetic.mean(1).mT  # K×N×K
+    own = torch.arange(len(real), device=real.device).unsqueeze(1).expand(real.shape[:2])
+    return F.cross_entropy(logits.flatten(0, 1), own.flatten(), reduction="none").view_as(own).sum(1)
+
+
+def attention(maps: Tensor, power: float = POWER) -> Tensor:
+    """Return where each image's maps (K×N×C'×H'×W') are large: Σ_c |a_c|^p, of norm 1, as K×N×(H'·W').
+
+    Its scale does not matter; of maps that are all zero it is zero, as is the gradient.
+    """
+    norms = torch.linalg.vector_norm(maps, power, dim=2).flatten(2)  # the p-th roots, without copies of the maps
+    # Fourth powers of small maps are so small that a fixed guard of the norm would take them for zero.
+    largest = norms.detach().amax(-1, keepdim=True)
+    return F.normalize((norms / torch.where(largest > 0, largest, 1.0)).pow(power), dim=-1)
+
+
+class LayerMatching(Objective):
+    """Match the class means of every block's maps and of the features, and make the class centres discriminate.
+
+    CAFE (Wang et al., CVPR 2022), its feature alignment plus its discrimination loss. Distances are squared and summed
+    over the elements. The weights are what its public code computes with: 1 for the features and the last maps, 0.1
+    for those before, which are larger and lie further apart (what it calls the first weight is the deepest layer's),
+    and 0.01 for the discrimination. It takes the maps before each pooling, and the last ones after it as well; ours
+    are what the blocks give, after pooling.
+    """
+
+    joint = True  # the logits need the centres of all classes
+    layered = True
+
+    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
+        """Return one loss per class (K)."""
+        *earlier, last = [mean_distance(r, s) for r, s in zip(real.maps, synthetic.maps, strict=True)]
+        loss = LAST * last + mean_distance(real.features, synthetic.features)
+        for distance in earlier:
+            loss = loss + EARLIER * distance
+        return loss + DISCRIMINATION * discrimination(real.features, synthetic.features)
+
+
+class AttentionMatching(Objective):
+    """Match the class means of the spatial attention in every block but the last, and those of the features.
+
+    DataDAM (Sajedi et al., ICCV 2023): L_SAM + λ·L_MMD with squared distances, p = 4 and λ = 0.01. Its public code
+    differs: exponent 1, attention before each pooling, and all of it multiplied by 100, which we leave to the pixels'
+    optimiser. The attention in the only block of a network is matched.
+    """
+
+    layered = True
+
+    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
+        """Return one loss per class (K)."""
+        blocks = list(zip(real.maps, synthetic.maps, strict=True))
+        loss = FEATURES * mean_distance(real.features, synthetic.features)
+        for real_maps, synthetic_maps in blocks[:-1] or blocks:
+            loss = loss + mean_distance(attention(real_maps), attention(synthetic_maps))
+        return loss

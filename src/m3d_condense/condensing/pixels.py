@@ -1,0 +1,62 @@
+"""The learnable pixels: what a run optimises, and what its encoders see of it.
+
+Shapes: K classes, M stored images per class, C×H×W pixels in [0, 1], factor l.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from m3d_condense.sets.tiles import cut, decode, enlarge
+
+
+class Pixels:
+    """The synthetic images under optimisation: a leaf tensor K×M×C×H×W in [0, 1], and how they decode.
+
+    Args:
+        values: the initial images K×M×C×H×W in [0, 1].
+        factor: l, at least 1.
+    """
+
+    def __init__(self, values: Tensor, factor: int) -> None:
+        self.values = values.clone().requires_grad_()
+        self.factor = factor
+
+    @property
+    def decoded_per_class(self) -> int:
+        """How many images a class decodes to: M·l²."""
+        return self.values.shape[1] * self.factor**2
+
+    def draw(self, classes: range, limit: int, generators: Sequence[torch.Generator]) -> Tensor:
+        """Return decoded images of these classes, len(classes)×min(M·l², limit)×C×H×W.
+
+        Past the limit, each class draws its tiles from its own generator.
+        """
+        size = (self.values.shape[-2], self.values.shape[-1])
+        tiles = cut(self.values[classes.start : classes.stop], self.factor).flatten(1, 2)
+        if self.decoded_per_class > limit:
+            order = [torch.randperm(self.decoded_per_class, generator=g)[:limit] for g in generators]
+            index = torch.stack(order).to(tiles.device)
+            tiles = tiles[torch.arange(len(index), device=tiles.device).unsqueeze(1), index]
+        return enlarge(tiles.flatten(0, 1), size).view(*tiles.shape[:3], *size)
+
+    @torch.no_grad()
+    def training_set(self) -> tuple[Tensor, Tensor]:
+        """Return the decoded images (K·M·l²)×C×H×W in [0, 1], without a graph, and their labels (K·M·l²)."""
+        labels = torch.arange(len(self.values), device=self.values.device).repeat_interleave(self.decoded_per_class)
+        return decode(self.values.flatten(0, 1), self.factor), labels
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Bring every pixel back into [0, 1]."""
+        self.values.clamp_(0.0, 1.0)
+
+    @torch.no_grad()
+    def to_uint8(self) -> tuple[Tensor, Tensor]:
+        """Return the images (K·M)×C×H×W as uint8 on the CPU, and their labels (K·M), class by class."""
+        images = (self.values * 255).round().to(torch.uint8).flatten(0, 1).cpu()
+        labels = torch.arange(self.values.shape[0]).repeat_interleave(self.values.shape[1])
+        return images, labels

@@ -1,0 +1,141 @@
+"""One network as the encoder of a step, and images as it sees them.
+
+Shapes: K classes, N images per class, C×H×W pixels, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m3d_condense.machine.costs import at_rest
+from m3d_condense.machine.engine import Engine, in_pieces
+from m3d_condense.networks import initialise, mixes_images
+from m3d_condense.tools.errors import UserError
+
+NO_MAPS = "this objective compares the maps of a network's blocks, which --network does not show"
+
+
+class Encoder:
+    """One network, compiled once, whose parameters are refilled in place: what it makes of normalised images.
+
+    Its weights take no gradient; the images may.
+
+    Attributes:
+        compiled: whether it is.
+        confidence: how far to trust its classifier, in [0, 1]: what the cross-entropy of a step is multiplied with.
+    """
+
+    def __init__(self, network: nn.Module, engine: Engine, compiled: bool) -> None:
+        self.network = cast(Any, engine.place(network, compiled).requires_grad_(False).train())
+        self.engine, self.compiled = engine, compiled
+        self.confidence = 1.0
+        self._mixes = mixes_images(network)
+        self._features = engine.of(network, self.network.features, compiled)
+        self._logits = engine.of(network, self.network, compiled)
+        self._maps = engine.of(network, self.network.maps, compiled) if hasattr(network, "maps") else None
+
+    def derived(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of images, and more, that takes derivatives of the network, as this encoder runs it."""
+        return self.engine.compiled(function, self.compiled)
+
+    def refill(self, seed: int) -> None:
+        """Make the network a new random one."""
+        initialise(self.network, seed)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return float32 features K×N×D of normalised images K×N×C×H×W."""
+        return self._each(self._features, images)[0]
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the float32 maps K×N×C'×H'×W' of every block for normalised images K×N×C×H×W.
+
+        Raises:
+            UserError: for a network that shows no blocks.
+        """
+        if self._maps is None:
+            raise UserError(NO_MAPS)
+        return self._each(self._maps, images)
+
+    def logits(self, images: Tensor, features: Tensor | None = None) -> Tensor:
+        """Return float32 logits K×N×K of normalised images K×N×C×H×W, from their features where they are known."""
+        if features is not None and hasattr(self.network, "classifier"):
+            logits: Tensor = self.network.classifier(features)
+            return logits
+        return self._each(self._logits, images)[0]
+
+    def _each(self, function: Callable[[Tensor], Any], images: Tensor) -> list[Tensor]:
+        if self._mixes:  # batch statistics are those of one class's real, or synthetic, images
+            parts = [function(of_one_class) for of_one_class in images]
+            found = (
+                torch.cat(parts) if isinstance(parts[0], Tensor) else [torch.cat(p) for p in zip(*parts, strict=True)]
+            )
+        else:
+            found = in_pieces(function, images.flatten(0, 1), self.engine.piece(self.network, images))
+        results = [found] if isinstance(found, Tensor) else found
+        return [result.float().view(*images.shape[:2], *result.shape[1:]) for result in results]
+
+
+class View:
+    """Images of some classes as an encoder sees them; what is asked for is computed once.
+
+    Args:
+        encoder: sees them.
+        images: K×N×C×H×W, normalised and augmented.
+        classes: the K classes' numbers.
+        graph: whether gradients reach the images.
+    """
+
+    def __init__(self, encoder: Encoder, images: Tensor, classes: range, graph: bool) -> None:
+        self.encoder, self.images, self.classes, self.graph = encoder, images, classes, graph
+
+    @cached_property
+    def maps(self) -> list[Tensor]:
+        """The maps of every block, K×N×C'×H'×W'."""
+        with torch.set_grad_enabled(self.graph):
+            return self.encoder.maps(self.images)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Features K×N×D."""
+        with torch.set_grad_enabled(self.graph):
+            if "maps" in self.__dict__:
+                pooled: Tensor = self.encoder.network.pool(self.maps[-1].flatten(0, 1))
+                return pooled.view(*self.images.shape[:2], -1)
+            return self.encoder.features(self.images)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """The classes' numbers, K×N."""
+        numbers = torch.tensor(self.classes, device=self.images.device)
+        return numbers.unsqueeze(1).expand(self.images.shape[:2])
+
+    @property
+    def cross_entropy(self) -> Tensor:
+        """The mean cross-entropy of each class (K) under the encoder's classifier."""
+        with torch.set_grad_enabled(self.graph):
+            known = self.__dict__.keys() & {"maps", "features"}
+            logits = self.encoder.logits(self.images, self.features if known else None)
+            return (
+                F.cross_entropy(logits.flatten(0, 1), self.labels.flatten(), reduction="none")
+                .view_as(self.labels)
+                .mean(1)
+            )
+
+
+def seen_numbers(network: nn.Module, image: Tensor, layered: bool) -> int:
+    """Count the numbers that are kept of one image 1×C×H×W as a network sees it: its features, or all its maps.
+
+    Raises:
+        UserError: where the maps are asked of a network that shows none.
+    """
+    if layered and not hasattr(network, "maps"):
+        raise UserError(NO_MAPS)
+    with at_rest(network):
+        seen = network.maps(image) if layered else [network.features(image)]  # type: ignore[operator]
+    return sum(part.numel() for part in seen)

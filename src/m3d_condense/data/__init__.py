@@ -1,0 +1,1 @@
+"""Labelled images from any source, as 8-bit tensors."""

@@ -1,0 +1,100 @@
+"""Labelled images in two splits, as 8-bit tensors.
+
+Legend: N images, K classes, C×H×W pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK = 1024  # images counted at a time
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """N images, uint8 N×C×H×W with C in {1, 3}, and their labels, int64 N in 0..K-1."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        assert self.images.dtype == torch.uint8, self.images.dtype
+        assert self.images.ndim == 4, self.images.shape
+        assert self.images.shape[1] in (1, 3), self.images.shape
+        assert self.labels.dtype == torch.int64, self.labels.dtype
+        assert self.labels.shape == self.images.shape[:1], (self.labels.shape, self.images.shape)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Tensor) -> Split:
+        return Split(images=self.images[indices], labels=self.labels[indices])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageDataset:
+    """Training and test splits of K classes; ``load(**source)`` gives it again, unless made of arrays."""
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    source: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        assert self.train.images.shape[1:] == self.test.images.shape[1:]
+        for split in (self.train, self.test):
+            assert len(split) > 0
+            assert 0 <= int(split.labels.min()) <= int(split.labels.max()) < self.num_classes
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """C: 1 for grey, 3 for RGB."""
+        return self.train.images.shape[1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return self.train.images.shape[2], self.train.images.shape[3]
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """The mean of each of the C channels over the training images, in [0, 1]."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """The standard deviation of each of the C channels over the training images; 1.0 where it is zero."""
+        return self._moments[1]
+
+    @cached_property
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        counts = torch.zeros(self.channels, 256, dtype=torch.float64)  # a histogram is exact and small
+        for chunk in torch.split(self.train.images, CHUNK):
+            for channel in range(self.channels):
+                counts[channel] += torch.bincount(chunk[:, channel].flatten(), minlength=256)
+        share = counts / counts.sum(dim=1, keepdim=True)
+        levels = torch.arange(256, dtype=torch.float64) / 255
+        mean = share @ levels
+        std = (share * (levels - mean[:, None]) ** 2).sum(dim=1).sqrt()
+        return tuple(mean.tolist()), tuple(value if value > 0 else 1.0 for value in std.tolist())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """``sha256:…`` of the shapes, images and labels of both splits."""
+        digest = hashlib.sha256()
+        for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
+            digest.update(repr(tuple(tensor.shape)).encode())
+            digest.update(tensor.contiguous().numpy().data)
+        return f"sha256:{digest.hexdigest()}"

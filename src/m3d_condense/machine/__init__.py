@@ -1,0 +1,1 @@
+"""What is computed where: the only room that knows hardware."""

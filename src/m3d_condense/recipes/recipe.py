@@ -1,0 +1,156 @@
+"""Every setting of a condensation run, in one frozen record. Free of torch, so that help is quick."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from m3d_condense.tools.errors import UserError
+
+OBJECTIVES = (
+    "mmd",
+    "mean",
+    "moments2",
+    "moments3",
+    "layers",
+    "attention",
+    "gradient-cosine",
+    "gradient-mse",
+    "gradient-l1",
+)
+KERNELS = ("gaussian", "polynomial", "linear")
+ENCODERS = ("fresh", "synthetic", "dynamic", "real", "queue", "pool")
+INITIALISATIONS = ("random", "herding", "k-center", "noise")
+SELECTION_FEATURES = ("trained", "random", "pixels")
+OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("constant", "cosine")
+OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+DRAWS = ("idc", "dsa")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a run does; a named method is a set of values for these.
+
+    Args:
+        method: name of the row in the table of methods that the values came from.
+        preset: quick or paper.
+        ipc: stored images per class.
+        seed: of every random draw.
+        initialisation: real images the synthetic ones start from, chosen at random, by herding or by
+            k-center; or noise for none.
+        selection_features: what herding and k-center compare: features of a network trained on the data, of a
+            random one, or pixels.
+        factor: l; each stored image holds l×l small ones (M3D, Eq. 10).
+        iterations: steps of the loop; 0 stores the initialisation, which makes a coreset.
+        objective: mmd (M3D, Eq. 9), mean (DM, Eq. 3), moments2 or moments3 (means, variances, third moments), layers
+            (CAFE), attention (DataDAM), gradient-cosine (DC, DSA), gradient-mse or gradient-l1 (IDC).
+        kernel: of the mmd objective: gaussian, polynomial or linear.
+        cross_entropy: weight, a class, of the synthetic images' cross-entropy under the encoder's classifier, added to
+            the objective; 0 for none.
+        encoders: where the encoder comes from: fresh random networks; networks trained between the steps on the
+            synthetic set (synthetic, dynamic as in CAFE) or on real images; a queue of networks in training; or a
+            pool of networks trained beforehand, at a random point of their way.
+        iterations_per_model: steps that one network, or point of the pool, serves; of a queue, between two new ones.
+        encoder_steps: training steps of an encoder: between two steps of the pixels, of each network of a pool;
+            passes at most for dynamic.
+        encoder_batch: images in each of them.
+        encoder_lr: their step size; the peak for a pool.
+        encoder_count: networks in a queue or pool.
+        encoder_warmup: training steps on real images before a new network's first use, for synthetic and real.
+        network: architecture of the encoder: convnet or convnetD with its depth, resnet10, resnet18,
+            resnetap10, densenet121, any with -batch or -group for its norm; module:callable; or timm:NAME.
+        batch_real: real images per class and step.
+        batch_synthetic: at most this many decoded synthetic images per class and step.
+        augmentation: operations joined by _ out of color, crop, cutout, flip, scale, rotate; or none.
+        augmentation_draw: idc (colour, flip and cutout always, one of the rest) or dsa (one of all).
+        flip: whether a mirrored image is still of its class; off takes flip out of the augmentation.
+        optimizer: of the pixels: sgd, or adam, whose step adapts to the gradient's scale.
+        lr: step size of the pixels, which lie in [0, 1].
+        lr_schedule: constant, or cosine, which falls to nothing over the iterations.
+        momentum: of sgd, for each class on its own; the first beta of adam.
+    """
+
+    method: str
+    preset: str
+    ipc: int
+    seed: int
+    initialisation: str
+    selection_features: str
+    factor: int
+    iterations: int
+    objective: str
+    kernel: str
+    cross_entropy: float
+    encoders: str
+    iterations_per_model: int
+    encoder_steps: int
+    encoder_batch: int
+    encoder_lr: float
+    encoder_count: int
+    encoder_warmup: int
+    network: str
+    batch_real: int
+    batch_synthetic: int
+    augmentation: str
+    augmentation_draw: str
+    flip: bool
+    optimizer: str
+    lr: float
+    lr_schedule: str
+    momentum: float
+
+    def __post_init__(self) -> None:
+        choices = {
+            "initialisation": INITIALISATIONS,
+            "selection_features": SELECTION_FEATURES,
+            "objective": OBJECTIVES,
+            "kernel": KERNELS,
+            "encoders": ENCODERS,
+            "augmentation_draw": DRAWS,
+            "optimizer": OPTIMIZERS,
+            "lr_schedule": SCHEDULES,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise UserError(f"{flag(name)} {getattr(self, name)}: one of {', '.join(allowed)}")
+        counts = ("ipc", "factor", "iterations_per_model", "batch_real", "batch_synthetic")
+        for name in (*counts, "encoder_batch", "encoder_count"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{flag(name)} {getattr(self, name)}: at least 1")
+        for name in ("iterations", "encoder_steps", "encoder_warmup"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{flag(name)} {getattr(self, name)}: at least 0")
+        for name in ("lr", "encoder_lr"):
+            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+                raise UserError(f"{flag(name)} {getattr(self, name)}: a finite number above 0")
+        if not (self.cross_entropy >= 0 and math.isfinite(self.cross_entropy)):
+            raise UserError(f"--cross-entropy {self.cross_entropy}: a finite number, at least 0")
+        operations(self.augmentation)
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"--momentum {self.momentum}: at least 0 and below 1")
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """Return the pixels' step size at a step, counted from 0."""
+    if recipe.lr_schedule == "constant":
+        return recipe.lr
+    return recipe.lr * (1 + math.cos(math.pi * step / recipe.iterations)) / 2
+
+
+def operations(strategy: str) -> tuple[str, ...]:
+    """Split an augmentation such as ``color_crop_cutout`` into its operations; empty or "none" has none.
+
+    Raises:
+        UserError: for an operation that is not in `OPERATIONS`.
+    """
+    names = () if strategy in ("", "none") else tuple(strategy.split("_"))
+    for name in names:
+        if name not in OPERATIONS:
+            raise UserError(f"--augmentation {strategy}: no {name!r} among {', '.join(OPERATIONS)}")
+    return names
+
+
+def flag(name: str) -> str:
+    """Return the command line's flag for a setting."""
+    return "--" + name.replace("_", "-")

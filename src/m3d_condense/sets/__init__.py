@@ -1,0 +1,1 @@
+"""The condensed set: a record, its folder, and what it shows."""

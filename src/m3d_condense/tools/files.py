@@ -1,0 +1,149 @@
+"""Writing that is complete or did not happen, and reading that says what is wrong with a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from m3d_condense.tools.errors import UserError
+
+__all__ = ["check_folder", "plain_json", "read_json", "read_tensors", "write_file_atomic", "write_folder"]
+
+
+def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
+    """Raise `UserError` unless `write_folder` may write to `path`; call it before a long job.
+
+    It may where nothing is, in an empty folder, and over a folder of which `replaceable` is true.
+    """
+    if not path.exists():
+        blocker = next((parent for parent in path.parents if parent.exists()), None)
+        if blocker is not None and not blocker.is_dir():
+            raise UserError(f"{path}: {blocker} is a file, not a folder; choose another place")
+    elif not path.is_dir():
+        raise UserError(f"{path} is a file; name a folder")
+    elif any(path.iterdir()) and not replaceable(path):
+        raise UserError(f"{path} holds other files, which would be lost; choose a new or empty folder")
+
+
+@contextmanager
+def write_folder(path: Path, *, replaceable: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield an empty folder beside `path` that takes its place once the block ends without an exception.
+
+    A folder already at `path` stays until the new one is complete, and as it was if anything fails.
+    Missing parents are made.
+
+    Raises:
+        UserError: `path` is a file, or a folder with something in it of which `replaceable` is false.
+        OSError: as the system says (disk full, no permission); what was written is removed.
+    """
+    path = path.resolve()  # a link keeps pointing at the folder it names
+    check_folder(path, replaceable)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = _beside(path)
+    try:
+        new.mkdir()
+        yield new
+        for file in new.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        _swap(new, path)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def write_file_atomic(path: Path, data: bytes | str) -> None:
+    """Write `data` (text as UTF-8) to `path` so that a reader sees the old content or all of the new.
+
+    Missing parents are made; a file already at `path` stays as it was if anything fails.
+
+    Raises:
+        UserError: `path` is a folder.
+        OSError: as the system says (disk full, no permission); what was written is removed.
+    """
+    path = path.resolve()
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = _beside(path)
+    try:
+        new.write_bytes(data.encode() if isinstance(data, str) else data)
+        _flush(new)
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def plain_json(name: str, value: Any) -> Any:
+    """Return `value` as JSON gives it back (tuples become lists).
+
+    Raises:
+        UserError: JSON cannot hold it, or it has a number that is not finite; the message has `name` in it.
+    """
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} cannot be stored ({error}); use text, finite numbers, lists and dicts") from None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object; raise `UserError` where the file is unreadable or holds anything else."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}); fetch or make it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} holds no JSON object; fetch or make it again")
+    return content
+
+
+def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and the metadata of a safetensors file; nothing is unpickled.
+
+    Raises:
+        UserError: the file is missing, cut short, or of another kind.
+    """
+    if not file.is_file():
+        raise UserError(f"{file} is missing; fetch or make it again")
+    try:
+        with safe_open(file, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118
+            return tensors, stored.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} is damaged or not in safetensors ({error}); fetch or make it again") from None
+
+
+def _beside(path: Path) -> Path:
+    """Name an unused hidden sibling: on the same file system, so that a rename suffices."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
+def _flush(file: Path) -> None:
+    """Have the file on the disk before its name is, lest a power cut leave a name without content."""
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Put the folder `new` at `path`; on failure the one that was there is back in its place."""
+    if not path.exists():
+        new.rename(path)
+        return
+    old = _beside(path)
+    path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)  # the new one is in place: a leftover is no failure

@@ -1,0 +1,1 @@
+"""A network trained from scratch, and the augmentation of images."""

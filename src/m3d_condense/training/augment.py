@@ -1,0 +1,208 @@
+"""Differentiable Siamese augmentation: parameters drawn first, applied to any images, all classes in one call.
+
+A draw is made per group. In condensation a group is a class, whose real and synthetic images share the draw
+("Siamese", Zhao and Bilen, DSA, ICML 2021); in training a group is one image. Images are normalised, so the
+zeros that come in at the borders are the mean colour.
+
+Shapes: G groups, N images per group, C×H×W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from m3d_condense.recipes.recipe import operations
+
+ALWAYS = ("color", "flip", "cutout")  # applied at every draw in IDC's form
+
+BRIGHTNESS, SATURATION, CONTRAST = 0.5, (0.0, 2.0), (0.5, 1.5)  # RECIPE's ranges, common to DSA and IDC
+CROP, CUTOUT, SCALE, ROTATE = 0.125, 0.5, 1.2, 15.0
+SLICES = 32  # groups at most that are cropped one by one
+
+
+class Normalisation:
+    """Takes images …×C×H×W, uint8 or floats in [0, 1], to float32 less the mean, over the standard deviation.
+
+    Args:
+        mean, std: per channel, of values in [0, 1].
+        device: where the images are.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        centre, spread = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (mean, std))
+        self.shift, self.scale = -centre / spread, 1 / spread
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the normalised images."""
+        values = images.float().div_(255) if images.dtype == torch.uint8 else images
+        return torch.addcmul(self.shift, values, self.scale)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One draw for G groups; an operation that no group applies is None.
+
+    Attributes:
+        color: G×3, the brightness added, and the factors of saturation and contrast.
+        shift: G×2, whole pixels down and right, in place of `affine` where cropping is the only move and the groups are
+            few: a slice each, and no sampling.
+        affine: G×2×3, from output to input coordinates in [-1, 1]; all moves as one.
+        cutout: G×4, the first and one past the last row, then column, of the pixels set to zero.
+    """
+
+    color: Tensor | None = None
+    shift: Tensor | None = None
+    affine: Tensor | None = None
+    cutout: Tensor | None = None
+
+    def of(self, groups: range, device: torch.device) -> Parameters:
+        """Return the draw of these groups alone, on a device; shifts, which are numbers to slice by, on the CPU."""
+        part = slice(groups.start, groups.stop)
+        found = {name: tensor[part] for name, tensor in vars(self).items() if tensor is not None}
+        return Parameters(
+            **{name: t if name == "shift" else t.to(device, non_blocking=True) for name, t in found.items()}
+        )
+
+
+def draw(
+    strategy: str, groups: int, size: tuple[int, int], generator: torch.Generator, form: str = "idc"
+) -> Parameters:
+    """Draw the parameters of `groups` groups of images of H×W pixels.
+
+    Args:
+        strategy: operations joined by "_", see `m3d_condense.recipes.recipe.operations`.
+        groups: G, how many independent draws.
+        size: H and W of the images.
+        generator: a CPU generator.
+        form: "idc" applies colour, flip and cutout wherever they are listed and one of the rest; "dsa" applies
+            one operation of the whole list.
+    """
+    names = operations(strategy)
+    if not names:
+        return Parameters()
+    u = torch.rand(groups, 12, generator=generator)
+    one_of = names if form == "dsa" else tuple(name for name in names if name not in ALWAYS)
+    chosen = (u[:, 0] * len(one_of)).long().clamp(max=len(one_of) - 1) if one_of else torch.zeros(groups).long()
+
+    def applies(name: str) -> Tensor:
+        if name in one_of:
+            return chosen == one_of.index(name)
+        return torch.full((groups,), name in names)
+
+    geometric = set(names) & {"crop", "flip", "scale", "rotate"}
+    shift = _shift(u[:, 7:9], applies("crop"), size)
+    sliced = geometric == {"crop"} and groups <= SLICES
+    return Parameters(
+        color=_color(u[:, 1:4], applies("color")) if "color" in names else None,
+        shift=-shift.flip(1).long() if sliced else None,
+        affine=_affine(u[:, 4:10], shift, applies, size) if geometric and not sliced else None,
+        cutout=_cutout(u[:, 10:12], applies("cutout"), size) if "cutout" in names else None,
+    )
+
+
+def apply(images: Tensor, parameters: Parameters) -> Tensor:
+    """Augment normalised images G×N×C×H×W with one draw per group; differentiable in the images."""
+    groups, n, channels, height, width = images.shape
+    if parameters.color is not None:
+        images = _recolored(images, parameters.color.to(images.dtype))
+    if parameters.shift is not None:
+        moves = zip(images.unbind(), parameters.shift.tolist(), strict=True)
+        images = torch.stack([F.pad(group, (right, -right, down, -down)) for group, (down, right) in moves])
+    if parameters.affine is not None:
+        shape = [groups, n * channels, height, width]
+        grid = F.affine_grid(parameters.affine.to(images.dtype), shape, align_corners=False)
+        images = F.grid_sample(images.reshape(shape), grid, align_corners=False).view(
+            groups, n, channels, height, width
+        )
+    if parameters.cutout is not None:
+        images = images * _keep(parameters.cutout, height, width).to(images.dtype).view(groups, 1, 1, height, width)
+    return images
+
+
+def cutmix(images: Tensor, generator: torch.Generator, probability: float = 0.5) -> tuple[Tensor, Tensor, float]:
+    """Paste one box of every image of a batch N×C×H×W from another of the batch (Yun et al., ICCV 2019).
+
+    The box covers 1-λ of the image before it is cut at the border, λ ~ Beta(1, 1), which is uniform.
+
+    Returns:
+        The images, the index (N) of the image each box came from, and the share in [0, 1] that each image keeps
+        of itself. Where the draw says no mixing, the images as they are and a share of 1.
+    """
+    n, _, height, width = images.shape
+    order = torch.randperm(n, generator=generator)
+    u = torch.rand(4, generator=generator).tolist()
+    if u[0] >= probability:
+        return images, order, 1.0
+    side = math.sqrt(u[3])
+    top, bottom = _span(u[1], height, side)
+    left, right = _span(u[2], width, side)
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images[order.to(images.device), :, top:bottom, left:right]
+    return mixed, order, 1.0 - (bottom - top) * (right - left) / (height * width)
+
+
+def _span(u: float, length: int, side: float) -> tuple[int, int]:
+    centre, extent = int(u * length), int(length * side)
+    return max(centre - extent // 2, 0), min(centre + extent // 2, length)
+
+
+def _color(u: Tensor, applies: Tensor) -> Tensor:
+    low = torch.tensor([-BRIGHTNESS, SATURATION[0], CONTRAST[0]])
+    high = torch.tensor([BRIGHTNESS, SATURATION[1], CONTRAST[1]])
+    return torch.where(applies.unsqueeze(1), low + u * (high - low), torch.tensor([0.0, 1.0, 1.0]))
+
+
+def _shift(u: Tensor, applies: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return where the first pixel of each output comes from, in whole pixels right and down, G×2."""
+    reach = (torch.tensor([size[1], size[0]]) * CROP + 0.5).floor()
+    return torch.where(applies.unsqueeze(1), ((2 * reach + 1) * u).floor() - reach, 0.0)
+
+
+def _affine(u: Tensor, shift: Tensor, applies: Callable[[str], Tensor], size: tuple[int, int]) -> Tensor:
+    height, width = size
+    scale = torch.where(applies("scale").unsqueeze(1), 1 / SCALE + u[:, :2] * (SCALE - 1 / SCALE), 1.0)
+    angle = torch.where(applies("rotate"), torch.deg2rad((2 * u[:, 2] - 1) * ROTATE), 0.0)
+    shift = 2 * shift / torch.tensor([width, height])  # a pixel is 2/side of the coordinates
+    mirror = torch.where(applies("flip") & (u[:, 5] < 0.5), -1.0, 1.0)
+    cos, sin, aspect = angle.cos(), angle.sin(), height / width
+    x = torch.stack((scale[:, 0] * cos * mirror, -sin * aspect, shift[:, 0]), 1)
+    y = torch.stack((sin / aspect * mirror, scale[:, 1] * cos, shift[:, 1]), 1)
+    return torch.stack((x, y), 1)
+
+
+def _cutout(u: Tensor, applies: Tensor, size: tuple[int, int]) -> Tensor:
+    bounds = []
+    for column, length in enumerate(size):
+        extent = int(length * CUTOUT + 0.5)
+        start = (u[:, column] * (length + 1 - extent % 2)).floor() - extent // 2
+        bounds += [start, torch.where(applies, start + extent, start)]
+    return torch.stack(bounds, 1)
+
+
+def _recolored(images: Tensor, color: Tensor) -> Tensor:
+    """Add brightness, then move every pixel from its grey (saturation), then from the image's mean (contrast).
+
+    All three are linear and leave the means alone but for the brightness, so that they are one multiplication and one
+    addition of what needs a single channel.
+    """
+    brightness, saturation, contrast = color.view(-1, 3, 1, 1, 1, 1).unbind(1)
+    grey = images.mean(2, keepdim=True)
+    level = (1 - contrast) * grey.mean((3, 4), keepdim=True) + brightness
+    if images.shape[2] == 1:
+        return torch.addcmul(level, images, contrast)
+    return torch.addcmul(contrast * (1 - saturation) * grey + level, images, contrast * saturation)
+
+
+def _keep(cutout: Tensor, height: int, width: int) -> Tensor:
+    rows = torch.arange(height, device=cutout.device)
+    columns = torch.arange(width, device=cutout.device)
+    top, bottom, left, right = cutout.unsqueeze(-1).unbind(1)
+    inside_rows = (rows >= top) & (rows < bottom)
+    inside_columns = (columns >= left) & (columns < right)
+    return ~(inside_rows.unsqueeze(2) & inside_columns.unsqueeze(1))

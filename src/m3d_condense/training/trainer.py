@@ -1,0 +1,167 @@
+"""Training a network from scratch and testing it: what scoring does n times.
+
+Shapes: N images of C×H×W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m3d_condense.machine.engine import Engine, in_pieces, in_torch
+from m3d_condense.networks import initialise
+from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.tools.progress import Reporter
+from m3d_condense.tools.seeds import derive, generator
+from m3d_condense.training import augment
+
+TrainingSet = tuple[Tensor, ...]
+"""Images N×C×H×W on the device, uint8 or floats in [0, 1], and their labels N, int64."""
+
+
+class Trainer:
+    """One network, or several trained as one, compiled once and trained from scratch again for every seed.
+
+    Args:
+        network: takes normalised images N×C×H×W to logits N×K.
+        engine: where and how it runs.
+        compiled: whether to compile it.
+        protocol: how it is trained.
+        mean, std: of the normalisation, per channel, of values in [0, 1].
+        together: how many networks are trained at once, on stacked parameters. Each has its own set, order and
+            augmentation, and ends as it would alone, up to rounding.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        engine: Engine,
+        compiled: bool,
+        protocol: Protocol,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        together: int = 1,
+    ) -> None:
+        compiled = compiled and together == 1
+        self.network = engine.place(network, compiled)
+        if together > 1:  # stacked parameters go through torch.func, which our own code does not
+            self.network = in_torch(self.network)
+        self.engine, self.compiled, self.protocol, self.together = engine, compiled, protocol, together
+        self.normalised = augment.Normalisation(mean, std, engine.device)
+        self._stacked: dict[str, Tensor] = {}
+        self._one = engine.of(self.network, self.network, compiled)
+
+    def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], bar: Reporter, steps: int | None = None) -> None:
+        """Train one network per seed, at most `together`, from random initialisations.
+
+        Args:
+            sets: what each network is trained on, all of one size.
+            seeds: of each one's initialisation, order, augmentation and mixing.
+            bar: is advanced once a step and network.
+            steps: in place of the protocol's number of epochs.
+        """
+        protocol, count = self.protocol, len(sets[0][0])
+        steps = protocol.steps(count) if steps is None else steps
+        optimizer = self.optimizer(self._refill(seeds))
+        schedule = _schedule(optimizer, protocol, steps)
+        orders = [batches(count, protocol.batch, steps, seed) for seed in seeds]
+        for step, indices in enumerate(zip(*orders, strict=True)):
+            chosen = [index.to(self.engine.device, non_blocking=True) for index in indices]
+            batch = [(images[index], labels[index]) for (images, labels), index in zip(sets, chosen, strict=True)]
+            self.step(optimizer, batch, [generator(seed, "batch", step) for seed in seeds])
+            schedule.step()
+            bar.advance(len(seeds))
+
+    def optimizer(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
+        """Return the protocol's SGD over these parameters."""
+        protocol = self.protocol
+        return torch.optim.SGD(
+            parameters, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True
+        )
+
+    def step(
+        self, optimizer: torch.optim.Optimizer, batch: Sequence[TrainingSet], streams: Sequence[torch.Generator]
+    ) -> None:
+        """Take one step down the loss of these batches, one a network."""
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(self.loss(batch, streams))
+        optimizer.step()
+
+    def loss(self, batch: Sequence[TrainingSet], streams: Sequence[torch.Generator]) -> Tensor:
+        """Return the networks' cross-entropies, added up, each of its augmented, perhaps mixed, batch.
+
+        Both draws of a network come from its own stream.
+        """
+        mixed = [self._mixed(images, stream) for (images, _), stream in zip(batch, streams, strict=True)]
+        logits = self._logits(torch.stack([inputs for inputs, _, _ in mixed])).float()
+        total = logits.new_zeros(())
+        for guess, (_, labels), (_, order, share) in zip(logits, batch, mixed, strict=True):
+            total = total + share * F.cross_entropy(guess, labels)
+            if share < 1.0:
+                total = total + (1 - share) * F.cross_entropy(guess, labels[order.to(labels.device)])
+        return total
+
+    def _mixed(self, images: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor, float]:
+        protocol, size = self.protocol, (images.shape[-2], images.shape[-1])
+        drawn = augment.draw(protocol.augmentation, len(images), size, stream, protocol.augmentation_draw)
+        drawn = drawn.of(range(len(images)), images.device)
+        inputs = augment.apply(self.normalised(images).unsqueeze(1), drawn).squeeze(1)
+        return augment.cutmix(inputs, stream, protocol.cutmix)
+
+    @torch.no_grad()
+    def accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
+        """Return the share of uint8 images N×C×H×W that each network names right, in percent."""
+        self.network.eval()
+        count = next(iter(self._stacked.values())).shape[0] if self._stacked else 1
+
+        def predicted(part: Tensor) -> Tensor:
+            inputs = self.normalised(part)
+            return self._logits(inputs.expand(count, *inputs.shape)).argmax(-1).T
+
+        right = in_pieces(predicted, images, self.engine.piece(self.network, images)) == labels.unsqueeze(1)
+        return [100.0 * share for share in right.float().mean(0).tolist()]
+
+    def _refill(self, seeds: Sequence[int]) -> list[Tensor]:
+        """Make the networks new random ones, and return the parameters to train."""
+        self.network.train()
+        states = []
+        for seed in seeds:
+            initialise(self.network, derive(seed, "network"))
+            if self.together > 1:
+                states.append({name: value.detach().clone() for name, value in self.network.named_parameters()})
+        if not states:
+            return list(self.network.parameters())
+        self._stacked = {name: torch.stack([state[name] for state in states]).requires_grad_() for name in states[0]}
+        return list(self._stacked.values())
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        """Return logits n×B×K of n networks, each for its own images n×B×C×H×W."""
+        if not self._stacked:
+            logits: Tensor = self._one(inputs[0])
+            return logits.unsqueeze(0)
+
+        def one(parameters: dict[str, Tensor], images: Tensor) -> Tensor:
+            logits: Tensor = torch.func.functional_call(self.network, parameters, (images,))
+            return logits
+
+        with torch.autocast(self.engine.device.type, self.engine.dtype, enabled=self.engine.dtype != torch.float32):
+            stacked: Tensor = torch.func.vmap(one)(self._stacked, inputs)
+            return stacked
+
+
+def batches(count: int, batch: int, steps: int, seed: int) -> Iterator[Tensor]:
+    """Return `steps` index batches out of endless shuffled passes over `count` images; a pass's last may be short."""
+    stream = generator(seed, "order")
+    passes = (torch.split(torch.randperm(count, generator=stream), batch) for _ in itertools.count())
+    return itertools.islice(itertools.chain.from_iterable(passes), steps)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    if protocol.schedule == "one-cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, protocol.lr, total_steps=steps + 1, cycle_momentum=False)
+    milestones = [round(share * steps) for share in protocol.milestones]
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=protocol.decay)

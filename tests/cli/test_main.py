@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from m3d_condense.cli.main import main
+from m3d_condense.scoring import evaluate
+from m3d_condense.sets.condensed import CondensedSet
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+TINY = ["--ipc", "1", "--iterations", "2", "--batch-real", "4", "--precision", "float32", "--compile", "no"]
+MODULE = [sys.executable, "-m", "m3d_condense"]
+
+
+def run(*arguments: str) -> int:
+    return main(arguments)
+
+
+def started(arguments: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen([*MODULE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+# Help
+
+
+def test_help_names_the_commands_and_needs_no_torch() -> None:
+    program = (
+        "import contextlib, io, sys\n"
+        "from m3d_condense.cli.main import main\n"
+        "for arguments in ([], ['--help'], ['condense', '--help'], ['evaluate', '--help'], ['info', '--help']):\n"
+        "    with contextlib.suppress(SystemExit):\n"
+        "        main(arguments)\n"
+        "assert not {'torch', 'datasets', 'sklearn'} & sys.modules.keys(), 'help imports too much'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for word in ("condense", "evaluate", "info", "--ipc", "--batch-real", "--whole", "--device", "--config"):
+        assert word in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_no_command_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    assert "condense" in capsys.readouterr().out
+
+
+def test_every_setting_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    from m3d_condense.cli.arguments import _documented
+    from m3d_condense.recipes.recipe import Recipe
+
+    texts = _documented(Recipe)
+    assert set(texts) == set(Recipe.__dataclass_fields__)
+    with pytest.raises(SystemExit) as caught:
+        run("condense", "--help")
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert all("--" + name.replace("_", "-") in shown for name in texts)
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info", "--device", "cpu", "--precision", "float32", "--memory", "0.5") == 0
+    shown = capsys.readouterr().out
+    for word in ("torch", "cpu", "float32", "0.5 GiB", "method m3d", "protocol idc", "digits"):
+        assert word in shown
+
+
+# Condensing and scoring
+
+
+def test_condense_then_evaluate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run("condense", "digits", *TINY) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "runs/digits-m3d-ipc1\n"  # the folder alone: for a script to use
+    assert "score with: m3d evaluate runs/digits-m3d-ipc1" in printed.err
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["digits-m3d-ipc1"]
+    arguments = ["--epochs", "2", "--repeats", "2", "--precision", "float32", "--compile", "no"]
+    assert run("evaluate", "runs/digits-m3d-ipc1", "--random", "--json", "-q", *arguments) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    rows = json.loads(printed.out)
+    assert [row["set"] for row in rows] == ["runs/digits-m3d-ipc1", "random, 1 per class"]
+    assert all(row["n"] == len(row["accuracies"]) == 2 for row in rows)
+    stored = CondensedSet.load("runs/digits-m3d-ipc1").scores
+    assert [score.accuracies for score in stored] == [rows[0]["accuracies"]]
+    repeated = evaluate("runs/digits-m3d-ipc1", epochs=2, repeats=2).accuracies
+    assert len(repeated) == 2
+
+
+def test_the_table_has_a_row_a_network(capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--epochs", "1", "--repeats", "1", "--compile", "no", "--random", "--ipc", "1"]
+    assert run("evaluate", "digits", "--networks", "convnet1", "convnet2", *common) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("random, 1 per class") == 2
+    assert "convnet1" in shown
+    assert "convnet2" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_data_set_alone_is_no_subject(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", "digits") == 2
+    assert "not a condensed set; --whole or --random" in capsys.readouterr().err
+
+
+def bytes_of(folder: str) -> bytes:
+    return CondensedSet.load(folder).images.numpy().tobytes()
+
+
+def test_a_config_file_and_flags_over_it(tmp_path: Path) -> None:
+    settings = {"data": "digits", "ipc": 1, "iterations": 2, "batch-real": 4, "kernel": "linear", "flip": True}
+    settings |= {"compile": "no", "precision": "float32"}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    assert run("condense", "--config", "run.yaml", "--out", "one") == 0
+    made = CondensedSet.load("one").settings
+    assert (made["kernel"], made["batch_real"], made["flip"], made["iterations"]) == ("linear", 4, True, 2)
+    assert run("condense", "--ipc", "2", "--config=run.yaml", "--kernel", "gaussian", "--out", "two") == 0
+    made = CondensedSet.load("two").settings
+    assert (made["kernel"], made["ipc"], made["batch_real"]) == ("gaussian", 2, 4)
+    assert run("condense", "digits", "--config", "run.yaml", "--no-such", "--out", "three") == 2
+
+
+def test_a_stored_set_as_config_repeats_its_run() -> None:
+    assert run("condense", "digits", *TINY, "--seed", "5", "--lr", "0.1", "--time-limit", "1h", "--out", "one") == 0
+    assert run("condense", "--config", "one", "--out", "two") == 0
+    assert bytes_of("one") == bytes_of("two")
+    first, second = CondensedSet.load("one"), CondensedSet.load("two")
+    assert first.settings == second.settings
+    assert first.source == second.source
+    assert run("condense", "--config", "one/condensed.json", "--seed", "6", "--out", "three") == 0
+    assert bytes_of("three") != bytes_of("one")
+
+
+def test_a_finished_run_is_not_made_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("condense", "digits", *TINY, "--out", "one") == 0
+    created = CondensedSet.load("one").created
+    capsys.readouterr()
+    assert run("condense", "digits", *TINY, "--out", "one") == 0
+    assert "already condensed" in capsys.readouterr().err
+    assert CondensedSet.load("one").created == created
+
+
+# The process as a whole
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_goes_on_when_it_is_given_again(
+    sent: signal.Signals, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # So many steps that the process cannot finish first; the limit of time ends the second one.
+    arguments = ["condense", "digits", *TINY, "--iterations", "100000", "--network", "convnet1", "--out", "one"]
+    process = started(arguments)
+    assert process.stderr is not None
+    line = process.stderr.readline()  # the notice of what is used: the loop begins
+    assert "float32" in line
+    time.sleep(1.0)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "stopping at the end of this step" in err
+    assert err.splitlines()[-1] == "m3d: interrupted"
+    assert "Traceback" not in err
+    assert out == ""
+    assert "\x1b" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["one.checkpoint"]
+    assert run(*arguments, "--time-limit", "0.01s") == 0
+    assert "going on from step" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.checkpoint"]
+
+
+def test_quiet_says_nothing_and_a_pipe_gets_no_colours(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*MODULE, "condense", "digits", *TINY, "--out", "one", "-q"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TERM": "xterm-256color"},
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "one\n")
+    assert (tmp_path / "one" / "condensed.json").is_file()
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    process = started(["info"])
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.wait(timeout=60)
+    assert err == ""

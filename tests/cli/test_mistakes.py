@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from m3d_condense.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+TINY = ["--ipc", "1", "--iterations", "2", "--batch-real", "4", "--precision", "float32", "--compile", "no"]
+
+
+def run(*arguments: str) -> int:
+    return main(arguments)
+
+
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "unknown command": (["condens"], "condens"),
+    "unknown flag": (["condense", "digits", "--rate", "1"], "--rate"),
+    "unknown method": (["condense", "digits", "--method", "m4d"], "method"),
+    "word for a number": (["condense", "digits", "--ipc", "ten"], "ipc"),
+    "ipc": (["condense", "digits", "--ipc", "0"], "--ipc 0: at least 1"),
+    "lr": (["condense", "digits", "--lr", "-1"], "--lr -1.0"),
+    "kernel": (["condense", "digits", "--kernel", "laplace"], "one of gaussian"),
+    "augmentation": (["condense", "digits", "--augmentation", "blur"], "blur"),
+    "factor": (["condense", "digits", "--factor", "9", *TINY], "factor"),
+    "network": (["condense", "digits", "--network", "resnet"], "unknown network"),
+    "depth": (["condense", "digits", "--network", "convnet0", *TINY], "convnet0"),
+    "time limit": (["condense", "digits", "--time-limit", "soon"], "--time-limit soon"),
+    "memory": (["condense", "digits", "--memory", "-1"], "--memory -1"),
+    "device": (["condense", "digits", "--device", "toaster"], "--device toaster"),
+    "no data": (["condense"], "no data given"),
+    "missing data": (["condense", "./nowhere", "--size", "8"], "nowhere"),
+    "missing npz": (["condense", "nowhere.npz"], "nowhere.npz"),
+    "missing config": (["condense", "--config", "nowhere.yaml"], "nowhere.yaml"),
+    "config without a value": (["condense", "digits", "--config"], "config"),
+    "missing set": (["evaluate", "runs/none"], "runs/none"),
+    "repeats": (["evaluate", "digits", "--random", "--repeats", "0"], "--repeats 0"),
+    "epochs": (["evaluate", "digits", "--random", "--epochs", "0"], "--epochs 0"),
+    "ipc of random": (["evaluate", "digits", "--random", "--ipc", "0"], "--ipc 0"),
+    "protocol": (["evaluate", "digits", "--random", "--protocol", "x"], "protocol"),
+}
+
+
+def one_line(printed: Any, *words: str) -> None:
+    lines = [line for line in printed.err.splitlines() if line]
+    assert lines, "nothing was said"
+    assert lines[-1].startswith("m3d: ")
+    assert len(lines) == 1, printed.err
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize(("arguments", "word"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_said_in_one_line(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    quiet = [] if arguments in (["condense"], ["condens"]) or arguments[-1] == "--config" else ["-q"]
+    assert run(*arguments, *quiet) == 2
+    one_line(capsys.readouterr(), word)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("rate: 1\n", ["run.yaml", "unknown setting 'rate'"]),
+        ("ipc: ten\n", ["run.yaml", "ipc"]),
+        ("kernel: [1, 2]\n", ["run.yaml", "kernel"]),
+        ("ipc: [\n", ["run.yaml", "cannot be read"]),
+        ("just text\n", ["run.yaml", "holds no settings"]),
+        ("", ["run.yaml", "holds no settings"]),
+        ("\x00", ["run.yaml"]),
+    ],
+)
+def test_mistakes_in_a_config_are_said_in_one_line(
+    content: str, words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "run.yaml").write_text(content)
+    assert run("condense", "digits", "--config", "run.yaml") == 2
+    one_line(capsys.readouterr(), *words)
+
+
+def test_a_folder_of_other_things_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    assert run("condense", "digits", "--out", "mine", *TINY, "--overwrite") == 2
+    one_line(capsys.readouterr(), "mine holds other files")
+
+
+def test_a_full_disk_is_the_systems_fault(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        assert run("condense", "digits", *TINY, "--out", "one", "-q") == 1
+    one_line(capsys.readouterr(), "No space left on device; free some space and run the same command again")
+    assert list(tmp_path.iterdir()) == []
+    assert run("condense", "digits", *TINY, "--out", "one", "-q") == 0
+
+
+def test_memory_that_runs_out_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*arguments: object, **settings: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(sys.modules["m3d_condense.condensing.condensation"], "condense", exhausted)
+    assert run("condense", "digits", *TINY, "-q") == 1
+    one_line(capsys.readouterr(), "out of memory")
+
+
+def test_torchs_own_word_for_too_little_memory_is_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*arguments: object, **settings: object) -> None:
+        torch.empty(2**60, dtype=torch.uint8)  # what a CPU allocation that fails raises
+
+    monkeypatch.setattr(sys.modules["m3d_condense.condensing.condensation"], "condense", exhausted)
+    assert run("condense", "digits", *TINY, "-q") == 1
+    one_line(capsys.readouterr(), "memory")

@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from m3d_condense import networks
+from m3d_condense.condensing import encoders
+from m3d_condense.condensing.condensation import Run, condense
+from m3d_condense.condensing.encoders.learner import Learner
+from m3d_condense.condensing.encoders.pool import PoolEncoders
+from m3d_condense.condensing.encoders.queue import QueueEncoders
+from m3d_condense.condensing.encoders.trained import DynamicEncoders
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.view import Encoder
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.recipes import methods
+from m3d_condense.recipes.recipe import ENCODERS, OBJECTIVES, Recipe
+from m3d_condense.tools.cache import cache_folder
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.files import read_tensors
+from m3d_condense.tools.progress import set_quiet
+from m3d_condense.tools.seeds import derive
+from m3d_condense.training.trainer import batches
+
+TINY: dict[str, Any] = {"ipc": 2, "iterations": 9, "batch_real": 8, "iterations_per_model": 4}
+TRAINED: dict[str, Any] = {"encoder_steps": 3, "encoder_batch": 16, "encoder_lr": 0.05, "encoder_count": 3}
+
+
+@pytest.fixture(autouse=True)
+def _quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_quiet(True)
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
+
+
+def recipe(source: str, **changes: Any) -> Recipe:
+    settings = {name: value for name, value in (TINY | TRAINED).items() if name != "ipc"} | changes
+    return methods.recipe("dm", "quick", ipc=2, side=8, mirrored=False, overrides=settings | {"encoders": source})
+
+
+def source_of(digits: ImageDataset, plain: Execution, used: Recipe, augmentation: str = "") -> Any:
+    network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
+    encoder = Encoder(network, Engine(plain), compiled=False)
+    return encoders.build(used, encoder, digits, digits.train.images, augmentation)
+
+
+def pixels_of(digits: ImageDataset, factor: int = 1) -> Pixels:
+    chosen = [torch.nonzero(digits.train.labels == k).flatten()[:2] for k in range(10)]
+    return Pixels(digits.train.images[torch.stack(chosen)].float() / 255, factor)
+
+
+def weights(encoder: Encoder) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in encoder.network.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+# Every source
+
+
+@pytest.mark.parametrize("source", ENCODERS)
+@pytest.mark.parametrize("network", ["convnet", "convnet-batch"])
+def test_an_interrupted_run_goes_on_to_the_same_bits(
+    digits: ImageDataset,
+    plain: Execution,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    network: str,
+) -> None:
+    settings = TINY | TRAINED | {"encoders": source, "network": network, "cross_entropy": 0.1}
+    whole = condense(digits, method="dm", execution=plain, **settings)
+    original = Run.take_step
+
+    def take_step(run: Run) -> list[Tensor]:
+        if run.step in (1, 5):  # in the middle of a network's turn, and where it begins
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(run)
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "take_step", take_step)
+            with pytest.raises(KeyboardInterrupt):
+                condense(digits, method="dm", out=tmp_path / "set", execution=plain, **settings)
+    resumed = condense(digits, method="dm", out=tmp_path / "set", execution=plain, **settings)
+    assert torch.equal(resumed.images, whole.images)
+    assert [entry["loss"] for entry in resumed.history] == [entry["loss"] for entry in whole.history]
+
+
+@pytest.mark.parametrize("source", ENCODERS)
+def test_no_weight_takes_a_gradient_when_the_pixels_do(digits: ImageDataset, plain: Execution, source: str) -> None:
+    made = source_of(digits, plain, recipe(source))
+    encoder = made.at(0)
+    assert not any(parameter.requires_grad for parameter in encoder.network.parameters())
+    made.advance(0, pixels_of(digits))
+    encoder = made.at(1)
+    assert encoder.network.training
+    assert not any(parameter.requires_grad for parameter in encoder.network.parameters())
+
+
+@pytest.mark.parametrize(("source", "trains"), [("fresh", False), ("synthetic", True), ("real", True)])
+def test_a_network_serves_its_turn(digits: ImageDataset, plain: Execution, source: str, trains: bool) -> None:
+    made, pixels = source_of(digits, plain, recipe(source)), pixels_of(digits)
+    fresh = source_of(digits, plain, recipe("fresh"))
+    seen = []
+    for step in range(9):
+        seen.append(weights(made.at(step)))
+        made.advance(step, pixels)
+        assert same(seen[-1], weights(fresh.at(step))) == (step % 4 == 0 or not trains)
+    for step in (1, 2, 3, 5):
+        assert same(seen[step], seen[step - 1]) != trains
+    assert not same(seen[4], seen[0])
+
+
+def test_a_new_network_is_warmed_up_on_real_images(digits: ImageDataset, plain: Execution) -> None:
+    cold, warm = (source_of(digits, plain, recipe("real", encoder_warmup=n)).at(0) for n in (0, 5))
+    assert not same(weights(cold), weights(warm))
+
+
+@pytest.mark.parametrize("source", ENCODERS)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_goes_with_every_source_and_cross_entropy(
+    digits: ImageDataset, plain: Execution, objective: str, source: str
+) -> None:
+    settings = TINY | TRAINED | {"ipc": 1, "iterations": 2, "objective": objective, "encoders": source}
+    start = condense(digits, method="dm", execution=plain, **settings | {"iterations": 0})
+    made, calibrated = (
+        condense(digits, method="dm", execution=plain, cross_entropy=weight, **settings) for weight in (0.0, 5.0)
+    )
+    assert not torch.equal(made.images, start.images)
+    assert not torch.equal(made.images, calibrated.images)
+
+
+# Learning
+
+
+def plain_sgd(
+    network: torch.nn.Module, sets: list[tuple[Tensor, Tensor]], lr: float, momentum: float, decay: float
+) -> None:
+    """SGD once more, as a plain loop over batches of normalised images and labels."""
+    velocity = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
+    for images, labels in sets:
+        parameters = dict(network.named_parameters())
+        for parameter in parameters.values():
+            parameter.requires_grad_(True)
+        logs = network(images).log_softmax(1)
+        loss = -torch.stack([logs[n, label] for n, label in enumerate(labels)]).mean()
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        with torch.no_grad():
+            for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
+                velocity[name] = momentum * velocity[name] + gradient + decay * parameter
+                parameter -= lr * velocity[name]
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_learning_synthetic_images_is_plain_sgd(digits: ImageDataset, plain: Execution, factor: int) -> None:
+    used = recipe("synthetic", encoder_steps=4)
+    made, pixels = source_of(digits, plain, used), pixels_of(digits, factor)
+    encoder = made.at(0)
+    expected = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
+    networks.initialise(expected, derive(used.seed, "encoder", 0))
+    images, labels = pixels.training_set()
+    assert len(images) == 20 * factor**2
+    assert labels.tolist() == [k for k in range(10) for _ in range(2 * factor**2)]
+    images = (images - digits.mean[0]) / digits.std[0]
+    order = batches(len(images), 16, 4, derive(used.seed, "train", 0))
+    plain_sgd(expected, [(images[index], labels[index]) for index in order], 0.05, 0.0, 0.0)
+    made.advance(0, pixels)
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(encoder.network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_queue_learns_by_sgd_with_momentum_that_lasts(digits: ImageDataset, plain: Execution) -> None:
+    made = source_of(digits, plain, recipe("queue"))
+    learner: Learner = made.learner
+    seen: list[tuple[Tensor, Tensor]] = []
+    original = learner.trainer.step
+
+    def step(optimizer: Any, batch: Any, streams: Any) -> None:
+        seen.append(((batch[0][0].float() / 255 - digits.mean[0]) / digits.std[0], batch[0][1]))
+        original(optimizer, batch, streams)
+
+    learner.trainer.step = step  # type: ignore[method-assign]
+    learner.encoder.refill(1)
+    learner.forget()
+    for seed in (1, 2):  # put aside and taken up again
+        learner.learn_real(2, seed)
+        state = learner.state()
+        learner.encoder.refill(9)
+        learner.restore(state)
+    assert len(seen) == 4
+    expected = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
+    networks.initialise(expected, 1)
+    plain_sgd(expected, seen, 0.05, 0.9, 5e-4)
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(learner.encoder.network.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_idc_trains_on_mixed_images_without_cutout(digits: ImageDataset, plain: Execution) -> None:
+    made = source_of(digits, plain, recipe("real"), "color_crop_cutout")
+    assert made.learner.protocol.augmentation == "color_crop"
+    assert made.learner.protocol.cutmix == 0.5
+    synthetic = source_of(digits, plain, recipe("synthetic"), "color_crop_cutout").learner.protocol
+    assert (synthetic.augmentation, synthetic.cutmix, synthetic.momentum) == ("color_crop_cutout", 0.0, 0.0)
+
+
+# CAFE's schedule
+
+
+def dynamic(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch, outer: list[float], inner: list[float]
+) -> tuple[Any, list[tuple[int, int]]]:
+    """A dynamic source whose queries are answered from two lists; and the (step, number) of each query."""
+    made = source_of(digits, plain, recipe("dynamic", encoder_steps=40))
+    asked: list[tuple[int, int]] = []
+
+    def query(self: DynamicEncoders, step: int, number: int) -> float:
+        asked.append((step, number))
+        return outer[step] if number == 0 else inner[number - 1]
+
+    monkeypatch.setattr(DynamicEncoders, "_query", query)
+    return made, asked
+
+
+def test_a_network_is_trained_until_it_moves(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = [0.5] * 12 + [0.54] + [0.9] * 30  # the thirteenth pass is the first that differs by more than 0.03
+    made, asked = dynamic(digits, plain, monkeypatch, [0.1], inner)
+    before = weights(made.at(0))
+    made.advance(0, pixels_of(digits))
+    assert asked == [(0, number) for number in range(14)]
+    assert not same(before, weights(made.at(1)))
+
+
+def test_a_network_that_never_moves_is_left_after_the_passes_allowed(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, asked = dynamic(digits, plain, monkeypatch, [0.1], [0.5] * 40)
+    made.at(0)
+    made.advance(0, pixels_of(digits))
+    assert asked == [(0, number) for number in range(41)]
+
+
+def test_a_network_that_has_settled_is_replaced(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer = [0.1, 0.2, *[0.5] * 20]  # ten within 0.04 at the twelfth step
+    made, _ = dynamic(digits, plain, monkeypatch, outer, [0.0, 0.1] * 20)
+    first = weights(made.at(0))
+    for step in range(12):
+        assert same(first, weights(made.at(step))) == (step == 0)
+        made.advance(step, pixels_of(digits))
+    second = weights(made.at(12))
+    fresh = source_of(digits, plain, recipe("fresh"))
+    assert same(second, weights(fresh.at(4)))  # the second of its networks
+
+
+# IDM's queue
+
+
+def test_a_queue_takes_in_and_drops_networks(digits: ImageDataset, plain: Execution) -> None:
+    made: QueueEncoders = source_of(digits, plain, recipe("queue", encoder_count=5, iterations_per_model=2))
+    pixels, sizes = pixels_of(digits), []
+    for step in range(7):
+        made.at(step)
+        sizes.append(len(made._members))
+        made.advance(step, pixels)
+    assert sizes == [4, 4, 5, 5, 5, 5, 5]
+    assert made._born == 3 + 4
+
+
+def test_a_step_trains_two_members_and_one_serves_with_its_accuracy(digits: ImageDataset, plain: Execution) -> None:
+    made: QueueEncoders = source_of(digits, plain, recipe("queue", encoder_steps=30))
+    pixels = pixels_of(digits)
+    confidences = set()
+    for step in range(8):
+        encoder = made.at(step)
+        assert any(
+            same(weights(encoder), {n.removeprefix("network."): v for n, v in m.items() if n.startswith("network.")})
+            for m in made._members
+        )
+        confidences.add(encoder.confidence)
+        before = list(made._members)
+        made.advance(step, pixels)
+        assert sum(old is not new for old, new in zip(before, made._members, strict=True)) == 2
+    assert 0.0 in confidences  # a network that was never trained is not trusted
+    assert max(confidences) > 0.3
+
+
+# The pool
+
+
+def test_a_pool_is_trained_once_and_found_again(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = recipe("pool")
+    first = source_of(digits, plain, used)
+    files = sorted(cache_folder().rglob("*.safetensors"))
+    assert [file.name for file in files] == ["0.safetensors", "1.safetensors", "2.safetensors"]
+    assert first.spared == 0.0
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "from_scratch", None)  # nothing is trained
+        again = source_of(digits, plain, used)
+        assert again.spared > 0.0
+        assert source_of(digits, plain, dataclasses.replace(used, objective="mmd", ipc=3, lr=0.5)).spared > 0.0
+    assert same(weights(first.at(0)), weights(again.at(0)))
+    changes = ({"seed": 1}, {"encoder_steps": 4}, {"encoder_lr": 0.1}, {"encoder_batch": 8}, {"network": "resnet10"})
+    for change in changes:
+        source_of(digits, plain, dataclasses.replace(used, encoder_count=1, **change))  # type: ignore[arg-type]
+    assert len(list((cache_folder() / "pools").iterdir())) == 1 + len(changes)
+
+
+def test_an_interrupted_pool_goes_on_with_the_network_it_stopped_at(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = weights(source_of(digits, plain, recipe("pool")).at(0))
+    for file in cache_folder().rglob("[12].safetensors"):
+        file.unlink()
+    trained: list[int] = []
+    original = PoolEncoders._train
+
+    def train(self: PoolEncoders, number: int) -> dict[str, Tensor]:
+        trained.append(number)
+        return original(self, number)
+
+    monkeypatch.setattr(PoolEncoders, "_train", train)
+    assert same(weights(source_of(digits, plain, recipe("pool")).at(0)), whole)
+    assert trained == [1, 2]
+
+
+def test_a_point_lies_between_a_start_and_its_end(digits: ImageDataset, plain: Execution) -> None:
+    made: PoolEncoders = source_of(digits, plain, recipe("pool", iterations_per_model=1))
+    shares, members = [], set()
+    for step in range(30):
+        at = weights(made.at(step))
+        name = "blocks.0.0.weight"
+        fits = []
+        for number, (start, end) in enumerate(made._ends):
+            along = end[name] - start[name]
+            share = float(((at[name] - start[name]) * along).sum() / along.square().sum())
+            if torch.allclose(start[name] + share * along, at[name], atol=1e-6):
+                fits.append((number, share))
+                for other in at:
+                    torch.testing.assert_close(at[other], start[other].lerp(end[other], share), rtol=0, atol=1e-5)
+        assert len(fits) == 1
+        members.add(fits[0][0])
+        shares.append(fits[0][1])
+    assert members == {0, 1, 2}
+    assert 0 <= min(shares) < 0.2
+    assert 0.8 < max(shares) <= 1
+
+
+def test_a_damaged_pool_is_said(digits: ImageDataset, plain: Execution) -> None:
+    source_of(digits, plain, recipe("pool"))
+    file = next(cache_folder().rglob("0.safetensors"))
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"0\.safetensors"):
+        source_of(digits, plain, recipe("pool"))
+
+
+def test_the_seconds_of_a_run_count_its_pool_even_where_it_was_there(digits: ImageDataset, plain: Execution) -> None:
+    settings = TINY | TRAINED | {"encoders": "pool"}
+    condense(digits, method="dm", execution=plain, **settings)
+    for file in cache_folder().rglob("*.safetensors"):  # as if each network had taken 1,000 seconds
+        tensors, _ = read_tensors(file)
+        file.write_bytes(save(tensors, {"seconds": "1000.0"}))
+    assert condense(digits, method="dm", execution=plain, **settings).seconds > 3000

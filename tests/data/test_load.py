@@ -1,0 +1,227 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.load import load
+from m3d_condense.data.sampler import ClassSampler
+from m3d_condense.tools.errors import UserError
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def same(left: ImageDataset, right: ImageDataset):
+    assert left.fingerprint == right.fingerprint
+    assert left.class_names == right.class_names
+
+
+# digits, and what every data set tells of itself
+
+
+def test_digits_are_scaled_split_and_described():
+    digits = load("digits")
+    assert (digits.name, digits.num_classes, digits.channels, digits.size) == ("digits", 10, 1, (8, 8))
+    assert len(digits.train) + len(digits.test) == 1797
+    assert int(digits.train.images.max()) == 255
+    assert set(torch.unique(digits.train.images).tolist()) == {round(level * 255 / 16) for level in range(17)}
+    assert digits.class_names == tuple("0123456789")
+    same(digits, load(**json.loads(json.dumps(digits.source))))
+
+
+def test_split_is_stratified_and_follows_the_seed():
+    digits = load("digits")
+    held_out, kept = (torch.bincount(split.labels) for split in (digits.test, digits.train))
+    assert torch.all((held_out / (held_out + kept) - 0.2).abs() < 0.01)
+    assert digits.fingerprint != load("digits", seed=1).fingerprint
+
+
+def test_a_class_of_one_image_stays_in_training():
+    labels = [0] + [1] * 2 + [2] * 10
+    data = load((noise(13, 4, 4), labels))
+    assert torch.bincount(data.test.labels, minlength=3).tolist() == [0, 1, 2]
+    assert torch.bincount(data.train.labels).tolist() == [1, 1, 8]
+
+
+def test_moments_are_those_of_the_training_pixels():
+    images = noise(3000, 4, 5, 3)
+    images[..., 2] = 51
+    data = load((images, np.arange(3000) % 2), test=(images[:2], [0, 1]))
+    np.testing.assert_allclose(data.mean, (images / 255).mean((0, 1, 2)), rtol=1e-9)
+    np.testing.assert_allclose(data.std[:2], (images[..., :2] / 255).std((0, 1, 2)), rtol=1e-9)
+    assert data.std[2] == 1.0
+
+
+def test_fingerprint_sees_every_part():
+    images, labels = noise(8, 4, 4), np.arange(8) % 2
+    other = images.copy()
+    other[-1, -1, -1] ^= 1
+    makes = [
+        (images, images),
+        (other, images),
+        (images, other),
+        (images.reshape(8, 2, 8), images.reshape(8, 2, 8)),
+    ]
+    prints = {load((train, labels), test=(test, labels)).fingerprint for train, test in makes}
+    prints.add(load((images, labels[::-1]), test=(images, labels)).fingerprint)
+    assert len(prints) == 5
+
+
+def test_a_loaded_data_set_passes_through():
+    digits = load("digits")
+    assert load(digits) is digits
+    assert load(digits, size=8) is digits
+    with pytest.raises(UserError, match="loaded already"):
+        load(digits, size=16)
+
+
+def test_import_is_light():
+    code = "import sys, m3d_condense.data.load; print({'datasets', 'sklearn'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+# arrays and .npz
+
+
+@pytest.mark.parametrize("layout", ["NHW", "NHWC", "NCHW", "float", "tensor"])
+def test_layouts_hold_the_same_pixels(layout):
+    pixels = noise(10, 4, 6, 3)
+    images = {
+        "NHW": pixels[..., 0],
+        "NHWC": pixels,
+        "NCHW": pixels.transpose(0, 3, 1, 2),
+        "float": (pixels / 255).astype(np.float32),
+        "tensor": torch.from_numpy(pixels).permute(0, 3, 1, 2),
+    }[layout]
+    data = load((images, ["b", "a"] * 5), test=(images, ["a", "b"] * 5))
+    expected = pixels[..., :1] if layout == "NHW" else pixels
+    np.testing.assert_array_equal(data.train.images.numpy(), expected.transpose(0, 3, 1, 2))
+    assert data.class_names == ("a", "b")
+    assert data.train.labels.tolist() == [1, 0] * 5
+    assert data.test.labels.tolist() == [0, 1] * 5
+    assert data.source["data"] is None
+
+
+def test_integer_labels_are_numbered_in_order():
+    data = load((noise(9, 4, 4), torch.tensor([30, 7, 100] * 3)))
+    assert data.class_names == ("7", "30", "100")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("X_train", "y_train", "X_test", "y_test"),
+        ("train_images", "train_labels", "test_images", "test_labels"),
+        ("images", "labels"),
+        ("x", "y"),
+    ],
+)
+def test_npz_by_the_names_of_its_arrays(tmp_path, keys):
+    arrays = (noise(10, 4, 4), np.arange(10) % 2, noise(4, 4, 4, seed=1), np.arange(4) % 2)
+    np.savez(tmp_path / "set.npz", class_names=["cat", "dog"], **dict(zip(keys, arrays, strict=False)))
+    data = load(tmp_path / "set.npz")
+    assert (data.name, data.class_names) == ("set", ("cat", "dog"))
+    assert (len(data.train), len(data.test)) == ((10, 4) if len(keys) == 4 else (8, 2))
+    same(data, load(**data.source))
+
+
+def test_size_resizes_arrays():
+    data = load((np.full((8, 6, 9, 3), 77, np.uint8), [0, 1] * 4), size=4)
+    assert data.size == (4, 4)
+    assert torch.all(data.train.images == 77)
+
+
+# mistakes
+
+
+ONES = np.ones((4, 4, 4), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((ONES, [0, 0, 0, 0]), "only one class"),
+        ((ONES, [0, 1, 0]), "4 images, but labels of shape"),
+        ((ONES * 200.0, [0, 1, 0, 1]), "range from 200 to 200"),
+        ((np.where(np.arange(4)[:, None, None] == 2, np.nan, ONES), [0, 1, 0, 1]), "hold NaN"),
+        ((ONES.astype(np.int64), [0, 1, 0, 1]), "int64"),
+        ((ONES[0], [0, 1, 0, 1]), "shape"),
+        ((ONES, [0.5, 1, 0.5, 1]), "labels of type float64"),
+        ((ONES[:0], []), "shape"),
+        ((ONES, [0, 1, 2, 3]), "one image a class"),
+        (None, "given again"),
+    ],
+)
+def test_arrays_that_cannot_be_used(data, message):
+    with pytest.raises(UserError, match=message):
+        load(data)
+
+
+@pytest.mark.parametrize("size", [0, -3, 8.0, (8, 8)])
+def test_sizes_that_cannot_be_used(size):
+    with pytest.raises(UserError, match="size is a whole number of pixels, at least 1, not"):
+        load("digits", size=size)
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_npz_that_cannot_be_used(tmp_path):
+    file = tmp_path / "set.npz"
+    np.savez(file, pictures=ONES)
+    with pytest.raises(UserError, match="holds pictures; name the arrays"):
+        load(file)
+    np.savez(file, x=np.array([Trap(tmp_path / "sprung")] * 2, dtype=object), y=[0, 1])
+    with pytest.raises(UserError, match="cannot read .*plain arrays"):
+        load(file)
+    assert not (tmp_path / "sprung").exists()
+    np.savez(file, x=ONES, y=[0, 1, 0, 1], class_names=["a", "b", "c"])
+    with pytest.raises(UserError, match="no training image of c"):
+        load(file)
+
+
+# the sampler
+
+
+def test_sampler_draws_the_class_without_repeats():
+    labels = torch.randint(0, 4, (400,), generator=torch.Generator().manual_seed(0))
+    drawn = ClassSampler(labels, 4).draw([2, 0, 2], 50, torch.Generator().manual_seed(1))
+    assert drawn.shape == (3, 50)
+    assert drawn.dtype == torch.int64
+    assert torch.equal(labels[drawn], torch.tensor([2, 0, 2])[:, None].expand(3, 50))
+    assert all(len(set(row.tolist())) == 50 for row in drawn)
+    assert set(drawn[0].tolist()) != set(drawn[2].tolist())
+
+
+def test_sampler_draws_a_small_class_again():
+    drawn = ClassSampler(torch.tensor([0, 1, 1, 1, 0]), 2).draw([1], 7, torch.Generator().manual_seed(0))[0]
+    assert set(drawn[:3].tolist()) == set(drawn[3:6].tolist()) == {1, 2, 3}
+    assert len(drawn) == 7
+
+
+def test_sampler_has_no_state_but_the_generator():
+    sampler = ClassSampler(torch.arange(100) % 5, 5)
+    generator = torch.Generator().manual_seed(3)
+    state = generator.get_state()
+    first, second = (sampler.draw(range(5), 10, generator) for _ in range(2))
+    assert not torch.equal(first, second)
+    generator.set_state(state)
+    assert torch.equal(sampler.draw(range(5), 10, generator), first)
+
+
+def test_sampler_reaches_every_image():
+    sampler, generator = ClassSampler(torch.zeros(20, dtype=torch.int64), 1), torch.Generator().manual_seed(0)
+    assert {int(i) for _ in range(60) for i in sampler.draw([0], 5, generator).flatten()} == set(range(20))

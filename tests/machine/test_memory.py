@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from m3d_condense.machine import memory
+
+
+def test_the_peak_is_of_what_happened_since() -> None:
+    torch.ones(2**25)  # 128 MiB, let go at once
+    nothing, kind = memory.peak_memory(torch.device("cpu"))()
+    peak = memory.peak_memory(torch.device("cpu"))
+    torch.ones(2**24)  # 64 MiB
+    most, _ = peak()
+    assert nothing is not None
+    assert most is not None
+    if kind == "run":
+        assert 50 * 2**20 < most - nothing < 100 * 2**20
+
+
+def test_without_a_way_to_begin_anew_the_peak_is_the_processs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "RESET", tmp_path / "none" / "clear_refs")
+    most, kind = memory.peak_memory(torch.device("cpu"))()
+    assert kind == "process"
+    assert most is not None
+    assert most > 2**20
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(None, ""), (640, "640 B"), (1280, "1.2 KiB"), (30720, "30 KiB"), (3 * 2**29, "1.5 GiB")]
+)
+def test_bytes_are_readable(count: int | None, text: str) -> None:
+    assert memory.readable(count) == text

@@ -1,0 +1,436 @@
+"""The native block computes what torch's own operations do, in every width, and stands aside where it cannot."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m3d_condense import Execution, networks
+from m3d_condense.condensing.condensation import Run
+from m3d_condense.condensing.objectives import build
+from m3d_condense.condensing.view import Encoder, View
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine import native
+from m3d_condense.machine.engine import Engine, in_torch, is_native
+from m3d_condense.machine.native import building
+from m3d_condense.machine.native.gradients import WeightGradient
+from m3d_condense.networks.convnet import ConvNet
+from m3d_condense.recipes import methods
+from m3d_condense.recipes.protocols import protocol
+from m3d_condense.tools.progress import Reporter
+from m3d_condense.training.trainer import Trainer
+
+
+@pytest.fixture(autouse=True)
+def _built() -> None:
+    if building.library() is None:
+        pytest.skip("native blocks cannot be built here")
+
+
+SHAPES = [  # N, C, H, W, O, padding
+    pytest.param(3, 3, 32, 32, 64, 1, id="colour"),
+    pytest.param(2, 1, 28, 28, 64, 3, id="grey, 28 becomes 32"),
+    pytest.param(3, 1, 8, 8, 64, 1, id="digits"),
+    pytest.param(2, 2, 2, 3, 32, 1, id="few pixels"),
+    pytest.param(2, 3, 7, 30, 32, 2, id="wide, padded by two"),
+    pytest.param(2, 3, 9, 5, 32, 1, id="odd sides"),
+    pytest.param(5, 32, 16, 16, 64, 1, id="maps, several tiles an image"),
+    pytest.param(7, 64, 8, 8, 32, 1, id="maps, several images a block"),
+    pytest.param(2, 32, 14, 11, 32, 1, id="maps of odd sides"),
+    pytest.param(1, 32, 30, 30, 32, 1, id="one image, sides that tiles do not divide"),
+    pytest.param(2, 32, 2, 2, 32, 1, id="maps smaller than a tile"),
+]
+
+
+def layers(channels: int, after: int, padding: int, seed: int = 0) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = nn.Sequential(
+            nn.Conv2d(channels, after, 3, padding=padding), nn.GroupNorm(after, after), nn.ReLU(), nn.AvgPool2d(2)
+        )
+        nn.init.uniform_(made[1].weight, 0.5, 1.5)  # type: ignore[arg-type]
+        nn.init.uniform_(made[1].bias, -0.5, 0.5)  # type: ignore[arg-type]
+    return made
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def off(got: Tensor, expected: Tensor) -> float:
+    return float((got - expected).norm() / expected.norm().clamp_min(1e-12))
+
+
+def by_hand(images: Tensor, block: nn.Sequential) -> Tensor:
+    """The block in float64, from its formulae."""
+    convolution, norm = block[0], block[1]
+    maps = F.conv2d(images, convolution.weight.double(), padding=convolution.padding)  # type: ignore[operator, arg-type]
+    mean = maps.mean((2, 3), keepdim=True)
+    deviation = ((maps - mean).square().mean((2, 3), keepdim=True) + norm.eps).sqrt()  # type: ignore[operator]
+    gamma, beta = (part.double().view(-1, 1, 1) for part in (norm.weight, norm.bias))  # type: ignore[operator]
+    maps = ((maps - mean) / deviation * gamma + beta).clamp_min(0)
+    height, width = maps.shape[2] // 2 * 2, maps.shape[3] // 2 * 2
+    return sum(maps[:, :, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)) / 4  # type: ignore[return-value]
+
+
+def gradients(output: Tensor, images: Tensor, block: nn.Sequential) -> list[Tensor]:
+    weights = [block[0].weight, block[1].weight, block[1].bias]
+    return list(torch.autograd.grad((output * noise(*output.shape)).sum(), [images, *weights]))  # type: ignore[list-item]
+
+
+@contextmanager
+def lanes(number: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the block compiled for registers of so many floats; None for what this processor has."""
+    with monkeypatch.context() as patch:
+        if number is not None:
+            machine = building.MACHINES.get(torch.backends.cpu.get_cpu_capability(), ())
+            built = building.build((f"-DM3D_LANES={number}", "-Wno-psabi", *machine))
+            patch.setattr(building, "library", lambda: built)
+        yield
+
+
+@pytest.mark.parametrize("width", [None, 4, 8, 16])
+@pytest.mark.parametrize(("count", "channels", "height", "side", "after", "padding"), SHAPES)
+def test_values_and_gradients_are_those_of_the_formulae(
+    width: int | None,
+    count: int,
+    channels: int,
+    height: int,
+    side: int,
+    after: int,
+    padding: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    block, images = layers(channels, after, padding), noise(count, channels, height, side).requires_grad_()
+    with lanes(width, monkeypatch):
+        assert native.serves(block)
+        got = native.block(images, block)
+        found = gradients(got, images, block)
+    exact = images.detach().double().requires_grad_()
+    expected = by_hand(exact, block)
+    assert got.shape == expected.shape
+    assert got.dtype == torch.float32
+    # Winograd's sums of up to 100 products in float32, 2⁻²⁴ each, cancel by a factor of ten or so.
+    assert off(got.detach(), expected.detach()) < 1e-5
+    for mine, theirs in zip(found, gradients(expected, exact, block), strict=True):
+        assert mine.shape == theirs.shape
+        # A ReLU that is at its kink may fall to either side of it, and moves a few numbers.
+        assert off(mine, theirs) < 3e-3
+
+
+@pytest.mark.parametrize("beta", [-9.0, 9.0])
+@pytest.mark.parametrize(("count", "channels", "height", "side", "after", "padding"), SHAPES)
+def test_gradients_far_from_the_kinks_are_exact(
+    beta: float, count: int, channels: int, height: int, side: int, after: int, padding: int
+) -> None:
+    block, images = layers(channels, after, padding), noise(count, channels, height, side).requires_grad_()
+    nn.init.constant_(block[1].bias, beta)  # type: ignore[arg-type]
+    found = gradients(native.block(images, block), images, block)
+    exact = images.detach().double().requires_grad_()
+    for mine, theirs in zip(found, gradients(by_hand(exact, block), exact, block), strict=True):
+        if beta < 0:
+            assert not mine.any()
+        # The sum of what a norm passes back is zero: what is left of it is measured by the gradient's own scale.
+        assert float((mine - theirs).norm()) < 2e-5 * float(theirs.norm()) + 1e-4
+
+
+def test_a_bias_before_the_norm_adds_nothing_and_gets_nothing() -> None:
+    block, images = layers(3, 32, 1), noise(2, 3, 8, 8)
+    before = native.block(images, block).detach()
+    nn.init.constant_(block[0].bias, 3.0)  # type: ignore[arg-type]
+    assert torch.equal(native.block(images, block), before)
+    torch.testing.assert_close(block(images), before, rtol=1e-4, atol=1e-5)
+    native.block(images, block).sum().backward()
+    assert block[0].bias.grad is None
+
+
+def test_only_what_needs_a_gradient_gets_one() -> None:
+    block, images = layers(32, 32, 1), noise(2, 32, 8, 8)
+    assert not native.block(images, block.requires_grad_(False)).requires_grad
+    leaf = images.clone().requires_grad_()
+    native.block(leaf, block).sum().backward()
+    assert leaf.grad is not None
+    assert block[0].weight.grad is None
+    with torch.no_grad():
+        kept = native.block(leaf, block)
+    assert torch.equal(kept, native.block(leaf, block))
+    native.block(images, block.requires_grad_(True)).sum().backward()
+    assert block[0].weight.grad is not None
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_a_number_stays_so_in_its_image_alone(channels: int, value: float) -> None:
+    block, images = layers(channels, 32, 1), noise(4, channels, 8, 8)
+    expected = native.block(images, block)
+    images[1, 0, 4, 4] = value
+    got = native.block(images, block)
+    assert got[1].isnan().all()
+    assert torch.equal(got[[0, 2, 3]], expected[[0, 2, 3]])
+
+
+def test_a_first_pixel_far_from_the_others_costs_no_accuracy() -> None:
+    block, images = layers(1, 32, 1), torch.zeros(1, 1, 64, 64)
+    images[..., :2, :2] = 1000.0
+    images += noise(1, 1, 64, 64)
+    assert off(native.block(images, block), by_hand(images.double(), block)) < 1e-4
+
+
+def test_memory_formats_do_not_matter() -> None:
+    block, images = layers(32, 32, 1), noise(4, 32, 8, 8)
+    expected = native.block(images, block).detach()
+    strided = torch.stack((images, images), -1)[..., 0]
+    assert torch.equal(native.block(images.contiguous(memory_format=torch.channels_last), block), expected)
+    assert torch.equal(native.block(strided, block), expected)
+    assert torch.equal(native.block(images, block.to(memory_format=torch.channels_last)), expected)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+def test_an_image_does_not_depend_on_its_batch_or_on_the_threads(channels: int) -> None:
+    block, images = layers(channels, 32, 1), noise(11, channels, 16, 16)
+    whole = native.block(images, block)
+    for part in (images[:1], images[4:9]):
+        at = 0 if len(part) == 1 else 4
+        assert torch.equal(native.block(part, block), whole[at : at + len(part)])
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 5, 16):  # more than there are images, too
+            torch.set_num_threads(threads)
+            assert torch.equal(native.block(images, block), whole)
+            leaf = images.clone().requires_grad_()
+            again = [gradients(native.block(leaf, block), leaf, block) for _ in range(2)]
+            assert all(map(torch.equal, *again))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_it_does_not_compute_it_does_not_serve() -> None:
+    def changed(index: int, module: nn.Module) -> nn.Sequential:
+        made = layers(32, 32, 1)
+        made[index] = module
+        return made
+
+    assert native.serves(layers(32, 32, 1))
+    assert native.serves(layers(3, 32, 3))
+    for block in (
+        changed(0, nn.Conv2d(32, 32, 5, padding=2)),
+        changed(0, nn.Conv2d(32, 32, 3, padding=1, stride=2)),
+        changed(0, nn.Conv2d(32, 32, 3, padding=1, groups=2)),
+        changed(0, nn.Conv2d(32, 32, 3, padding=2)),
+        changed(1, nn.GroupNorm(8, 32)),
+        changed(1, nn.GroupNorm(32, 32, affine=False)),
+        changed(1, nn.BatchNorm2d(32)),
+        changed(0, nn.Conv2d(32, 32, 3, padding=1, padding_mode="reflect")),
+        changed(0, nn.Conv2d(3, 32, 3)),
+        changed(2, nn.GELU()),
+        changed(3, nn.MaxPool2d(2)),
+        changed(3, nn.AvgPool2d(3)),
+        changed(3, nn.AvgPool2d(2, ceil_mode=True)),
+        changed(3, nn.AvgPool2d(2, divisor_override=3)),
+        layers(3, 20, 1),
+        layers(20, 32, 1),
+        nn.Identity(),
+    ):
+        assert not native.serves(block)
+
+
+def test_autograd_finds_no_second_derivative() -> None:
+    block, images = layers(3, 32, 1), noise(2, 3, 8, 8).requires_grad_()
+    output = native.block(images, block).square().sum()
+    gradient = torch.autograd.grad(output, images, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+# Second derivatives: how the gradient of the weights changes with the images
+
+
+NETWORKS = [  # count, channels, sides, depth
+    pytest.param(2, 3, (32, 32), 3, id="colour"),
+    pytest.param(2, 1, (28, 28), 3, id="grey, 28 becomes 32"),
+    pytest.param(5, 1, (8, 8), 2, id="digits"),
+    pytest.param(2, 3, (14, 11), 2, id="odd sides"),
+    pytest.param(3, 2, (2, 3), 1, id="few pixels"),
+    pytest.param(1, 3, (9, 60), 3, id="one image, wide"),
+]
+
+
+def convnet(channels: int, sides: tuple[int, int], depth: int) -> ConvNet:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        made = ConvNet(channels, 3, sides, depth=depth, width=32)
+    for block in made.blocks:
+        block[1] = layers(32, 32, 1)[1]  # type: ignore[index]
+    return made
+
+
+def along(network: ConvNet, images: Tensor, directions: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+    """By autograd: the gradients of the weights that have directions, and the images' of their product with these."""
+    weights, leaf = dict(network.named_parameters()), images.clone().requires_grad_()
+    loss = F.cross_entropy(network(leaf), torch.arange(len(images)) % 3)
+    found = torch.autograd.grad(loss, [weights[name] for name in directions], create_graph=True)
+    product = sum((g * v).sum() for g, v in zip(found, directions.values(), strict=True))
+    return [one.detach() for one in found], torch.autograd.grad(product, leaf)[0]
+
+
+@pytest.mark.parametrize("width", [None, 4, 8, 16])
+@pytest.mark.parametrize(("count", "channels", "sides", "depth"), NETWORKS)
+def test_second_derivatives_are_those_of_autograd_in_float64(
+    width: int | None,
+    count: int,
+    channels: int,
+    sides: tuple[int, int],
+    depth: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, images = convnet(channels, sides, depth), noise(count, channels, *sides)
+    directions = {name: noise(*p.shape) for name, p in network.named_parameters() if p.ndim > 1}
+    with lanes(width, monkeypatch):
+        assert all(map(native.serves, network.blocks))
+        found = WeightGradient(network, images, torch.arange(count) % 3)
+        got = found.along(directions)
+        assert torch.equal(found.along(directions), got)
+    exact = {name: direction.double() for name, direction in directions.items()}
+    weights, expected = along(network.double(), images.double(), exact)
+    assert found.weights.keys() == directions.keys()
+    for name, theirs in zip(directions, weights, strict=True):
+        assert off(found.weights[name], theirs) < 3e-3  # a ReLU at its kink may fall to either side of it
+    assert got.shape == images.shape
+    assert off(got, expected) < 3e-3
+
+
+def test_directions_may_leave_the_classifier_out() -> None:
+    network, images = convnet(1, (8, 8), 2), noise(4, 1, 8, 8)
+    found = WeightGradient(network, images, torch.arange(4) % 3)
+    some = {name: noise(*p.shape) for name, p in found.weights.items() if p.ndim == 4}
+    nothing = {"classifier.weight": torch.zeros_like(found.weights["classifier.weight"])}
+    torch.testing.assert_close(found.along(some), found.along(some | nothing), rtol=1e-5, atol=1e-6)
+    assert off(found.along(some), along(network.double(), images.double(), some)[1]) < 3e-3
+
+
+def test_second_derivatives_do_not_depend_on_the_threads() -> None:
+    network, images = convnet(3, (16, 16), 2), noise(7, 3, 16, 16)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 5, 16):
+            torch.set_num_threads(threads)
+            found = WeightGradient(network, images, torch.arange(7) % 3)
+            results.append(found.along({name: noise(*p.shape) for name, p in found.weights.items()}))
+    finally:
+        torch.set_num_threads(before)
+    assert all(off(other, results[0]) < 1e-5 for other in results[1:])
+
+
+# In the package
+
+
+def encoder(**execution: object) -> Encoder:
+    network = networks.build("convnet2", channels=1, num_classes=3, size=(16, 16))
+    made = Encoder(network, Engine(Execution(**{"device": "cpu", "compile": "no"} | execution)), False)  # type: ignore[arg-type]
+    made.refill(5)
+    return made
+
+
+def test_the_engine_takes_it_where_it_serves_and_it_is_wanted() -> None:
+    assert is_native(encoder().network)
+    assert is_native(encoder(precision="float32").network)
+    assert not is_native(encoder(native=False).network)
+    assert not is_native(encoder(precision="bfloat16").network)
+    engine = Engine(Execution(device="cpu"))
+    for name in ("convnet-batch", "convnet-group", "resnet10"):
+        network = networks.build(name, channels=3, num_classes=3, size=(32, 32))
+        assert not is_native(engine.place(network, False))
+    network = networks.build("convnet", channels=3, num_classes=3, size=(32, 32))
+    assert not engine.pays(network, torch.zeros(1, 3, 32, 32), 1e12)
+    assert engine.reason == "native blocks in float32"
+    assert is_native(engine.place(network, False))
+    other = Engine(Execution(device="cpu", native=False))
+    assert not is_native(other.place(network, False))  # the last word counts
+    assert (engine.arithmetic(network), other.arithmetic(network)) == ("native", str(other.dtype))
+    plain = in_torch(engine.place(network, False))
+    assert not is_native(plain)
+    assert plain.blocks is network.blocks
+    assert in_torch(plain) is plain
+
+
+def test_weights_in_other_precisions_run_in_torch() -> None:
+    used = encoder()
+    images = noise(2, 3, 1, 16, 16)
+    exact = used.network.double().features(images[0].double())
+    assert exact.dtype == torch.float64
+    assert off(encoder().features(images)[0], exact) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["mmd", "layers", "gradient-mse", "gradient-cosine", "gradient-l1"])
+def test_objectives_see_the_same_through_it(name: str) -> None:
+    results = []
+    for used in (encoder(), encoder(native=False)):
+        real, synthetic = noise(3, 6, 1, 16, 16), noise(3, 4, 1, 16, 16).requires_grad_()
+        views = View(used, real, range(3), graph=False), View(used, synthetic, range(3), graph=True)
+        loss = build(name, cross_entropy=0.1)(*views)
+        loss.sum().backward()
+        results.append((loss.detach(), synthetic.grad))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-4, atol=1e-5)
+    assert results[0][1] is not None
+    assert results[1][1] is not None
+    assert off(results[0][1], results[1][1]) < 5e-3
+
+
+def test_gradient_matching_needs_no_compiler_beside_it(digits: ImageDataset) -> None:
+    recipe = methods.recipe("idc", "paper", ipc=10, side=8, overrides={})
+    for wanted in (True, False):
+        run = Run(digits, recipe, Engine(Execution(device="cpu", native=wanted)))
+        run.prepare()
+        assert run.compiled != wanted
+
+
+def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
+    digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def pays(engine: Engine, network: nn.Module, image: Tensor, images: float) -> bool:
+        asked.append(images)
+        return False
+
+    monkeypatch.setattr(Engine, "pays", pays)
+    recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})
+    Run(digits, recipe, Engine(Execution(device="cpu", native=False))).prepare()
+    synthetic, real = 7 * 10 * 2 * 3, 7 * 10 * recipe.batch_real  # steps, classes, images a class, passes
+    assert asked[0] == synthetic + real + 7 * recipe.encoder_steps * recipe.encoder_batch
+
+
+def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
+    ends, accuracies = [], []
+    training = protocol("quick").adapted(epochs=6, whole=False, flip=False)
+    for wanted in (True, False):
+        network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
+        engine = Engine(Execution(device="cpu", native=wanted, compile="no"))
+        trainer = Trainer(network, engine, False, training, digits.mean, digits.std)
+        some = digits.train.images[:200], digits.train.labels[:200]
+        trainer.fit([some], [3], Reporter("", 24, 0, "steps"))
+        assert is_native(network) == wanted
+        ends.append(torch.cat([p.detach().flatten() for n, p in network.named_parameters() if n != "blocks.0.0.bias"]))
+        accuracies.append(trainer.accuracies(digits.test.images, digits.test.labels)[0])
+    assert off(ends[0], ends[1]) < 0.01
+    assert abs(accuracies[0] - accuracies[1]) < 2
+
+
+# Where it cannot be kept
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "file" / "cache"))
+    building.library.cache_clear()
+    try:
+        assert isinstance(building.library(), ctypes.CDLL)
+    finally:
+        building.library.cache_clear()

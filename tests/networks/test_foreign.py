@@ -1,0 +1,245 @@
+"""Networks by ``module:callable`` and ``timm:NAME``."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from m3d_condense import networks
+from m3d_condense.tools.errors import UserError
+
+USER = '''
+import torch
+from torch import nn
+
+class Plain(nn.Module):
+    """No features; a parameter that no reset_parameters knows of."""
+    def __init__(self, channels, num_classes, size):
+        super().__init__()
+        self.size = size
+        self.scale = nn.Parameter(torch.randn(()))
+        self.hidden = nn.Linear(channels * size[0] * size[1], 7)
+        self.norm = nn.BatchNorm1d(7)
+        self.head = nn.Linear(7, num_classes)
+    def forward(self, images):
+        return self.head(self.norm(self.hidden(images.flatten(1) * self.scale)).relu())
+
+class Own(Plain):
+    def features(self, images):
+        return self.hidden(images.flatten(1))
+
+class Vgg(nn.Module):
+    """`features` is a submodule, and gives maps."""
+    def __init__(self, channels, num_classes, size):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(channels, 4, 3, padding=1), nn.ReLU())
+        self.head = nn.LazyLinear(num_classes)
+    def forward(self, images):
+        return self.head(self.features(images).mean((2, 3)))
+
+class Flat(Own):
+    def features(self, images):
+        return images
+
+def same(made=[], **shape):
+    made[:] = made or [Plain(**shape)]
+    return made[0]
+
+def convolutional(channels, num_classes, size):
+    return nn.Sequential(nn.Conv2d(channels, num_classes, size), nn.Flatten())
+
+def tokens(channels, num_classes, size):
+    return nn.Sequential(nn.Flatten(2), nn.Linear(size[0] * size[1], num_classes), nn.Flatten(),
+                         nn.LazyLinear(num_classes), nn.Unflatten(1, (num_classes, 1)),
+                         nn.Linear(1, 1), nn.Flatten())
+
+def two_classes(channels, num_classes, size):
+    return Plain(channels, 2, size)
+
+def pair(channels, num_classes, size):
+    class Pair(Plain):
+        def forward(self, images):
+            return super().forward(images), images
+    return Pair(channels, num_classes, size)
+
+def not_a_network(**shape):
+    return "resnet"
+
+def wrong_arguments(width):
+    return nn.Linear(width, 1)
+
+def broken(channels, num_classes, size):
+    return Plain(channels, num_classes, (3, 3))
+
+number = 3
+'''
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mynets.py").write_text(USER)
+    (tmp_path / "badnets.py").write_text("import no_such_module_here\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "mynets", raising=False)
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def net(name: str) -> nn.Module:
+    return networks.build(name, channels=3, num_classes=5, size=(8, 6))
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_features_are_what_the_last_linear_layer_is_given() -> None:
+    network = net("mynets:Plain").eval()
+    images = noise(4, 3, 8, 6)
+    features = network.features(images)  # type: ignore[operator]
+    assert features.shape == (4, network.feature_size) == (4, 7)
+    inner = network.network
+    expected = inner.norm(inner.hidden(images.flatten(1) * inner.scale)).relu()  # type: ignore[operator, union-attr]
+    assert torch.equal(features, expected)
+    assert torch.equal(inner.head(features), network(images))  # type: ignore[operator, union-attr]
+
+
+def test_features_of_its_own_are_used_unless_they_are_a_submodule() -> None:
+    images = noise(4, 3, 8, 6)
+    own = net("mynets:Own")
+    assert torch.equal(own.features(images), own.network.hidden(images.flatten(1)))  # type: ignore[operator, union-attr]
+    vgg = net("mynets:Vgg")
+    maps = vgg.network.features(images)  # type: ignore[operator, union-attr]
+    assert torch.equal(vgg.features(images), maps.mean((2, 3)))  # type: ignore[operator]
+
+
+def test_gradients_reach_the_images_and_the_weights() -> None:
+    network, images = net("mynets:Plain"), noise(4, 3, 8, 6).requires_grad_()
+    network.features(images).square().sum().backward()  # type: ignore[operator]
+    assert images.grad is not None
+    assert images.grad.abs().min() > 0
+    assert network.network.hidden.weight.grad.abs().max() > 0  # type: ignore[union-attr]
+    assert network.network.head.weight.grad is None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["mynets:Plain", "mynets:Vgg"])
+def test_refilling_is_the_users_own_initialisation_by_the_seed_alone_in_place(name: str) -> None:
+    first, second = net(name), net(name)
+    before = [p.data_ptr() for p in first.parameters()]
+    first.train()(noise(4, 3, 8, 6))  # moves running statistics
+    state = torch.get_rng_state()
+    for network in (first, second):
+        networks.initialise(network, 3)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert same(first, second)
+    assert [p.data_ptr() for p in first.parameters()] == before
+    networks.initialise(second, 4)
+    assert not any(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True) if a.ndim > 1
+    )
+    if name == "mynets:Plain":
+        assert first.network.scale != second.network.scale  # type: ignore[union-attr]
+
+
+def test_a_copy_has_features_of_its_own() -> None:
+    first = net("mynets:Plain").eval()
+    second = copy.deepcopy(first)
+    networks.initialise(second, 3)
+    images = noise(2, 3, 8, 6)
+    assert not torch.equal(first.features(images), second.features(images))  # type: ignore[operator]
+    networks.initialise(first, 3)
+    assert torch.equal(first.features(images), second.features(images))  # type: ignore[operator]
+
+
+def test_it_stands_in_training_mode_and_batch_statistics_are_seen() -> None:
+    assert networks.mixes_images(net("mynets:Plain"))
+    assert not networks.mixes_images(net("mynets:Vgg"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nonets:Plain", "cannot be imported as module:callable: ModuleNotFoundError: No module named 'nonets'"),
+        ("badnets:Plain", "ModuleNotFoundError: No module named 'no_such_module_here'"),
+        ("mynets:Nothing", "AttributeError.*Nothing"),
+        ("mynets:", "cannot be imported"),
+        (":Plain", "cannot be imported"),
+        ("mynets:number", "number is not callable, but int"),
+        ("mynets:not_a_network", "must return an nn.Module, not str"),
+        ("mynets:wrong_arguments", "TypeError.*channels"),
+        ("mynets:two_classes", "must return logits of 2×5 for images 2×3×8×6, not 2×2"),
+        ("mynets:pair", "must return logits of 2×5 for images 2×3×8×6, not tuple"),
+        ("mynets:broken", "on images 2×3×8×6: RuntimeError"),
+        ("mynets:convolutional", "calls no nn.Linear.*features"),
+        ("mynets:tokens", "features must be N×D, but for images 2×3×8×6 they are 2×5×1"),
+        ("mynets:Flat", "features must be N×D, but for images 2×3×8×6 they are 2×3×8×6"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"--network {name}: .*{message}") as raised:
+        net(name)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_network_that_is_not_made_anew_is_refused() -> None:
+    network = net("mynets:same")
+    with pytest.raises(UserError, match="the same network twice"):
+        networks.initialise(network, 1)
+
+
+def test_without_timm_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match="--network timm:resnet26: timm cannot be imported.*pip install timm"):
+        net("timm:resnet26")
+
+
+class TimmNetwork(nn.Module):
+    """As timm's: features in two parts, and more done to them than its last linear layer is given."""
+
+    def __init__(self, in_chans: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(in_chans, 6, 3), nn.Linear(6, num_classes)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return torch.relu(self.conv(images))
+
+    def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
+        features = maps.mean((2, 3))
+        return features if pre_logits else self.head(2 * features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(images))
+
+
+def test_timm_is_asked_for_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def create_model(name: str, **given: object) -> nn.Module:
+        asked.append({"name": name, **given})
+        if name == "conv" and "img_size" in given:
+            raise TypeError("unexpected keyword argument 'img_size'")
+        return TimmNetwork(given["in_chans"], given["num_classes"])  # type: ignore[arg-type]
+
+    timm = SimpleNamespace(
+        create_model=create_model, is_model=["conv", "vit"].count, list_models=lambda: ["conv", "vit"]
+    )
+    monkeypatch.setitem(sys.modules, "timm", timm)  # type: ignore[arg-type]
+    images = noise(2, 3, 8, 6)
+    for name in ("conv", "vit"):
+        network = net(f"timm:{name}")
+        assert torch.equal(network.features(images), network.network.conv(images).relu().mean((2, 3)))  # type: ignore[operator, union-attr]
+        assert network.feature_size == 6
+        expected = {"name": name, "in_chans": 3, "num_classes": 5}
+        assert asked[-1] == expected | ({"img_size": (8, 6)} if name == "vit" else {})
+    with pytest.raises(UserError, match=r"timm has no 'convv' \(did you mean conv\?\)"):
+        net("timm:convv")

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from m3d_condense.condensing.objectives import build
+from m3d_condense.recipes.methods import METHODS, PRESETS, recipe
+from m3d_condense.recipes.recipe import ENCODERS, KERNELS, OBJECTIVES, Recipe
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.seeds import derive, generator
+
+
+def paper(method: str, ipc: int = 10, side: int = 32) -> dict[str, Any]:
+    return dataclasses.asdict(recipe(method, "paper", ipc=ipc, side=side, overrides={}))
+
+
+def test_m3d_has_the_papers_values() -> None:
+    low, high = paper("m3d"), paper("m3d", ipc=20, side=224)
+    expected = {
+        "objective": "mmd",
+        "kernel": "gaussian",
+        "iterations_per_model": 5,
+        "factor": 2,
+        "iterations": 10_000,
+        "batch_real": 128,
+        "batch_synthetic": 200,
+        "augmentation": "color_crop_cutout",
+        "augmentation_draw": "idc",
+        "optimizer": "sgd",
+        "momentum": 0.5,
+        "lr": 10.0,
+        "initialisation": "random",
+    }
+    assert low | expected == low
+    assert high | {"factor": 3, "iterations": 1_000, "lr": pytest.approx(2.0)} == high
+    assert paper("m3d", ipc=1)["lr"] == 1.0
+    assert paper("m3d", side=8)["factor"] == 1  # our own: too small to be cut up
+
+
+def test_dm_has_its_papers_values() -> None:
+    expected = {
+        "objective": "mean",
+        "iterations_per_model": 1,
+        "factor": 1,
+        "iterations": 20_000,
+        "batch_real": 256,
+        "augmentation": "color_crop_cutout_flip_scale_rotate",
+        "augmentation_draw": "dsa",
+        "optimizer": "sgd",
+        "momentum": 0.5,
+    }
+    got = paper("dm")
+    assert got | expected == got
+    # A rate of 1 on pixels normalised by about 0.25 is one of a sixteenth on pixels in [0, 1].
+    assert paper("dm", ipc=1)["lr"] == 1 / 16
+
+
+PAPERS: dict[tuple[str, int, int], dict[str, Any]] = {  # of a method, an ipc and a side; facts of RECIPE.md
+    ("m3d-linear", 10, 32): {"kernel": "linear", "factor": 2, "objective": "mmd"},
+    ("m3d-polynomial", 10, 32): {"kernel": "polynomial", "factor": 2},
+    ("m3d-no-factor", 10, 32): {"kernel": "gaussian", "factor": 1, "iterations": 10_000},
+    ("dm-2nd", 10, 32): {"objective": "moments2", "batch_real": 256, "iterations": 20_000},
+    ("dm-3rd", 10, 32): {"objective": "moments3", "batch_real": 256, "iterations": 20_000},
+    ("dm-m3d", 10, 32): {"objective": "mmd", "kernel": "gaussian", "factor": 1, "batch_real": 256},
+    ("dc", 1, 32): {"iterations_per_model": 1, "encoder_steps": 1, "iterations": 1_000, "augmentation": "none"},
+    ("dc", 10, 32): {"iterations_per_model": 10, "encoder_steps": 50, "iterations": 10_000, "lr": 0.1 / 16},
+    ("dc", 50, 32): {"iterations_per_model": 50, "encoder_steps": 20, "encoder_lr": 0.01, "batch_real": 256},
+    ("dsa", 10, 32): {"objective": "gradient-cosine", "encoders": "synthetic", "augmentation_draw": "dsa"},
+    ("cafe", 10, 32): {"objective": "layers", "encoders": "dynamic", "augmentation": "none"},
+    ("cafe-dsa", 10, 32): {"augmentation": "color_crop_cutout_flip_scale_rotate"},
+    ("datadam", 10, 32): {"objective": "attention", "encoders": "fresh", "batch_real": 128},
+    ("idm", 10, 32): {"objective": "mean", "encoders": "queue", "factor": 2, "encoder_count": 100},
+    ("idm-m3d", 10, 32): {"objective": "mmd", "encoders": "queue", "cross_entropy": 0.05},
+    ("idm", 50, 32): {"cross_entropy": 10.0, "encoder_steps": 10, "iterations_per_model": 30},
+    ("idc", 10, 32): {"objective": "gradient-mse", "lr": 5e-3, "batch_synthetic": 128, "encoder_steps": 31},
+    ("idc", 10, 28): {"objective": "gradient-l1", "lr": 1e-4, "factor": 2, "batch_real": 64},
+    ("idc", 10, 224): {"factor": 3, "network": "resnetap10", "iterations_per_model": 100, "encoder_warmup": 2_000},
+    ("m3d-pool", 10, 32): {"objective": "mmd", "encoders": "pool", "encoder_count": 20, "factor": 2},
+}
+
+
+@pytest.mark.parametrize(("method", "ipc", "side"), PAPERS)
+def test_rows_have_their_papers_values(method: str, ipc: int, side: int) -> None:
+    got = paper(method, ipc, side)
+    assert got | PAPERS[method, ipc, side] == got
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("side", [8, 32, 224])
+def test_every_row_is_a_whole_recipe(method: str, preset: str, side: int) -> None:
+    made = recipe(method, preset, ipc=3, side=side, overrides={})
+    assert (made.method, made.preset, made.ipc) == (method, preset, 3)
+    assert METHODS[method].title
+    assert METHODS[method].citation
+
+
+def test_every_row_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert {name for name in METHODS if f"`{name}`" not in text.partition("## Presets")[0]} == set()
+    assert {name for name in ENCODERS if f"| `{name}` |" not in text} == set()
+
+
+def test_overrides_take_precedence_and_none_does_not_count() -> None:
+    made = recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"lr": 0.5, "kernel": None})
+    assert (made.lr, made.kernel, made.flip) == (0.5, "gaussian", False)
+    assert recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"flip": True}).flip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ipc": 0}, "--ipc 0: at least 1"),
+        ({"factor": 0}, "--factor 0: at least 1"),
+        ({"iterations": -1}, "--iterations -1: at least 0"),
+        ({"iterations_per_model": 0}, "--iterations-per-model 0"),
+        ({"batch_real": 0}, "--batch-real 0"),
+        ({"batch_synthetic": 0}, "--batch-synthetic 0"),
+        ({"lr": 0.0}, "--lr 0.0"),
+        ({"lr": float("inf")}, "--lr inf"),
+        ({"lr": float("nan")}, "--lr nan"),
+        ({"momentum": 1.0}, "--momentum 1.0"),
+        ({"momentum": -0.1}, "--momentum -0.1"),
+        ({"kernel": "laplace"}, "--kernel laplace: one of gaussian, polynomial, linear"),
+        ({"objective": "x"}, "--objective x"),
+        ({"encoders": "x"}, "--encoders x"),
+        ({"encoder_steps": -1}, "--encoder-steps -1"),
+        ({"encoder_batch": 0}, "--encoder-batch 0"),
+        ({"encoder_count": 0}, "--encoder-count 0"),
+        ({"encoder_lr": 0.0}, "--encoder-lr 0.0"),
+        ({"encoder_warmup": -1}, "--encoder-warmup -1"),
+        ({"cross_entropy": -0.1}, "--cross-entropy -0.1"),
+        ({"cross_entropy": float("nan")}, "--cross-entropy nan"),
+        ({"initialisation": "x"}, "--initialisation x"),
+        ({"optimizer": "x"}, "--optimizer x"),
+        ({"augmentation_draw": "x"}, "--augmentation-draw x"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_their_flag(changes: dict[str, Any], message: str) -> None:
+    values = paper("m3d") | changes
+    with pytest.raises(UserError, match=message):
+        Recipe(**values)
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "overrides", "message"),
+    [
+        ("m4d", "quick", {}, "unknown method 'm4d': one of m3d, m3d-linear"),
+        ("m3d", "slow", {}, "unknown preset 'slow': one of quick, paper"),
+        ("m3d", "quick", {"rate": 1}, "unknown setting 'rate'"),
+    ],
+)
+def test_unknown_names_are_refused(method: str, preset: str, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recipe(method, preset, ipc=1, side=8, overrides=overrides)
+
+
+def test_every_objective_of_the_record_can_be_built() -> None:
+    assert all(build(name, kernel=kernel) for name in OBJECTIVES for kernel in KERNELS)
+    with pytest.raises(ValueError, match="unknown objective 'x'"):
+        build("x")
+
+
+def test_streams_are_functions_of_seed_and_name() -> None:
+    assert derive(0, "step", 1) == derive(0, "step", 1)
+    seeds = {derive(seed, *words) for seed in (0, 1) for words in (("a",), ("a", 0), ("a", 1), ("b",), ("a", 0, 1))}
+    assert len(seeds) == 10
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert generator(3, "x").initial_seed() == derive(3, "x")
+    assert derive(0, "encoder", 0) == 7_940_456_901_170_463_251  # the same on every machine and in every version

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from m3d_condense import networks
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.recipes.protocols import PROTOCOLS, Protocol, protocol
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import progress, set_quiet
+from m3d_condense.training import trainer as training
+from m3d_condense.training.trainer import Trainer, batches
+
+
+@pytest.fixture(autouse=True)
+def _quietly() -> None:
+    set_quiet(True)
+
+
+def rates(used: Protocol, steps: int) -> list[float]:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=used.lr)
+    schedule = training._schedule(optimizer, used, steps)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+# Protocols
+
+
+def test_the_protocols_have_their_papers_values() -> None:
+    idc, dm = protocol("idc"), protocol("dm")
+    assert (idc.epochs, idc.batch, idc.lr, idc.momentum, idc.weight_decay) == (1000, 64, 0.01, 0.9, 5e-4)
+    assert (idc.cutmix, idc.augmentation, idc.augmentation_draw) == (0.5, "color_crop_flip_scale_rotate", "idc")
+    assert (dm.epochs, dm.batch, dm.lr, dm.momentum, dm.weight_decay) == (1000, 256, 0.01, 0.9, 5e-4)
+    assert (dm.cutmix, dm.augmentation_draw) == (0.0, "dsa")
+    assert "cutout" in dm.augmentation
+    with pytest.raises(UserError, match="unknown protocol 'x': one of quick, idc, dm"):
+        protocol("x")
+    with pytest.raises(UserError, match="--epochs 0"):
+        idc.adapted(epochs=0, whole=False, flip=True)
+
+
+@pytest.mark.parametrize("steps", [12, 100, 1001])
+def test_idc_takes_a_fifth_of_the_rate_at_two_thirds_and_five_sixths(steps: int) -> None:
+    seen = rates(protocol("idc"), steps)
+    first, second = round(steps * 2 / 3), round(steps * 5 / 6)
+    expected = [0.01] * first + [0.002] * (second - first) + [0.0004] * (steps - second)
+    assert seen == pytest.approx(expected)
+
+
+def test_dm_takes_a_tenth_of_the_rate_at_half_way() -> None:
+    assert rates(protocol("dm"), 10) == pytest.approx([0.01] * 5 + [0.001] * 5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 150])
+def test_one_cycle_ends_low_and_peaks_at_the_rate(steps: int) -> None:
+    seen = rates(protocol("quick"), steps)
+    assert len(seen) == steps
+    assert max(seen) <= 0.05 + 1e-9
+    if steps == 150:
+        assert max(seen) == pytest.approx(0.05, rel=1e-3)
+        assert 30 < seen.index(max(seen)) < 60
+        assert seen[-1] < 1e-3 * max(seen)
+
+
+def test_epochs_and_steps() -> None:
+    idc = protocol("idc")
+    assert idc.adapted(epochs=None, whole=False, flip=True) == idc
+    assert idc.adapted(epochs=None, whole=True, flip=True).epochs == 100
+    assert idc.adapted(epochs=7, whole=True, flip=True).epochs == 7
+    short = idc.adapted(epochs=3, whole=False, flip=True)
+    assert [short.steps(images) for images in (1, 64, 65, 640)] == [3, 3, 6, 30]
+
+
+def test_flip_is_taken_out_of_the_augmentation() -> None:
+    for used in PROTOCOLS.values():
+        assert "flip" not in used.adapted(epochs=None, whole=False, flip=False).augmentation.split("_")
+        assert "flip" in used.adapted(epochs=None, whole=False, flip=True).augmentation.split("_")
+
+
+@pytest.mark.parametrize(("count", "batch", "steps"), [(10, 4, 25), (64, 64, 3), (7, 64, 5), (10, 3, 11)])
+def test_batches_cover_the_set_evenly(count: int, batch: int, steps: int) -> None:
+    drawn = list(batches(count, batch, steps, seed=0))
+    assert len(drawn) == steps
+    assert max(len(index) for index in drawn) == min(batch, count)
+    every = torch.cat(drawn)
+    per_pass = -(-count // batch)
+    assert [sum(map(len, drawn[i : i + per_pass])) for i in range(0, steps - per_pass + 1, per_pass)] == [count] * (
+        steps // per_pass
+    )
+    times = every.bincount(minlength=count)
+    assert int(times.max() - times.min()) <= 1
+    for start in range(0, len(every) - count + 1, count):  # pass by pass
+        assert sorted(every[start : start + count].tolist()) == list(range(count))
+    assert not torch.equal(every[:count], torch.arange(count))
+    assert torch.equal(every, torch.cat(list(batches(count, batch, steps, seed=0))))
+    assert not torch.equal(every, torch.cat(list(batches(count, batch, steps, seed=1))))
+
+
+# Training
+
+
+def trainer(used: Protocol, plain: Execution, together: int = 1) -> Trainer:
+    network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
+    return Trainer(network, Engine(plain), False, used, (0.3,), (0.4,), together=together)
+
+
+def test_fit_takes_the_protocols_steps_at_its_rates(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+    original = torch.optim.SGD.step
+
+    def step(self: torch.optim.SGD, closure: None = None) -> None:
+        seen.append(dict(self.param_groups[0]))
+        original(self, closure)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    used = dataclasses.replace(protocol("idc"), epochs=6, batch=16)
+    with progress("test", 12) as bar:
+        trainer(used, plain).fit([(digits.train.images[:20], digits.train.labels[:20])], [0], bar)
+        assert bar.done == 12
+    assert [group["lr"] for group in seen] == pytest.approx([0.01] * 8 + [0.002] * 2 + [0.0004] * 2)
+    assert {(group["momentum"], group["weight_decay"], group["nesterov"]) for group in seen} == {(0.9, 5e-4, False)}
+
+
+def test_the_loss_without_augmentation_is_the_cross_entropy(digits: ImageDataset, plain: Execution) -> None:
+    used = dataclasses.replace(protocol("idc"), augmentation="none", cutmix=0.0)
+    made = trainer(used, plain)
+    images, labels = digits.train.images[:6], digits.train.labels[:6]
+    logits = made.network((images.float() / 255 - 0.3) / 0.4).double()
+    expected = -sum(logits[n].log_softmax(0)[labels[n]] for n in range(6)) / 6
+    got = made.loss([(images, labels)], [torch.Generator().manual_seed(0)])
+    assert float(got.detach()) == pytest.approx(float(expected), rel=1e-5)
+    as_floats = made.loss([(images.float() / 255, labels)], [torch.Generator().manual_seed(0)])
+    assert float(as_floats.detach()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_mixed_labels_count_by_their_share_of_the_pixels(digits: ImageDataset, plain: Execution) -> None:
+    from m3d_condense.training import augment
+
+    made = trainer(dataclasses.replace(protocol("idc"), augmentation="none", cutmix=1.0), plain)
+    images, labels = digits.train.images[:6], digits.train.labels[:6]
+    stream = torch.Generator().manual_seed(1)
+    mixed, order, share = augment.cutmix((images.float() / 255 - 0.3) / 0.4, stream, 1.0)
+    assert 0.1 < share < 0.9
+    logs = made.network(mixed).log_softmax(1)
+    expected = 0.0
+    for n, partner in enumerate(order.tolist()):
+        expected -= share * float(logs[n, labels[n]]) + (1 - share) * float(logs[n, labels[partner]])
+    got = made.loss([(images, labels)], [torch.Generator().manual_seed(1)])
+    assert float(got.detach()) == pytest.approx(expected / 6, rel=1e-5)
+
+
+def test_every_image_has_its_own_augmentation(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from m3d_condense.training import augment
+
+    groups, original = [], augment.draw
+
+    def draw(strategy: str, count: int, *rest: Any) -> augment.Parameters:
+        groups.append((strategy, count))
+        return original(strategy, count, *rest)
+
+    monkeypatch.setattr(augment, "draw", draw)
+    made = trainer(protocol("idc"), plain)
+    made.loss([(digits.train.images[:5], digits.train.labels[:5])], [torch.Generator()])
+    assert groups == [("color_crop_flip_scale_rotate", 5)]
+
+
+def test_accuracy_is_a_percentage_of_the_right_ones(digits: ImageDataset, plain: Execution) -> None:
+    made = trainer(protocol("idc"), plain)
+    images = digits.test.images[:300]  # more than a piece
+    predicted = made.network((images.float() / 255 - 0.3) / 0.4).argmax(1)
+    labels = predicted.clone()
+    labels[:75] = (labels[:75] + 1) % 10
+    assert made.accuracies(images, labels) == pytest.approx([75.0])
+    assert not made.network.training
+
+
+def test_networks_trained_together_end_as_they_would_alone(digits: ImageDataset, plain: Execution) -> None:
+    used = dataclasses.replace(protocol("idc"), epochs=3, batch=16)
+    sets = [(digits.train.images[start : start + 30], digits.train.labels[start : start + 30]) for start in (0, 40, 80)]
+    images, labels = digits.test.images[:100], digits.test.labels[:100]
+    alone, together = trainer(used, plain), trainer(used, plain, together=3)
+    with progress("test", 1) as bar:
+        together.fit(sets, [5, 6, 7], bar)
+        for number, seed in enumerate((5, 6, 7)):
+            alone.fit([sets[number]], [seed], bar)
+            for name, parameter in alone.network.named_parameters():
+                # Six steps of float32: sums in another order, magnified by the norm where a map is flat.
+                torch.testing.assert_close(together._stacked[name][number], parameter, rtol=1e-3, atol=1e-4)
+            assert together.accuracies(images, labels)[number] == pytest.approx(
+                alone.accuracies(images, labels)[0], abs=1.0
+            )
