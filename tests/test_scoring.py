@@ -133,15 +133,15 @@ def test_test_data_that_does_not_fit_is_refused(chosen: CondensedSet, digits: Im
 def test_the_source_is_found_again(chosen: CondensedSet, digits: ImageDataset) -> None:
     assert source_of(chosen).fingerprint == digits.fingerprint
     arrays = condense(other_classes(digits), ipc=1, method="random")
-    with pytest.raises(UserError, match="condensed from arrays; say what to test on"):
+    with pytest.raises(UserError, match="condensed from arrays; say with data what to test on"):
         evaluate(arrays)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"repeats": 0}, "--repeats 0"),
-        ({"epochs": 0}, "--epochs 0"),
+        ({"repeats": 0}, "repeats=0"),
+        ({"epochs": 0}, "epochs=0"),
         ({"protocol": "x"}, "unknown protocol"),
         ({"network": "x"}, "unknown network"),
         ({"network": "convnet7"}, "too small"),

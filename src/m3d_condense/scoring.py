@@ -18,10 +18,10 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.machine.environment import describe_environment
-from m3d_condense.recipes import methods, protocols
+from m3d_condense.recipes import protocols
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.sets.condensed import CondensedSet, Score
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice, progress
 from m3d_condense.tools.seeds import derive
 from m3d_condense.training.trainer import Trainer
@@ -54,7 +54,7 @@ def evaluate(
         repeats: n, how many networks; several subjects take turns.
         seed: of all n; the r-th network starts the same on any set.
         epochs: in place of the protocol's.
-        flip: whether a mirrored image keeps its class; by default not for digits.
+        flip: whether a mirrored image keeps its class; by default as the set was condensed, or as the data set says.
         execution: device, precision, compilation.
 
     Returns:
@@ -65,13 +65,14 @@ def evaluate(
         UserError: for settings that cannot be used, or test data of other classes or another size.
     """
     if repeats < 1:
-        raise UserError(f"--repeats {repeats}: at least 1")
+        raise UserError("at least 1", setting="repeats", value=repeats)
     if isinstance(subject, (str, Path)):
         subject = CondensedSet.load(subject)
     subjects = [subject] if isinstance(subject, Subject) else list(subject)
     first = subjects[0]
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
-    flip = dataset.name not in methods.UNMIRRORED if flip is None else flip
+    if flip is None:
+        flip = mirrored(first, dataset)
     training = protocols.protocol(protocol).adapted(epochs=epochs, whole=isinstance(first, ImageDataset), flip=flip)
     engine = Engine(execution)
     trainer = _trainer(network, training, dataset, first, repeats, engine)
@@ -87,6 +88,12 @@ def evaluate(
         "compiled": trainer.compiled,
     }
     return Score.of(network, protocol, accuracies, settings)
+
+
+def mirrored(subject: Subject, dataset: ImageDataset) -> bool:
+    """Return whether mirrored images keep their class: as a set's own settings say, or else its data set."""
+    own = subject.settings.get("flip") if isinstance(subject, CondensedSet) else None
+    return dataset.mirrored if own is None else bool(own)
 
 
 def _trainer(
@@ -136,7 +143,7 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
     keys = ("data", "size", "image_column", "label_column", "seed")
     source = {key: condensed.source[key] for key in keys if key in condensed.source}
     if data is None and source.get("data") is None:
-        raise UserError("this set was condensed from arrays; say what to test on (--data, or data= in Python)")
+        raise UserError(f"this set was condensed from arrays; say with {Setting('data')} what to test on")
     dataset = load(**source) if data is None else load(data)
     expected = condensed.source.get("fingerprint")
     if data is None and dataset.fingerprint != expected:
@@ -149,6 +156,6 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
     if dataset.train.images.shape[1:] != condensed.images.shape[1:]:
         raise UserError(
             f"{dataset.name}: images of {tuple(dataset.train.images.shape[1:])} do not fit a condensed set of "
-            f"{tuple(condensed.images.shape[1:])}; --size makes them fit"
+            f"{tuple(condensed.images.shape[1:])}; {Setting('size')} makes them fit"
         )
     return dataset

@@ -9,12 +9,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pictures
 import pytest
 import yaml
 
 from m3d_condense.cli.main import main
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.tools.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 TINY = ["--ipc", "1", "--iterations", "2", "--batch-real", "4", "--precision", "float32", "--compile", "no"]
@@ -194,3 +196,34 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
     err = process.stderr.read()
     process.wait(timeout=60)
     assert err == ""
+
+
+def test_each_set_is_compared_with_random_selections_of_its_own_source(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pictures.folder(tmp_path / "pictures", shape=(8, 8, 3))
+    assert run("condense", "digits", *TINY, "--out", "one", "-q") == 0
+    assert run("condense", "pictures", *TINY, "--out", "two", "-q") == 0
+    capsys.readouterr()
+    arguments = ["--random", "--whole", "--epochs", "1", "--repeats", "1", "--compile", "no", "--json", "-q"]
+    assert run("evaluate", "one", "two", *arguments) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["set"] for row in rows] == [
+        "one",
+        "two",
+        "random, 1 per class of digits",
+        "whole digits",
+        "random, 1 per class of pictures",
+        "whole pictures",
+    ]
+    assert [row["settings"]["flip"] for row in rows] == [False, True, False, False, True, True]
+
+
+def test_mistakes_are_named_as_the_caller_would_write_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="^repeats=0: at least 1$") as caught:
+        evaluate("digits", repeats=0)
+    assert (caught.value.setting, caught.value.value) == ("repeats", 0)
+    assert run("evaluate", "digits", "--random", "--repeats", "0", "-q") == 2
+    assert capsys.readouterr().err == "m3d: --repeats 0: at least 1\n"
+    with pytest.raises(UserError, match="^repeats=0"):
+        evaluate("digits", repeats=0)

@@ -237,9 +237,9 @@ def test_history_has_every_tenth_loss(digits: ImageDataset, plain: Execution) ->
 def test_settings_that_are_none_of_a_recipe_are_refused(digits: ImageDataset) -> None:
     with pytest.raises(UserError, match="unknown setting 'rate'"):
         condense(digits, rate=1)
-    with pytest.raises(UserError, match="--network convnet9"):
+    with pytest.raises(UserError, match="network=convnet9"):
         condense(digits, network="convnet9", **TINY)
-    with pytest.raises(UserError, match="--ipc 0"):
+    with pytest.raises(UserError, match="ipc=0"):
         condense(digits, ipc=0)
 
 

@@ -131,5 +131,5 @@ def test_classes_smaller_than_the_selection_give_all_again(plain: Execution) -> 
 
 
 def test_other_features_are_refused(digits: ImageDataset) -> None:
-    with pytest.raises(UserError, match="--selection-features x: one of trained, random, pixels"):
+    with pytest.raises(UserError, match="selection_features=x: one of trained, random, pixels"):
         condense(digits, method="herding", selection_features="x")

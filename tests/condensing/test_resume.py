@@ -156,7 +156,7 @@ def test_a_finished_run_is_returned_as_it_is(
     assert taken == []
     assert torch.equal(again.images, first.images)
     assert again.created == first.created
-    with pytest.raises(UserError, match="other settings or data.*--overwrite"):
+    with pytest.raises(UserError, match="other settings or data.*overwrite=True"):
         condense(digits, out=out, execution=plain, **TINY | {"seed": 9})
     other = load((digits.train.images[:200].numpy(), digits.train.labels[:200].numpy()))
     with pytest.raises(UserError, match="other settings or data"):
@@ -194,7 +194,7 @@ def test_a_checkpoint_of_other_settings_is_refused(
 ) -> None:
     out = tmp_path / "set"
     left = interrupted(digits, plain, out, monkeypatch)
-    with pytest.raises(UserError, match="left by a run with other settings.*--overwrite"):
+    with pytest.raises(UserError, match="left by a run with other settings.*overwrite=True"):
         condense(digits, out=out, execution=plain, **TINY | {"lr": 0.5})
     assert checkpoint_of(out).read_bytes() == left
     taken = before_step(monkeypatch, lambda step: None)
@@ -227,7 +227,7 @@ def test_a_corrupt_checkpoint_is_refused(
         "foreign tensors": save({"x": torch.zeros(1)}, header["__metadata__"]),
     }[damage]
     checkpoint_of(out).write_bytes(damaged)
-    with pytest.raises(UserError, match=r"set\.checkpoint.*--overwrite") as caught:
+    with pytest.raises(UserError, match=r"set\.checkpoint.*overwrite=True") as caught:
         condense(digits, out=out, execution=plain, **TINY)
     assert "\n" not in str(caught.value)
     assert checkpoint_of(out).read_bytes() == damaged
@@ -255,7 +255,7 @@ def test_a_loss_that_is_no_number_is_said_and_not_stored(
     digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     spoil(monkeypatch, step)
-    with pytest.raises(UserError, match="not a number.*--lr"):
+    with pytest.raises(UserError, match="not a number.*lr"):
         condense(digits, out=tmp_path / "set", execution=plain, **TINY)
     assert nothing_is_left_in(tmp_path)
 

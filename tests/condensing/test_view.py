@@ -104,13 +104,13 @@ def test_gradients_reach_the_images_only_where_asked(name: str) -> None:
 def test_a_network_without_maps_gives_the_rest() -> None:
     used, images = encoder(f"{__name__}:Plain"), noise(2, 3, 1, 8, 8)
     view = View(used, images, range(2), graph=False)
-    with pytest.raises(UserError, match="--network does not show") as raised:
+    with pytest.raises(UserError, match="this network does not show") as raised:
         _ = view.maps
     assert "\n" not in str(raised.value)
     torch.testing.assert_close(view.features, of_each_class(used, images, "features"), **CLOSE)
     torch.testing.assert_close(used.logits(images, view.features), of_each_class(used, images, "forward"), **CLOSE)
     for name in ("layers", "attention"):
-        with pytest.raises(UserError, match="--network"):
+        with pytest.raises(UserError, match="network"):
             build(name)(view, View(used, images, range(2), graph=True))
 
 

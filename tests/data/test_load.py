@@ -2,14 +2,17 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pictures
 import pytest
 import torch
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.data.sampler import ClassSampler
+from m3d_condense.data.sources import UNMIRRORED
 from m3d_condense.tools.errors import UserError
 
 
@@ -225,3 +228,15 @@ def test_sampler_has_no_state_but_the_generator():
 def test_sampler_reaches_every_image():
     sampler, generator = ClassSampler(torch.zeros(20, dtype=torch.int64), 1), torch.Generator().manual_seed(0)
     assert {int(i) for _ in range(60) for i in sampler.draw([0], 5, generator).flatten()} == set(range(20))
+
+
+@pytest.mark.parametrize("name", ["mnist", "MNIST", "digits", "svhn"])
+def test_a_folder_s_name_does_not_say_whether_its_images_are_mirrored(tmp_path: Path, name: str) -> None:
+    pictures.folder(tmp_path / name)
+    assert load(tmp_path / name).mirrored
+    assert load(str(tmp_path / name)).mirrored
+
+
+def test_known_data_sets_know_whether_they_are_mirrored() -> None:
+    assert not load("digits").mirrored
+    assert {"digits", "mnist", "ylecun/mnist", "svhn", "ufldl-stanford/svhn"} == UNMIRRORED

@@ -19,7 +19,7 @@ def same(left: ImageDataset, right: ImageDataset):
 def test_mixed_sizes_need_a_size(tmp_path):
     folder(tmp_path, count=4)
     Image.new("RGB", (30, 20)).save(tmp_path / "bee" / "z.png")
-    with pytest.raises(UserError, match=r"from 8×6 to 30×20 pixels.*--size"):
+    with pytest.raises(UserError, match=r"from 8×6 to 30×20 pixels.*size=N"):
         load(tmp_path)
     data = load(tmp_path, size=5)
     assert data.size == (5, 5)

@@ -206,14 +206,14 @@ def test_labels_by_type_when_there_is_no_class_label(tmp_path):
 def test_two_label_columns_must_be_told_apart(tmp_path):
     coarse = datasets.ClassLabel(names=["p", "q"]), [i // 6 for i in range(12)]
     root = parquet(tmp_path / "p", {"train": columns(12, coarse=coarse)})
-    with pytest.raises(UserError, match="--label-column one of: kind, coarse"):
+    with pytest.raises(UserError, match="label_column one of: kind, coarse"):
         load(root)
     data = load(root, label_column="coarse")
     assert data.class_names == ("p", "q")
     same(data, load(**data.source))
     with pytest.raises(UserError, match="no column of labels named wrong"):
         load(root, label_column="wrong")
-    with pytest.raises(UserError, match="--image-column"):
+    with pytest.raises(UserError, match="image_column"):
         load(root, label_column="kind", image_column="wrong")
 
 

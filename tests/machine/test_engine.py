@@ -198,13 +198,13 @@ def test_whether_compiling_pays_follows_from_counts(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("execution", "message"),
     [
-        ({"device": "toaster"}, "--device toaster"),
-        ({"device": "cuda:99"}, "--device cuda:99"),
-        ({"device": ""}, "--device"),
-        ({"precision": "float16"}, "--precision float16"),
-        ({"compile": "maybe"}, "--compile maybe"),
-        ({"memory": -1.0}, "--memory -1.0"),
-        ({"memory": float("nan")}, "--memory nan"),
+        ({"device": "toaster"}, "device=toaster"),
+        ({"device": "cuda:99"}, "device=cuda:99"),
+        ({"device": ""}, "device="),
+        ({"precision": "float16"}, "precision=float16"),
+        ({"compile": "maybe"}, "compile=maybe"),
+        ({"memory": -1.0}, "memory=-1.0"),
+        ({"memory": float("nan")}, "memory=nan"),
     ],
 )
 def test_executions_that_cannot_be_are_refused(execution: dict[str, object], message: str) -> None:

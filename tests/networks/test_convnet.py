@@ -132,7 +132,7 @@ def test_initialise_keeps_the_tensors_in_place() -> None:
 
 @pytest.mark.parametrize("name", ["convnet4", "ConvNet4"])
 def test_images_too_small_for_the_depth_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=rf"--network {name}: images of 8×8 are too small for a ConvNet of depth 4"):
+    with pytest.raises(UserError, match=rf"network={name}: images of 8×8 are too small for a ConvNet of depth 4"):
         net((8, 8), name=name)
     assert net((16, 16), name=name).feature_size == 128
 

@@ -76,7 +76,7 @@ def test_the_sides_of_the_maps(name: str, sides: dict[int, list[int]]) -> None:
 
 @pytest.mark.parametrize("name", DEEP)
 def test_images_of_one_row_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=f"--network {name}: images of 1×8 are too small"):
+    with pytest.raises(UserError, match=f"network={name}: images of 1×8 are too small"):
         networks.build(name, channels=3, num_classes=5, size=(1, 8))
 
 

@@ -186,7 +186,7 @@ def test_it_stands_in_training_mode_and_batch_statistics_are_seen() -> None:
     ],
 )
 def test_mistakes_are_named_in_one_line(name: str, message: str) -> None:
-    with pytest.raises(UserError, match=f"--network {name}: .*{message}") as raised:
+    with pytest.raises(UserError, match=f"network={name}: .*{message}") as raised:
         net(name)
     assert "\n" not in str(raised.value)
 
@@ -199,7 +199,7 @@ def test_a_network_that_is_not_made_anew_is_refused() -> None:
 
 def test_without_timm_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(UserError, match="--network timm:resnet26: timm cannot be imported.*pip install timm"):
+    with pytest.raises(UserError, match="network=timm:resnet26: timm cannot be imported.*pip install timm"):
         net("timm:resnet26")
 
 

@@ -279,12 +279,12 @@ def test_other_settings_or_data_are_refused(digits: ImageDataset, copied: Path) 
     before = stored(copied)
     fewer = load((digits.train.images[:300].numpy(), digits.train.labels[:300].numpy()))
     for data, changes, word in (
-        (digits, {"lr": 0.5}, "other --lr;"),
-        (digits, {"epochs": 2, "repeats": 1}, "other --repeats, --epochs;"),
-        (digits, {"time_limit": 1.0}, "other --time-limit;"),
+        (digits, {"lr": 0.5}, "other lr;"),
+        (digits, {"epochs": 2, "repeats": 1}, "other repeats, epochs;"),
+        (digits, {"time_limit": 1.0}, "other time_limit;"),
         (fewer, {}, "other data;"),
     ):
-        with pytest.raises(UserError, match=f"{word}.*--out, or --overwrite"):
+        with pytest.raises(UserError, match=f"{word}.*out, or overwrite=True"):
             compare(data, out=copied, **ASKED | changes)
     assert stored(copied) == before
 
@@ -350,7 +350,7 @@ def test_a_method_whose_start_takes_too_long_is_a_failed_row(
     made = compare(digits, out=tmp_path / "out", **ASKED | {"time_limit": 480.0, "ipc": 1, "whole": False})
     assert made.failed == 2
     errors = {row.method: row.error for row in made.rows}
-    assert errors == {"random": "", "dm": "needs 700 s before its first step; --time-limit 480s is too short"}
+    assert errors == {"random": "", "dm": "time_limit=480s: too short: 700 s pass before the first step"}
 
 
 @pytest.mark.parametrize(("limit", "most", "expected"), [(10.05, 600, 72), (10.0, 30, 30), (0.5, 600, 1), (10.0, 1, 1)])

@@ -165,7 +165,7 @@ def test_draws_are_a_function_of_the_generator() -> None:
 def test_strategies_by_name() -> None:
     assert operations("") == operations("none") == ()
     assert operations(ALL) == ("color", "crop", "cutout", "flip", "scale", "rotate")
-    with pytest.raises(UserError, match="--augmentation color_blur: no 'blur' among"):
+    with pytest.raises(UserError, match="augmentation=color_blur: no 'blur' among"):
         operations("color_blur")
     with pytest.raises(UserError, match="no 'blur' among"):
         draw("blur", 1, (8, 8), seeded())

@@ -44,7 +44,7 @@ def test_the_protocols_have_their_papers_values() -> None:
     assert "cutout" in dm.augmentation
     with pytest.raises(UserError, match="unknown protocol 'x': one of quick, idc, dm"):
         protocol("x")
-    with pytest.raises(UserError, match="--epochs 0"):
+    with pytest.raises(UserError, match="epochs=0"):
         idc.adapted(epochs=0, whole=False, flip=True)
 
 

@@ -13,8 +13,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
-from m3d_condense.recipes.recipe import Recipe, flag
-from m3d_condense.tools.errors import UserError
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.errors import Setting, UserError
 
 DATA_HELP = (
     "a name (digits, mnist, fashion-mnist, svhn, cifar10, cifar100, imagenet-10, imagenet-100), a hub id (owner/name "
@@ -88,7 +88,7 @@ def _evaluate_parser() -> ArgumentParser:
     parser.add_argument("--ipc", type=int, default=10, help="of --random where no set says it (default: 10)")
     _scoring_flags(parser)
     parser.add_argument("--seed", type=int, default=0, help="of all of them (default: 0)")
-    parser.add_argument("--flip", type=bool, default=None, help="mirror images (default: unless they are digits)")
+    parser.add_argument("--flip", type=bool, default=None, help="mirror images (default: as the set was condensed)")
     _source_flags(parser)
     _config_flag(parser, "a YAML or JSON file of these settings")
     return _execution_flags(parser)
@@ -133,7 +133,7 @@ def _recipe_flags(parser: ArgumentParser, title: str, own: Mapping[str, Any] | N
         default = (own or {}).get(name)
         kind = types[str(Recipe.__dataclass_fields__[name].type)]
         shown = text if default is None else f"{text} (default: {default})"
-        group.add_argument(flag(name), type=kind, default=default, help=shown, metavar=_metavar(name))
+        group.add_argument(flag(Setting(name)), type=kind, default=default, help=shown, metavar=_metavar(name))
 
 
 def _scoring_flags(parser: ArgumentParser, epochs: str = "in place of the protocol's") -> None:
@@ -214,6 +214,16 @@ def _read_config(path: Path) -> dict[str, Any]:
     return {str(name).replace("-", "_"): value for name, value in content.items()}
 
 
+def flag(setting: Setting) -> str:
+    """Write a setting as the command line has it: its flag, and its value."""
+    name = setting.name.replace("_", "-")
+    if setting.value is False and setting.name in ("random", "whole"):
+        return f"--no-{name}"
+    if setting.value is None or setting.value is True:
+        return f"--{name}"
+    return f"--{name} {str(setting.value).lower() if setting.value is False else setting.value}"
+
+
 def is_set(path: str | Path) -> bool:
     """Whether a path is that of a condensed set, or of its condensed.json."""
     return Path(path).name == "condensed.json" or (Path(path) / "condensed.json").is_file()
@@ -226,7 +236,7 @@ def _plain(message: str) -> str:
     if match is None:
         return message
     expected = re.sub(r"typing\.Literal|<class '(\w+)'>", r"\1", match[2])
-    return f"{flag(match[1])} {match[3]}: expected {expected}"
+    return f"{flag(Setting(match[1], match[3]))}: expected {expected}"
 
 
 def _documented(record: type) -> dict[str, str]:

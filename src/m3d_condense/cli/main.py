@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from m3d_condense.cli.arguments import NAMING, is_set, parse
-from m3d_condense.machine.memory import TOO_LITTLE, ran_out
+from m3d_condense.cli.arguments import NAMING, flag, is_set, parse
+from m3d_condense.machine.memory import ran_out, too_little
 from m3d_condense.machine.process import wait_politely
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import UserError, wording
 from m3d_condense.tools.interrupt import termination_interrupts
 from m3d_condense.tools.progress import notice, set_quiet
 
@@ -33,8 +33,14 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 (the system's fault), 2 (the user's) or 130."""
     wait_politely()
+    with wording(flag):
+        return _guarded(sys.argv[1:] if argv is None else argv)
+
+
+def _guarded(argv: Sequence[str]) -> int:
+    """Run the command, and turn what goes wrong into one line and an exit status."""
     try:
-        asked = parse(sys.argv[1:] if argv is None else argv)
+        asked = parse(argv)
         if asked is None:
             return 2
         command, given = asked
@@ -53,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not ran_out(error):
             raise
-        return _complain(TOO_LITTLE, 1)
+        return _complain(too_little(), 1)
 
 
 def _complain(message: str, status: int) -> int:
@@ -93,35 +99,41 @@ def _summary(condensed: CondensedSet, dataset: ImageDataset, out: Path) -> str:
 
 def _evaluate(given: Namespace) -> None:
     from m3d_condense.condensing.condensation import random_selections
-    from m3d_condense.scoring import evaluate, source_of
+    from m3d_condense.scoring import evaluate, mirrored, source_of
     from m3d_condense.sets.condensed import CondensedSet
 
     common = {name: given[name] for name in ("protocol", "repeats", "seed", "epochs", "flip")}
     common["execution"] = _execution(given)
     rows: list[tuple[str, Score]] = []
-    extra: tuple[ImageDataset, int] | None = None  # what the whole set and the random selections are drawn from
+    beside: dict[
+        tuple[str, int], tuple[ImageDataset, bool]
+    ] = {}  # what random selections and whole sets are drawn from
     for subject in given.subjects:
         if not is_set(subject):
             if not given.whole and not given.random:
                 raise UserError(f"{subject}: not a condensed set; --whole or --random scores a data set itself")
-            extra = _load(given, subject), given.ipc
+            dataset = _load(given, subject)
+            beside[dataset.fingerprint, given.ipc] = dataset, dataset.mirrored
             continue
         condensed = CondensedSet.load(subject)
         dataset = source_of(condensed, None if given.data is None else _load(given, given.data))
-        extra = dataset, condensed.ipc
+        beside[dataset.fingerprint, condensed.ipc] = dataset, mirrored(condensed, dataset)
         for network in given.networks:
             score = evaluate(condensed, dataset, network=network, **common)
             condensed.add_score(score, subject)
             rows.append((str(subject), score))
-    if extra is not None:
-        dataset, ipc = extra
+    scored_whole: set[str] = set()
+    for (fingerprint, ipc), (dataset, flip) in beside.items():
+        common["flip"] = flip if given.flip is None else given.flip
+        of = f" of {dataset.name}" if len(beside) > 1 else ""
         for network in given.networks:
             if given.random:
                 selections = random_selections(dataset, ipc, given.repeats, given.seed)
                 score = evaluate(selections, dataset, network=network, **common)
-                rows.append((f"random, {ipc} per class", score))
-            if given.whole:
+                rows.append((f"random, {ipc} per class{of}", score))
+            if given.whole and fingerprint not in scored_whole:
                 rows.append((f"whole {dataset.name}", evaluate(dataset, network=network, **common)))
+        scored_whole.add(fingerprint)
     _print_scores(rows, given.json)
 
 
@@ -240,7 +252,7 @@ def _seconds(text: str | float | None) -> float | None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(text).strip())
     if match is None:
-        raise UserError(f"--time-limit {text}: a number with s, m or h, such as 10m")
+        raise UserError("a number with s, m or h, such as 10m", setting="time_limit", value=text)
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from m3d_condense.condensing.pixels import Pixels
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import read_tensors, write_file_atomic
 
 
@@ -55,9 +55,12 @@ def restore(
         progress: dict[str, Any] = json.loads(metadata["progress"])
         values = tensors.pop("pixels")
     except (UserError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error}); --overwrite starts anew") from None
+        raise UserError(
+            f"{path}: not a readable checkpoint ({error}); {Setting('overwrite', True)} starts anew"
+        ) from None
     if metadata.get("identity") != _canonical(identity):
-        raise UserError(f"{path}: left by a run with other settings or data; --overwrite discards it and starts anew")
+        advice = f"{Setting('overwrite', True)} discards it and starts anew"
+        raise UserError(f"{path}: left by a run with other settings or data; {advice}")
     with torch.no_grad():
         pixels.values.copy_(values)
     state, encoders = (

@@ -26,7 +26,7 @@ from m3d_condense.recipes import methods
 from m3d_condense.recipes.recipe import Recipe, operations, rate
 from m3d_condense.sets.condensed import CondensedSet, is_condensed_set
 from m3d_condense.sets.tiles import mosaic
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.interrupt import deferred
 from m3d_condense.tools.progress import Reporter, notice, progress
 from m3d_condense.tools.seeds import derive, generator
@@ -70,7 +70,8 @@ def condense(
     dataset = load(data)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
     if recipe.factor > min(dataset.size):
-        raise UserError(f"--factor {recipe.factor}: larger than the images of {dataset.size[0]}×{dataset.size[1]}")
+        height, width = dataset.size
+        raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
     source = dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint}
     identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
     target = Path(out) if out is not None else None
@@ -92,8 +93,8 @@ def condense(
 
 def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overrides: Mapping[str, Any]) -> Recipe:
     """Resolve a method's settings for a data set, see `m3d_condense.recipes.methods.recipe`."""
-    mirrored, side = dataset.name not in methods.UNMIRRORED, min(dataset.size)
-    return methods.recipe(method, preset, ipc=ipc, side=side, mirrored=mirrored, overrides=overrides)
+    side = min(dataset.size)
+    return methods.recipe(method, preset, ipc=ipc, side=side, mirrored=dataset.mirrored, overrides=overrides)
 
 
 def random_selections(dataset: ImageDataset, ipc: int, count: int, seed: int = 0) -> list[CondensedSet]:
@@ -226,7 +227,8 @@ class Run:
     def check(self, values: Tensor) -> None:
         """Raise `UserError` unless the losses or pixels are all finite."""
         if not bool(torch.isfinite(values).all()):
-            raise UserError(f"the loss is not a number at step {self.step}; try a lower --lr or --precision float32")
+            advice = f"try a lower {Setting('lr')} or {Setting('precision', 'float32')}"
+            raise UserError(f"the loss is not a number at step {self.step}; {advice}")
 
     def _log(self, losses: list[Tensor], bar: Reporter) -> None:
         if (self.step - 1) % LOG_EVERY == 0:
@@ -274,11 +276,12 @@ def _finished(target: Path, saved: Path, identity: dict[str, Any], overwrite: bo
     recipe = {name: found.settings.get(name) for name in identity["recipe"]}
     if recipe != identity["recipe"] or found.source.get("fingerprint") != identity["fingerprint"]:
         raise UserError(
-            f"{target}: holds a condensed set of other settings or data; give another --out, or --overwrite"
+            f"{target}: holds a condensed set of other settings or data; "
+            f"give another {Setting('out')}, or {Setting('overwrite', True)}"
         )
     if saved.exists():
         return None
-    notice(f"{target}: already condensed with these settings; --overwrite runs it again")
+    notice(f"{target}: already condensed with these settings; {Setting('overwrite', True)} runs it again")
     return found
 
 

@@ -18,7 +18,7 @@ from m3d_condense.machine.engine import Engine, in_pieces
 from m3d_condense.networks import initialise, mixes_images
 from m3d_condense.tools.errors import UserError
 
-NO_MAPS = "this objective compares the maps of a network's blocks, which --network does not show"
+NO_MAPS = "this objective compares the maps of a network's blocks, which this network does not show"
 
 
 class Encoder:

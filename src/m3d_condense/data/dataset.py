@@ -39,13 +39,17 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageDataset:
-    """Training and test splits of K classes; ``load(**source)`` gives it again, unless made of arrays."""
+    """Training and test splits of K classes; ``load(**source)`` gives it again, unless made of arrays.
+
+    `mirrored` says whether a mirrored image keeps its class; of a data set that is not known it is taken to.
+    """
 
     name: str
     train: Split
     test: Split
     class_names: tuple[str, ...]
     source: dict[str, Any]
+    mirrored: bool = True
 
     def __post_init__(self) -> None:
         assert self.train.images.shape[1:] == self.test.images.shape[1:]

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.data.pictures import Labels, Pixels, decode, eight_bit, resized
-from m3d_condense.data.sources import HUB_SETS, encode, find
-from m3d_condense.tools.errors import UserError
+from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, encode, find
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
 TEST_SHARE = 0.2  # of each class, where a source has no test split
@@ -73,8 +73,11 @@ def load(
         if name != "digits":
             notice(f"{name} has no test split: {TEST_SHARE:.0%} of each class is held out, with seed {seed}")
         splits = [splits[0][indices] for indices in _stratified(splits[0].labels, seed)]
+    mirrored = not (isinstance(data, str) and data.partition(":")[0] in UNMIRRORED)
     source = {"data": None if isinstance(data, tuple) else data, **options}
-    return ImageDataset(name=name, train=splits[0], test=splits[1], class_names=class_names, source=source)
+    return ImageDataset(
+        name=name, train=splits[0], test=splits[1], class_names=class_names, source=source, mirrored=mirrored
+    )
 
 
 def _named(data: Any) -> tuple[Any, str]:
@@ -149,7 +152,9 @@ def _splits(images: Sequence[Pixels], labels: Sequence[Labels]) -> list[Split]:
     """Splits of one size, all grey or all RGB."""
     if len({pixels.shape[2:] for pixels in images}) > 1:
         sizes = " and ".join(f"{pixels.shape[3]}×{pixels.shape[2]}" for pixels in images)
-        raise UserError(f"train and test images differ in size, {sizes} pixels; give --size N to make them N×N")
+        raise UserError(
+            f"train and test images differ in size, {sizes} pixels; give {Setting('size', 'N')} to make them N×N"
+        )
     channels = max(pixels.shape[1] for pixels in images)
     images = [p if p.shape[1] == channels else np.repeat(p, channels, axis=1) for p in images]
     pairs = zip(images, labels, strict=True)

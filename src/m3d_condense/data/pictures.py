@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import is_quiet, progress
 
 Pixels = NDArray[np.uint8]
@@ -208,5 +208,5 @@ def _mixed_sizes(splits: Sequence[Rows]) -> UserError:
     (w, h), (width, height) = (choose(sizes, key=lambda s: (s[0] * s[1], s)) for choose in (min, max))
     return UserError(
         f"the images differ in size, from {w}×{h} to {width}×{height} pixels; "
-        "give --size N to resize and crop them all to N×N"
+        f"give {Setting('size', 'N')} to resize and crop them all to N×N"
     )

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from m3d_condense.data.pictures import BATCH, Labels, Rows, readable_endings, translated
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
 TRAIN = ("train", "training")
@@ -40,24 +40,34 @@ IMAGENET_100 = (
 
 @dataclass(frozen=True, kw_only=True)
 class HubSet:
-    """A data set of the hub: id, configuration, label column, and the label ids kept where not all are."""
+    """A data set of the hub.
+
+    Attributes:
+        id, config: of the hub.
+        label_column: where it cannot be told by type.
+        classes: the label ids that are kept, in order; None keeps all.
+        mirrored: whether a mirrored image keeps its class.
+    """
 
     id: str
     config: str | None = None
     label_column: str | None = None
     classes: tuple[int, ...] | None = None
+    mirrored: bool = True
 
 
 HUB_SETS = {
-    "mnist": HubSet(id="ylecun/mnist"),
+    "mnist": HubSet(id="ylecun/mnist", mirrored=False),
     "fashion-mnist": HubSet(id="zalando-datasets/fashion_mnist"),
-    "svhn": HubSet(id="ufldl-stanford/svhn", config="cropped_digits"),
+    "svhn": HubSet(id="ufldl-stanford/svhn", config="cropped_digits", mirrored=False),
     "cifar10": HubSet(id="uoft-cs/cifar10"),
     "cifar100": HubSet(id="uoft-cs/cifar100", label_column="fine_label"),
     "imagenet-10": HubSet(id="ILSVRC/imagenet-1k", classes=IMAGENET_100[:10]),
     "imagenet-100": HubSet(id="ILSVRC/imagenet-1k", classes=IMAGENET_100),
 }
 NAMES = ("digits", *HUB_SETS)
+UNMIRRORED = {"digits"} | {word for name, known in HUB_SETS.items() if not known.mirrored for word in (name, known.id)}
+"""Names and hub ids of known data sets whose images change their meaning when they are mirrored."""
 
 
 def find(
@@ -227,7 +237,9 @@ def _labelled(
     image = _image_column(features, image_column)
     label = label_column or (known.label_column if known else None) or _label_column(tables[train])
     if not isinstance(features.get(label), datasets.ClassLabel | datasets.Value):
-        raise UserError(f"no column of labels named {label}; give --label-column one of: {', '.join(features)}")
+        raise UserError(
+            f"no column of labels named {label}; give {Setting('label_column')} one of: {', '.join(features)}"
+        )
     labels = {train: _column(tables[train], label)}
     for name in (name for name in TEST if name in tables and len(labels) == 1):
         values = _column(tables[name], label)
@@ -262,7 +274,7 @@ def _image_column(features: dict[str, Any], given: str | None) -> str:
 
     if given is not None:
         if given not in features:
-            raise UserError(f"no column {given}; give --image-column one of: {', '.join(features)}")
+            raise UserError(f"no column {given}; give {Setting('image_column')} one of: {', '.join(features)}")
         return given
     found = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     found = found or [
@@ -273,7 +285,7 @@ def _image_column(features: dict[str, Any], given: str | None) -> str:
     if not found:
         raise UserError(f"no column of images or of encoded bytes, only: {', '.join(features)}")
     if len(found) > 1:
-        raise UserError(f"cannot tell the images; give --image-column one of: {', '.join(found)}")
+        raise UserError(f"cannot tell the images; give {Setting('image_column')} one of: {', '.join(found)}")
     return str(found[0])
 
 
@@ -288,7 +300,9 @@ def _label_column(table: Any) -> str:
         columns = {name: _column(table, name) for name in plain}
         found = [name for name, values in columns.items() if 2 * len(set(values)) <= max(len(values), 4)]
     if len(found) != 1:
-        raise UserError(f"cannot tell the labels; give --label-column one of: {', '.join(found or table.features)}")
+        raise UserError(
+            f"cannot tell the labels; give {Setting('label_column')} one of: {', '.join(found or table.features)}"
+        )
     return str(found[0])
 
 

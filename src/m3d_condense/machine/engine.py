@@ -49,11 +49,11 @@ class Execution:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise UserError(f"--precision {self.precision}: one of {', '.join(PRECISIONS)}")
+            raise UserError(f"one of {', '.join(PRECISIONS)}", setting="precision", value=self.precision)
         if self.compile not in ("auto", "yes", "no"):
-            raise UserError(f"--compile {self.compile}: auto, yes or no")
+            raise UserError("auto, yes or no", setting="compile", value=self.compile)
         if not 0.0 <= self.memory < math.inf:
-            raise UserError(f"--memory {self.memory}: GiB, at least 0")
+            raise UserError("GiB, at least 0", setting="memory", value=self.memory)
 
 
 class Engine:
@@ -245,7 +245,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
+        raise UserError(str(error).splitlines()[0], setting="device", value=name) from None
     return device
 
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from m3d_condense.tools.errors import Setting
+
 if TYPE_CHECKING:
     import torch
 
-TOO_LITTLE = "out of memory; --memory with fewer GiB, or a smaller --size, needs less"
 RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 Peak = tuple[int | None, str]
@@ -40,6 +41,11 @@ def peak_memory(device: torch.device) -> Callable[[], Peak]:
     except (OSError, AttributeError, StopIteration):
         return _of_process
     return lambda: (_high_water(), "run")
+
+
+def too_little() -> str:
+    """Say that memory ran out, and what needs less of it."""
+    return f"out of memory; fewer GiB in {Setting('memory')}, or a smaller {Setting('size')}, needs less"
 
 
 def ran_out(error: BaseException) -> bool:

@@ -68,7 +68,7 @@ def _ours(name: str, channels: int, num_classes: int, size: tuple[int, int]) -> 
         layers = (2, 2, 2, 2) if kind == "resnet18" else (1, 1, 1, 1)
         return ResNet(channels, num_classes, size, layers=layers, norm=norm, pooled=kind == "resnetap10")
     except ValueError as error:
-        raise UserError(f"--network {name}: {error}") from None
+        raise UserError(f"{error}", setting="network", value=name) from None
 
 
 def natural_depth(size: tuple[int, int]) -> int:

@@ -61,8 +61,10 @@ class Foreign(nn.Module):
             found = self._guarded(self.features)
         if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(example):
             raise UserError(
-                f"--network {name}: features must be N×D, but for images {_shape(example)} they are {_shape(found)};"
-                " give the network a method features(images) that returns N×D"
+                f"features must be N×D, but for images {_shape(example)} they are {_shape(found)};"
+                " give the network a method features(images) that returns N×D",
+                setting="network",
+                value=name,
             )
         self.feature_size = found.shape[1]
         self.train()
@@ -86,13 +88,17 @@ class Foreign(nn.Module):
         """Make the network anew, and copy its parameters and buffers into the tensors in place."""
         made = self._made()
         if made is self.network:
-            raise UserError(f"--network {self.name}: it returned the same network twice; make a new one in each call")
+            raise UserError(
+                "it returned the same network twice; make a new one in each call", setting="network", value=self.name
+            )
         self.network.load_state_dict(made.state_dict())
 
     def _made(self) -> nn.Module:
         network = self._guarded(lambda _: self._make())
         if not isinstance(network, nn.Module):
-            raise UserError(f"--network {self.name}: it must return an nn.Module, not {type(network).__name__}")
+            raise UserError(
+                f"it must return an nn.Module, not {type(network).__name__}", setting="network", value=self.name
+            )
         if any(torch.nn.parameter.is_lazy(parameter) for parameter in network.parameters()):
             with torch.no_grad():
                 self._guarded(network.eval())
@@ -108,11 +114,15 @@ class Foreign(nn.Module):
             hook.remove()
         if not isinstance(logits, Tensor) or logits.shape != (len(self._example), num_classes):
             wanted = f"logits of {len(self._example)}×{num_classes} for images {_shape(self._example)}"
-            raise UserError(f"--network {self.name}: its forward must return {wanted}, not {_shape(logits)}")
+            raise UserError(
+                f"its forward must return {wanted}, not {_shape(logits)}", setting="network", value=self.name
+            )
         if self._features is None and not called:
             raise UserError(
-                f"--network {self.name}: it calls no nn.Linear whose input could be the features;"
-                " give it a method features(images) that returns N×D"
+                "it calls no nn.Linear whose input could be the features;"
+                " give it a method features(images) that returns N×D",
+                setting="network",
+                value=self.name,
             )
         return called[-1] if called else self.network
 
@@ -126,7 +136,9 @@ class Foreign(nn.Module):
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"--network {self.name}: on images {_shape(self._example)}: {_line(error)}") from error
+            raise UserError(
+                f"on images {_shape(self._example)}: {_line(error)}", setting="network", value=self.name
+            ) from error
 
 
 def from_callable(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) -> Foreign:
@@ -143,9 +155,11 @@ def from_callable(name: str, *, channels: int, num_classes: int, size: tuple[int
     try:
         function = attrgetter(attribute)(importlib.import_module(module))
     except Exception as error:  # importing runs the user's code
-        raise UserError(f"--network {name}: cannot be imported as module:callable: {_line(error)}") from error
+        raise UserError(
+            f"cannot be imported as module:callable: {_line(error)}", setting="network", value=name
+        ) from error
     if not callable(function):
-        raise UserError(f"--network {name}: {attribute} is not callable, but {type(function).__name__}")
+        raise UserError(f"{attribute} is not callable, but {type(function).__name__}", setting="network", value=name)
     make = partial(function, channels=channels, num_classes=num_classes, size=size)
     return Foreign(name, make, _example(channels, size), num_classes)
 
@@ -162,11 +176,13 @@ def from_timm(name: str, *, channels: int, num_classes: int, size: tuple[int, in
         timm = importlib.import_module("timm")
     except Exception as error:  # a torchvision that does not fit this torch raises a RuntimeError
         hint = "pip install timm, with a torchvision made for this torch"
-        raise UserError(f"--network {name}: timm cannot be imported ({_line(error)}): {hint}") from error
+        raise UserError(f"timm cannot be imported ({_line(error)}): {hint}", setting="network", value=name) from error
     architecture = name.removeprefix("timm:")
     if not timm.is_model(architecture):
         raise UserError(
-            f"--network {name}: timm has no {architecture!r}{did_you_mean(architecture, timm.list_models())}"
+            f"timm has no {architecture!r}{did_you_mean(architecture, timm.list_models())}",
+            setting="network",
+            value=name,
         )
 
     def make() -> object:

@@ -15,7 +15,6 @@ from m3d_condense.tools.errors import UserError
 
 PRESETS = ("quick", "paper")
 HIGH_RESOLUTION = 64  # pixels; from this side on the settings of the papers' ImageNet subsets hold
-UNMIRRORED = ("digits", "mnist", "svhn")  # data whose images change meaning when mirrored
 DSA = "color_crop_cutout_flip_scale_rotate"
 # Several papers move pixels normalised by about 0.25; a step of 1 on those is one of 0.25² on pixels in [0, 1].
 NORMALISED = 0.25**2

@@ -43,7 +43,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
-            raise UserError(f"--epochs {self.epochs}: at least 1")
+            raise UserError("at least 1", setting="epochs", value=self.epochs)
 
     def adapted(self, *, epochs: int | None, whole: bool, flip: bool) -> Protocol:
         """Return the protocol as run: so many epochs, and without mirroring where images do not stand it."""

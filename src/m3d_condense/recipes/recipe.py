@@ -113,22 +113,22 @@ class Recipe:
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise UserError(f"{flag(name)} {getattr(self, name)}: one of {', '.join(allowed)}")
+                raise UserError(f"one of {', '.join(allowed)}", setting=name, value=getattr(self, name))
         counts = ("ipc", "factor", "iterations_per_model", "batch_real", "batch_synthetic")
         for name in (*counts, "encoder_batch", "encoder_count"):
             if getattr(self, name) < 1:
-                raise UserError(f"{flag(name)} {getattr(self, name)}: at least 1")
+                raise UserError("at least 1", setting=name, value=getattr(self, name))
         for name in ("iterations", "encoder_steps", "encoder_warmup"):
             if getattr(self, name) < 0:
-                raise UserError(f"{flag(name)} {getattr(self, name)}: at least 0")
+                raise UserError("at least 0", setting=name, value=getattr(self, name))
         for name in ("lr", "encoder_lr"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
-                raise UserError(f"{flag(name)} {getattr(self, name)}: a finite number above 0")
+                raise UserError("a finite number above 0", setting=name, value=getattr(self, name))
         if not (self.cross_entropy >= 0 and math.isfinite(self.cross_entropy)):
-            raise UserError(f"--cross-entropy {self.cross_entropy}: a finite number, at least 0")
+            raise UserError("a finite number, at least 0", setting="cross_entropy", value=self.cross_entropy)
         operations(self.augmentation)
         if not 0 <= self.momentum < 1:
-            raise UserError(f"--momentum {self.momentum}: at least 0 and below 1")
+            raise UserError("at least 0 and below 1", setting="momentum", value=self.momentum)
 
 
 def rate(recipe: Recipe, step: int) -> float:
@@ -147,10 +147,5 @@ def operations(strategy: str) -> tuple[str, ...]:
     names = () if strategy in ("", "none") else tuple(strategy.split("_"))
     for name in names:
         if name not in OPERATIONS:
-            raise UserError(f"--augmentation {strategy}: no {name!r} among {', '.join(OPERATIONS)}")
+            raise UserError(f"no {name!r} among {', '.join(OPERATIONS)}", setting="augmentation", value=strategy)
     return names
-
-
-def flag(name: str) -> str:
-    """Return the command line's flag for a setting."""
-    return "--" + name.replace("_", "-")

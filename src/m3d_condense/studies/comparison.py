@@ -17,14 +17,14 @@ from m3d_condense.condensing.condensation import Run, condense, recipe_for
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
-from m3d_condense.machine.memory import TOO_LITTLE, peak_memory, ran_out
+from m3d_condense.machine.memory import peak_memory, ran_out, too_little
 from m3d_condense.recipes import protocols
-from m3d_condense.recipes.methods import METHODS, UNMIRRORED
+from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet, Score, is_condensed_set
 from m3d_condense.studies.ledger import ORDERS, SETS, Comparison, Job, kind, name_of, title
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
 RANDOM, ALL = "random", "all"
@@ -80,12 +80,12 @@ def compare(
         UserError: for settings or data that cannot be used, before any work; an `out` of another comparison.
     """
     named = _named(methods, random, sort, settings)
-    for name, count in (("--seeds", seeds), ("--repeats", repeats)):
+    for name, count in (("seeds", seeds), ("repeats", repeats)):
         if count < 1:
-            raise UserError(f"{name} {count}: at least 1")
+            raise UserError("at least 1", setting=name, value=count)
     dataset = load(data)
     given = {name: value for name, value in settings.items() if value is not None}
-    flip = given.get("flip", dataset.name not in UNMIRRORED)
+    flip = given.get("flip", dataset.mirrored)
     scoring = {"protocol": protocol, "repeats": repeats, "seed": seed, "epochs": epochs, "flip": flip}
     _check_scoring(dataset, networks, protocol, epochs)
     engine = Engine(execution)
@@ -96,7 +96,8 @@ def compare(
     jobs: list[Job] = [_recipe(dataset, *kind, number, given) for number in numbers for kind in kinds]
     jobs += [None] if whole else []
     if not jobs:
-        raise UserError("nothing is left to compare; name a method, or leave out --no-random or --no-whole")
+        choices = f"{Setting('random', False)} or {Setting('whole', False)}"
+        raise UserError(f"nothing is left to compare; name a method, or leave out {choices}")
     shared = {"data": dataset.name, "fingerprint": dataset.fingerprint, "preset": preset, "time_limit": time_limit}
     shared |= scoring | machine | {"flip": None} | given
     comparison = Comparison(shared, jobs, list(dict.fromkeys(networks)), sort)
@@ -173,7 +174,7 @@ class _Worker:
         except (UserError, MemoryError, RuntimeError) as error:
             if not isinstance(error, UserError) and not ran_out(error):
                 raise
-            said = TOO_LITTLE if ran_out(error) else str(error)
+            said = too_little() if ran_out(error) else str(error)
             record["errors"] |= dict.fromkeys(scorers, said)
             notice(f"failed: {said}")
         self.comparison.save()
@@ -206,7 +207,9 @@ class _Worker:
             count, start, each, compiled = fitting_iterations(self.dataset, recipe, self.engine, self.time_limit)
             if start + each > self.time_limit:
                 raise UserError(
-                    f"needs {start:.0f} s before its first step; --time-limit {self.time_limit:g}s is too short"
+                    f"too short: {start:.0f} s pass before the first step",
+                    setting="time_limit",
+                    value=f"{self.time_limit:g}s",
                 )
             fitted[kind(recipe)] = {"iterations": count, "compile": "yes" if compiled else "no"}
             self.comparison.save()
@@ -259,7 +262,7 @@ def _named(asked: Sequence[str], random: bool, sort: str, settings: Mapping[str,
     if "method" in settings:
         raise UserError(f"method={settings['method']!r}: several are compared; name them with methods=[…]")
     if sort not in ORDERS:
-        raise UserError(f"--sort {sort}: one of {', '.join(ORDERS)}")
+        raise UserError(f"one of {', '.join(ORDERS)}", setting="sort", value=sort)
     for name in asked:
         if name not in METHODS and name != ALL:
             raise UserError(f"unknown method {name!r}: {ALL}, or some of {', '.join(METHODS)}")

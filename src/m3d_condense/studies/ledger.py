@@ -15,10 +15,10 @@ from typing import Any
 
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.memory import readable
-from m3d_condense.recipes.recipe import Recipe, flag
+from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools import files
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 
 STATE, SETS = "comparison.json", "sets"
 WHOLE = "whole"
@@ -106,10 +106,15 @@ class Comparison:
         elif (folder / STATE).is_file():
             stored = files.read_json(folder / STATE)
             if not all(isinstance(stored.get(name), dict) for name in self.state):
-                raise UserError(f"{folder / STATE} is damaged; give another --out, or --overwrite")
+                raise UserError(
+                    f"{folder / STATE} is damaged; give another {Setting('out')}, or {Setting('overwrite', True)}"
+                )
             other = _difference(stored["settings"], self.state["settings"])
             if other:
-                raise UserError(f"{folder}: holds a comparison with other {other}; give another --out, or --overwrite")
+                raise UserError(
+                    f"{folder}: holds a comparison with other {other}; give another {Setting('out')}, "
+                    f"or {Setting('overwrite', True)}"
+                )
             self.state = {name: stored[name] for name in self.state}
             self._expect()
         self.folder = folder
@@ -224,9 +229,9 @@ class Comparison:
 
 
 def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Say which settings differ, as flags; a setting that one of them lacks was not given."""
+    """Say which settings differ; a setting that one of them lacks was not given."""
     names = [name for name in {**stored, **asked} if stored.get(name) != asked.get(name)]
-    return ", ".join(dict.fromkeys("data" if name in ("data", "fingerprint") else flag(name) for name in names))
+    return ", ".join(dict.fromkeys("data" if name in ("data", "fingerprint") else str(Setting(name)) for name in names))
 
 
 def kind(job: Job) -> str:

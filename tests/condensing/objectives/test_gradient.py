@@ -199,7 +199,7 @@ def test_idc_leaves_the_classifier_out_unless_there_is_nothing_else() -> None:
     torch.testing.assert_close(got[0], expected[0], **CLOSE)
     assert float(got[0]) > 0
     flat.network = nn.Flatten()
-    with pytest.raises(UserError, match="--network has neither"):
+    with pytest.raises(UserError, match="the network has neither"):
         matched(flat, "mse", real, synthetic)
 
 

@@ -167,4 +167,4 @@ def _matched(network: Any, axes: tuple[int, ...]) -> Weights:
         found = {name: weight for name, weight in named.items() if weight.ndim in wanted}
         if found:
             return found
-    raise UserError("this objective compares the gradients of convolutions or linear layers, and --network has neither")
+    raise UserError("this objective compares the gradients of convolutions or linear layers; the network has neither")
