@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from m3d_condense.cli.main import main
-from m3d_condense.condensing.condensation import Run, condense
+from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine import memory
@@ -24,7 +24,7 @@ from m3d_condense.recipes.methods import METHODS, recipe
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.studies import comparison
-from m3d_condense.studies.comparison import compare, fitting_iterations
+from m3d_condense.studies.comparison import compare
 from m3d_condense.studies.ledger import Comparison
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import set_quiet
@@ -351,31 +351,6 @@ def test_a_method_whose_start_takes_too_long_is_a_failed_row(
     assert made.failed == 2
     errors = {row.method: row.error for row in made.rows}
     assert errors == {"random": "", "dm": "time_limit=480s: too short: 700 s pass before the first step"}
-
-
-@pytest.mark.parametrize(("limit", "most", "expected"), [(10.05, 600, 72), (10.0, 30, 30), (0.5, 600, 1), (10.0, 1, 1)])
-def test_the_trial_counts_the_start_once(
-    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch, limit: float, most: int, expected: int
-) -> None:
-    """By a clock of our own: a start of 2 s, a first step of 0.8 s, and steps of 0.1 s."""
-    clock = [0.0]
-
-    def passing(seconds: Callable[[Run], float], original: Callable[[Run], Any]) -> Callable[[Run], Any]:
-        def method(run: Run) -> Any:
-            clock[0] += seconds(run)
-            return original(run)
-
-        return method
-
-    monkeypatch.setattr(Run, "prepare", passing(lambda run: 2.0, Run.prepare))
-    monkeypatch.setattr(Run, "take_step", passing(lambda run: 0.1 if run.step else 0.8, Run.take_step))
-    monkeypatch.setattr(comparison.time, "monotonic", lambda: clock[0])
-    settings = {"iterations": most, "batch_real": 4, "network": "convnet1"}
-    tried = recipe("dm", "quick", ipc=1, side=8, overrides=settings)
-    count, start, each, compiled = fitting_iterations(digits, tried, Engine(plain), limit)
-    assert (count, start) == (expected, pytest.approx(2.8))
-    assert each == pytest.approx(0.8 if most == 1 else 0.1)
-    assert not compiled
 
 
 # Failures

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from m3d_condense import networks
-from m3d_condense.condensing.condensation import Run, condense, recipe_for
+from m3d_condense.condensing.condensation import condense, recipe_for
+from m3d_condense.condensing.trial import fitting_iterations
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
@@ -29,7 +27,6 @@ from m3d_condense.tools.progress import notice
 
 RANDOM, ALL = "random", "all"
 OF_SELECTIONS = {"selection_features", "network", "flip"}  # the settings that a method without steps has a use for
-TRIAL_SHARE, TRIAL_MOST, TRIAL_STEPS = 0.1, 20.0, 3  # of the time limit; seconds; steps at least
 
 
 def compare(
@@ -223,38 +220,6 @@ class _Worker:
     def _folder(self, job: Job) -> Path | None:
         folder = self.comparison.folder
         return folder / SETS / name_of(job) if folder is not None and job is not None else None
-
-
-def fitting_iterations(
-    dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float
-) -> tuple[int, float, float, bool]:
-    """Try a run out, and find how many iterations fit in `limit` seconds.
-
-    The start, which counts once, is all before the second step: networks trained beforehand, compilation. There
-    is at least one iteration, and at most as many as the recipe has.
-
-    Returns:
-        The iterations, the seconds of the start and of one iteration, and whether the run was compiled.
-    """
-
-    def now() -> float:
-        if engine.device.type != "cpu":
-            torch.accelerator.synchronize(engine.device)
-        return time.monotonic()
-
-    begun = now()
-    run = Run(dataset, recipe, engine)
-    run.prepare()
-    ready = now()
-    run.take_step()
-    start = now()
-    setup = max(ready - begun, run.seconds) + start - ready  # seconds also count what was trained for an earlier run
-    taken, spent = 0, 0.0
-    while taken < recipe.iterations - 1 and (taken < TRIAL_STEPS or spent < min(limit * TRIAL_SHARE, TRIAL_MOST)):
-        run.take_step()
-        taken, spent = taken + 1, now() - start
-    each = spent / taken if taken else start - ready
-    return max(1, min(recipe.iterations, int((limit - setup) / each))), setup, each, run.compiled
 
 
 def _named(asked: Sequence[str], random: bool, sort: str, settings: Mapping[str, Any]) -> list[str]:
