@@ -115,8 +115,7 @@ def main() -> None:
     for phase in phases:
         table.add_row(phase["phase"], duration(phase["median"]), f"{phase['share']:.1%}")
     wide().print(table)
-    runs = f"{run.engine.describe()}; {run.engine.reason}"
-    write(record("phases", arguments, phases=phases, runs=runs), arguments.out)
+    write(record("phases", arguments, phases=phases, runs=run.placed.explain()), arguments.out)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def as_draws(parameters: augment.Parameters) -> list[reference.Draw]:
 def ours(
     network: torch.nn.Module, real: Tensor, pixels: Pixels, parameters: augment.Parameters, mean: Tensor, std: Tensor
 ) -> tuple[Tensor, Tensor]:
-    encoder = Encoder(network, Engine(Execution(device="cpu", precision="float32")), compiled=False)
+    execution = Execution(device="cpu", precision="float32", compile="no")
+    encoder = Encoder(Engine(execution).place(network, torch.zeros(1, 3, 32, 32), 0))
     synthetic = pixels.draw(range(K), 200, [])
     inputs = [augment.apply((images - mean) / std, parameters) for images in (real, synthetic)]
     views = [View(encoder, images, range(len(images)), graph=images.requires_grad) for images in inputs]

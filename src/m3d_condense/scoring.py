@@ -83,9 +83,9 @@ def evaluate(
         "flip": flip,
         "fingerprint": dataset.fingerprint,
         "versions": versions,
-        "hardware": hardware | {"used": engine.describe()},
-        "arithmetic": engine.arithmetic(trainer.network),
-        "compiled": trainer.compiled,
+        "hardware": hardware | {"used": trainer.placed.describe()},
+        "arithmetic": trainer.placed.arithmetic,
+        "compiled": trainer.placed.compiled,
     }
     return Score.of(network, protocol, accuracies, settings)
 
@@ -105,15 +105,15 @@ def _trainer(
     count = len(_training_set(first)[0])
     images = repeats * (protocol.steps(count) * min(protocol.batch, count) + len(dataset.test) / 3)
     together = repeats if engine.stacks and not networks.mixes_images(network) else 1
-    compiled = engine.pays(network, torch.zeros(1, channels, *size), images)
-    notice(f"{engine.describe()}; {engine.reason}")
-    return Trainer(network, engine, compiled, protocol, first.mean, first.std, together=together)
+    placed = engine.place(network, torch.zeros(1, channels, *size), images, stacked=together > 1)
+    notice(placed.explain())
+    return Trainer(placed, protocol, first.mean, first.std, together=together)
 
 
 def _accuracies(
     trainer: Trainer, subjects: Sequence[Subject], dataset: ImageDataset, seeds: Sequence[int], name: str
 ) -> list[float]:
-    device = trainer.engine.device
+    device = trainer.device
     test = dataset.test.images.to(device), dataset.test.labels.to(device)
     sets = [tuple(part.to(device) for part in _training_set(subject)) for subject in subjects]
     accuracies: list[float] = []

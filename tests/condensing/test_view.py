@@ -40,7 +40,8 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def encoder(name: str = "convnet2", side: int = 8, compiled: bool = False) -> Encoder:
     network = networks.build(name, channels=1, num_classes=5, size=(side, side))
-    used = Encoder(network, Engine(Execution(device="cpu", precision="float32", native=False, compile="no")), compiled)
+    execution = Execution(device="cpu", precision="float32", native=False, compile="yes" if compiled else "no")
+    used = Encoder(Engine(execution).place(network, torch.zeros(1, 1, side, side), 0))
     used.refill(3)
     return used
 

@@ -18,7 +18,7 @@ from m3d_condense.condensing.objectives import build
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine import native
-from m3d_condense.machine.engine import Engine, in_torch, is_native
+from m3d_condense.machine.engine import Engine, Placed
 from m3d_condense.machine.native import building
 from m3d_condense.machine.native.gradients import WeightGradient
 from m3d_condense.networks.convnet import ConvNet
@@ -333,31 +333,46 @@ def test_second_derivatives_do_not_depend_on_the_threads() -> None:
 
 def encoder(**execution: object) -> Encoder:
     network = networks.build("convnet2", channels=1, num_classes=3, size=(16, 16))
-    made = Encoder(network, Engine(Execution(**{"device": "cpu", "compile": "no"} | execution)), False)  # type: ignore[arg-type]
+    engine = Engine(Execution(**{"device": "cpu", "compile": "no", "precision": "float32"} | execution))  # type: ignore[arg-type]
+    made = Encoder(engine.place(network, torch.zeros(1, 1, 16, 16), 0))
     made.refill(5)
     return made
 
 
+def placed(name: str, stacked: bool = False, **execution: object) -> Placed:
+    network = networks.build(name, channels=3, num_classes=3, size=(32, 32))
+    engine = Engine(Execution(**{"device": "cpu"} | execution))  # type: ignore[arg-type]
+    return engine.place(network, torch.zeros(1, 3, 32, 32), 0, stacked=stacked)
+
+
 def test_the_engine_takes_it_where_it_serves_and_it_is_wanted() -> None:
-    assert is_native(encoder().network)
-    assert is_native(encoder(precision="float32").network)
-    assert not is_native(encoder(native=False).network)
-    assert not is_native(encoder(precision="bfloat16").network)
-    engine = Engine(Execution(device="cpu"))
+    assert placed("convnet").native
+    assert placed("convnet", precision="float32").native
+    assert not placed("convnet", native=False).native
+    assert not placed("convnet", precision="bfloat16").native
+    assert not placed("convnet", stacked=True).native
     for name in ("convnet-batch", "convnet-group", "resnet10"):
-        network = networks.build(name, channels=3, num_classes=3, size=(32, 32))
-        assert not is_native(engine.place(network, False))
-    network = networks.build("convnet", channels=3, num_classes=3, size=(32, 32))
-    assert not engine.pays(network, torch.zeros(1, 3, 32, 32), 1e12)
-    assert engine.reason == "native blocks in float32"
-    assert is_native(engine.place(network, False))
-    other = Engine(Execution(device="cpu", native=False))
-    assert not is_native(other.place(network, False))  # the last word counts
-    assert (engine.arithmetic(network), other.arithmetic(network)) == ("native", str(other.dtype))
-    plain = in_torch(engine.place(network, False))
-    assert not is_native(plain)
-    assert plain.blocks is network.blocks
-    assert in_torch(plain) is plain
+        assert not placed(name).native
+
+
+def test_a_network_that_runs_natively_says_so() -> None:
+    used = placed("convnet", compile="yes")
+    assert (used.native, used.compiled, used.reason) == (True, False, "native blocks in float32")
+    assert used.arithmetic == "native"
+    assert used.describe().endswith("threads, float32")  # whatever torch's own side would compute in
+    assert placed("convnet", native=False, precision="bfloat16").arithmetic == "torch.bfloat16"
+
+
+def test_swapping_keeps_the_layers_and_their_names_and_can_be_taken_back() -> None:
+    network = networks.build("convnet2", channels=1, num_classes=3, size=(16, 16))
+    layers, names, image = [*network.modules()], [*network.state_dict()], torch.zeros(1, 1, 16, 16)
+    used = Engine(Execution(device="cpu")).place(network, image, 0)
+    assert used.network is network
+    assert [*network.state_dict()] == names
+    kept = [module for module in network.modules() if not isinstance(module, nn.Sequential)]
+    assert kept == [module for module in layers if not isinstance(module, nn.Sequential)]
+    assert not Engine(Execution(device="cpu", native=False)).place(network, image, 0).native  # the last word counts
+    assert [type(module) for module in network.modules()] == [type(module) for module in layers]
 
 
 def test_weights_in_other_precisions_run_in_torch() -> None:
@@ -388,19 +403,20 @@ def test_gradient_matching_needs_no_compiler_beside_it(digits: ImageDataset) -> 
     for wanted in (True, False):
         run = Run(digits, recipe, Engine(Execution(device="cpu", native=wanted)))
         run.prepare()
-        assert run.compiled != wanted
+        assert run.placed.compiled != wanted
 
 
 def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
     digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
+    original = Engine.place
 
-    def pays(engine: Engine, network: nn.Module, image: Tensor, images: float) -> bool:
+    def place(engine: Engine, network: nn.Module, image: Tensor, images: float) -> Placed:
         asked.append(images)
-        return False
+        return original(engine, network, image, images)
 
-    monkeypatch.setattr(Engine, "pays", pays)
+    monkeypatch.setattr(Engine, "place", place)
     recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})
     Run(digits, recipe, Engine(Execution(device="cpu", native=False))).prepare()
     synthetic, real = 7 * 10 * 2 * 3, 7 * 10 * recipe.batch_real  # steps, classes, images a class, passes
@@ -412,11 +428,12 @@ def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
     training = protocol("quick").adapted(epochs=6, whole=False, flip=False)
     for wanted in (True, False):
         network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
-        engine = Engine(Execution(device="cpu", native=wanted, compile="no"))
-        trainer = Trainer(network, engine, False, training, digits.mean, digits.std)
+        engine = Engine(Execution(device="cpu", native=wanted, compile="no", precision="float32"))
+        used = engine.place(network, torch.zeros(1, 1, 8, 8), 0)
+        trainer = Trainer(used, training, digits.mean, digits.std)
         some = digits.train.images[:200], digits.train.labels[:200]
         trainer.fit([some], [3], Reporter("", 24, 0, "steps"))
-        assert is_native(network) == wanted
+        assert used.native == wanted
         ends.append(torch.cat([p.detach().flatten() for n, p in network.named_parameters() if n != "blocks.0.0.bias"]))
         accuracies.append(trainer.accuracies(digits.test.images, digits.test.labels)[0])
     assert off(ends[0], ends[1]) < 0.01

@@ -110,7 +110,8 @@ def test_batches_cover_the_set_evenly(count: int, batch: int, steps: int) -> Non
 
 def trainer(used: Protocol, plain: Execution, together: int = 1) -> Trainer:
     network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
-    return Trainer(network, Engine(plain), False, used, (0.3,), (0.4,), together=together)
+    placed = Engine(plain).place(network, torch.zeros(1, 1, 8, 8), 0, stacked=together > 1)
+    return Trainer(placed, used, (0.3,), (0.4,), together=together)
 
 
 def test_fit_takes_the_protocols_steps_at_its_rates(

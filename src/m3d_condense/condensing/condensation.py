@@ -132,18 +132,18 @@ class Run:
         real_passes, synthetic_passes = self.objective.passes
         per_step = num_classes * (per_class * synthetic_passes + recipe.batch_real * real_passes)
         images = recipe.iterations * per_step + encoders.training_images(recipe)
-        self.compiled = engine.pays(network, example, images)
-        notice(f"{engine.describe()}; {engine.reason}")
+        seen = seen_numbers(network, example, self.objective.layered)
+        activations = activation_bytes(network, example, torch.float32) // torch.float32.itemsize
+        self.placed = engine.place(network, example, images)
+        notice(self.placed.explain())
         self.chunks = [range(num_classes)]
         if not self.objective.joint:
             # Real images are held as floats a few times over while they are augmented, and then as seen.
-            real = 4 * (4 * example.numel() + seen_numbers(network, example, self.objective.layered))
-            synthetic = real + activation_bytes(network, example, engine.dtype)
+            real = 4 * (4 * example.numel() + seen)
+            synthetic = real + activations * self.placed.dtype.itemsize
             self.chunks = list(engine.chunks(num_classes, recipe.batch_real * real + per_class * synthetic))
         self.real = engine.resident(dataset.train.images)
-        self.encoders = encoders.build(
-            recipe, Encoder(network, engine, self.compiled), dataset, self.real, self.strategy
-        )
+        self.encoders = encoders.build(recipe, Encoder(self.placed), dataset, self.real, self.strategy)
         self.normalised = augment.Normalisation(dataset.mean, dataset.std, engine.device)
         self.seconds += time.monotonic() - begun + self.encoders.spared
 

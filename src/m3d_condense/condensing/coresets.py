@@ -111,12 +111,12 @@ def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> tuple[Ca
     protocol = dataclasses.replace(protocol, cutmix=0.0)
     steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
     example = torch.zeros(1, channels, *size)
-    compiled = engine.pays(network, example, steps * protocol.batch if recipe.selection_features == "trained" else 0)
-    trainer = Trainer(network, engine, compiled, protocol, dataset.mean, dataset.std)
+    placed = engine.place(network, example, steps * protocol.batch if recipe.selection_features == "trained" else 0)
+    trainer = Trainer(placed, protocol, dataset.mean, dataset.std)
     seed, spared = derive(recipe.seed, "selection"), 0.0
 
     def train() -> Tensors:
-        notice(f"{engine.describe()}; {engine.reason}")
+        notice(placed.explain())
         whole = dataset.train.images.to(engine.device), dataset.train.labels.to(engine.device)
         with progress("Training the selector", steps, unit="steps") as bar:
             trainer.fit([whole], [seed], bar, steps=steps)
@@ -128,11 +128,11 @@ def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> tuple[Ca
         made_from |= {
             "protocol": dataclasses.asdict(protocol),
             "steps": steps,
-            "arithmetic": engine.arithmetic(network),
+            "arithmetic": placed.arithmetic,
         }
         tensors, spared = kept("selectors", made_from, 0, train)
         network.load_state_dict(tensors)
-    encoder = Encoder(trainer.network, engine, compiled=False)
+    encoder = Encoder(placed.eager())
     encoder.network.eval()
 
     @torch.no_grad()

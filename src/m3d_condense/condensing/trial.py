@@ -43,4 +43,4 @@ def fitting_iterations(
         run.take_step()
         taken, spent = taken + 1, now() - start
     each = spent / taken if taken else start - ready
-    return max(1, min(recipe.iterations, int((limit - setup) / each))), setup, each, run.compiled
+    return max(1, min(recipe.iterations, int((limit - setup) / each))), setup, each, run.placed.compiled

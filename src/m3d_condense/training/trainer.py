@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from m3d_condense.machine.engine import Engine, in_pieces, in_torch
+from m3d_condense.machine.engine import Placed, in_pieces
 from m3d_condense.networks import initialise
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.tools.progress import Reporter
@@ -24,12 +24,10 @@ TrainingSet = tuple[Tensor, ...]
 
 
 class Trainer:
-    """One network, or several trained as one, compiled once and trained from scratch again for every seed.
+    """One network, or several trained as one, trained from scratch again for every seed.
 
     Args:
-        network: takes normalised images N×C×H×W to logits N×K.
-        engine: where and how it runs.
-        compiled: whether to compile it.
+        placed: takes normalised images N×C×H×W to logits N×K; placed for stacked parameters, where it is several.
         protocol: how it is trained.
         mean, std: of the normalisation, per channel, of values in [0, 1].
         together: how many networks are trained at once, on stacked parameters. Each has its own set, order and
@@ -38,22 +36,17 @@ class Trainer:
 
     def __init__(
         self,
-        network: nn.Module,
-        engine: Engine,
-        compiled: bool,
+        placed: Placed,
         protocol: Protocol,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         together: int = 1,
     ) -> None:
-        compiled = compiled and together == 1
-        self.network = engine.place(network, compiled)
-        if together > 1:  # stacked parameters go through torch.func, which our own code does not
-            self.network = in_torch(self.network)
-        self.engine, self.compiled, self.protocol, self.together = engine, compiled, protocol, together
-        self.normalised = augment.Normalisation(mean, std, engine.device)
+        self.placed, self.network, self.device = placed, placed.network, placed.engine.device
+        self.protocol, self.together = protocol, together
+        self.normalised = augment.Normalisation(mean, std, self.device)
         self._stacked: dict[str, Tensor] = {}
-        self._one = engine.of(self.network, self.network, compiled)
+        self._one = placed.of(self.network)
 
     def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], bar: Reporter, steps: int | None = None) -> None:
         """Train one network per seed, at most `together`, from random initialisations.
@@ -70,7 +63,7 @@ class Trainer:
         schedule = _schedule(optimizer, protocol, steps)
         orders = [batches(count, protocol.batch, steps, seed) for seed in seeds]
         for step, indices in enumerate(zip(*orders, strict=True)):
-            chosen = [index.to(self.engine.device, non_blocking=True) for index in indices]
+            chosen = [index.to(self.device, non_blocking=True) for index in indices]
             batch = [(images[index], labels[index]) for (images, labels), index in zip(sets, chosen, strict=True)]
             self.step(optimizer, batch, [generator(seed, "batch", step) for seed in seeds])
             schedule.step()
@@ -122,7 +115,7 @@ class Trainer:
             inputs = self.normalised(part)
             return self._logits(inputs.expand(count, *inputs.shape)).argmax(-1).T
 
-        right = in_pieces(predicted, images, self.engine.piece(self.network, images)) == labels.unsqueeze(1)
+        right = in_pieces(predicted, images, self.placed.piece(images)) == labels.unsqueeze(1)
         return [100.0 * share for share in right.float().mean(0).tolist()]
 
     def _refill(self, seeds: Sequence[int]) -> list[Tensor]:
@@ -148,7 +141,8 @@ class Trainer:
             logits: Tensor = torch.func.functional_call(self.network, parameters, (images,))
             return logits
 
-        with torch.autocast(self.engine.device.type, self.engine.dtype, enabled=self.engine.dtype != torch.float32):
+        dtype = self.placed.dtype
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             stacked: Tensor = torch.func.vmap(one)(self._stacked, inputs)
             return stacked
 

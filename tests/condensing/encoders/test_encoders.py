@@ -48,7 +48,7 @@ def recipe(source: str, **changes: Any) -> Recipe:
 
 def source_of(digits: ImageDataset, plain: Execution, used: Recipe, augmentation: str = "") -> Any:
     network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
-    encoder = Encoder(network, Engine(plain), compiled=False)
+    encoder = Encoder(Engine(plain).place(network, torch.zeros(1, 1, 8, 8), 0))
     return encoders.build(used, encoder, digits, digits.train.images, augmentation)
 
 

@@ -35,8 +35,7 @@ def convnet(size: int = 8, channels: int = 1, depth: int = 1, norm: str = "insta
 
 
 def encoder(network: nn.Module, used: Engine | None = None, dtype: torch.dtype = torch.float64) -> Encoder:
-    used = used or engine()
-    made = Encoder(network.to(dtype), used, used.execution.compile == "yes")
+    made = Encoder((used or engine()).place(network.to(dtype), torch.zeros(1, 1, 8, 8), 0))
     made.refill(5)
     return made
 

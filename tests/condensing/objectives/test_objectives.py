@@ -40,7 +40,8 @@ def images(k: int = 3, n: int = 4, m: int = 2) -> tuple[Tensor, Tensor]:
 
 def encoder(depth: int = 2, width: int = 4, norm: str = "instance", num_classes: int = 3) -> Encoder:
     network = ConvNet(1, num_classes, (8, 8), depth=depth, width=width, norm=norm)
-    made = Encoder(network, Engine(Execution(device="cpu", precision="float32", compile="no")), False)
+    engine = Engine(Execution(device="cpu", precision="float32", compile="no"))
+    made = Encoder(engine.place(network, torch.zeros(1, 1, 8, 8), 0))
     made.refill(7)
     return made
 

@@ -29,8 +29,7 @@ class Learner:
     def __init__(self, encoder: Encoder, protocol: Protocol, dataset: ImageDataset, real: Tensor) -> None:
         self.encoder, self.protocol, self.real = encoder, protocol, real
         self.labels, self.num_classes = dataset.train.labels.to(real.device), dataset.num_classes
-        compiled = encoder.compiled
-        self.trainer = Trainer(encoder.network, encoder.engine, compiled, protocol, dataset.mean, dataset.std)
+        self.trainer = Trainer(encoder.placed, protocol, dataset.mean, dataset.std)
         self.forget()
 
     def forget(self) -> None:
@@ -40,7 +39,7 @@ class Learner:
     def from_scratch(self, seed: int, steps: int, bar: Reporter) -> None:
         """Train from a random initialisation through the protocol's whole schedule, on all real images."""
         self.encoder.network.requires_grad_(True)
-        device = self.encoder.engine.device
+        device = self.trainer.device
         self.trainer.fit([(self.real.to(device), self.labels.to(device))], [seed], bar, steps=steps)
         self._rest()
 
@@ -58,7 +57,7 @@ class Learner:
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share in [0, 1] of these images (N×C×H×W, uint8) that the network names right."""
-        device = self.encoder.engine.device
+        device = self.trainer.device
         share = self.trainer.accuracies(images.to(device), labels.to(device))[0] / 100
         self.encoder.network.train()
         return share
@@ -87,7 +86,7 @@ class Learner:
 
     def _learn(self, some: Iterable[tuple[Tensor, Tensor]], seed: int) -> None:
         self.encoder.network.requires_grad_(True)
-        device = self.encoder.engine.device
+        device = self.trainer.device
         for step, (images, labels) in enumerate(some):
             stream = generator(derive(seed, "batch"), step)
             self.trainer.step(self.optimizer, [(images.to(device), labels.to(device))], [stream])

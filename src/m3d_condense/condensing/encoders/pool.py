@@ -35,7 +35,7 @@ class PoolEncoders:
             "steps": recipe.encoder_steps,
             "seed": recipe.seed,
             "protocol": dataclasses.asdict(learner.protocol),
-            "arithmetic": learner.encoder.engine.arithmetic(learner.encoder.network),
+            "arithmetic": learner.encoder.placed.arithmetic,
         }
         self._ends = [self._member(number) for number in range(recipe.encoder_count)]
 
@@ -70,7 +70,7 @@ class PoolEncoders:
         """Return a network's tensors at the start and the end of its training, trained now where it has not been."""
         tensors, spared = kept("pools", self._made_from, number, lambda: self._train(number))
         self.spared += spared
-        device = self.learner.encoder.engine.device
+        device = self.learner.trainer.device
         ends: dict[str, Tensors] = {"start": {}, "end": {}}
         for key, value in tensors.items():
             end, _, name = key.partition(".")
