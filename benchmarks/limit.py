@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
 from benchmarks.workers import Step, timed
 from benchmarks.workload import Workload, our_run
-from m3d_condense.condensing.condensation import Run
+from m3d_condense.condensing.run import Run
 from m3d_condense.machine.engine import Engine, Placed
 
 
@@ -61,17 +61,17 @@ def _inputs(network: nn.Module, layers: list[nn.Conv2d], images: Tensor, dtype: 
 
 def in_torch(run: Run, images: Tensor) -> Placed:
     """Place a copy of a run's network as it would be without native blocks."""
-    engine = Engine(dataclasses.replace(run.engine.execution, native=False, compile="yes"))
+    engine = Engine(dataclasses.replace(run.plan.placed.engine.execution, native=False, compile="yes"))
     return engine.place(copy.deepcopy(run.encoders.at(0).network), images, 0)
 
 
 def convolutions(run: Run) -> Step:
     """Return a step of all convolutions of a condensation step, torch's own, compiled."""
-    images = torch.rand(1, run.dataset.channels, *run.dataset.size)
+    images = torch.rand(1, *run.pixels.values.shape[2:])
     placed = in_torch(run, images)
     per_class = min(run.pixels.decoded_per_class, run.recipe.batch_synthetic)
     layers = []
-    for classes in run.chunks:
+    for classes in run.plan.chunks:
         for each, backward in ((run.recipe.batch_real, False), (per_class, True)):
             layers.append(Layers(placed, images, len(classes) * each, backward))
     return lambda: [part() for part in layers]
@@ -80,8 +80,8 @@ def convolutions(run: Run) -> Step:
 def encoder_alone(run: Run) -> Step:
     """Return a step of the network's part of a condensation step."""
     encoder, prepared = run.encoders.at(0), []
-    for classes in run.chunks:
-        real, synthetic = (images.detach() for images in run.draw(classes))
+    for classes in run.plan.chunks:
+        real, synthetic = (images.detach() for images in run.draws.at(run.step, classes))
         gradient = torch.rand_like(encoder.features(synthetic))
         prepared.append((real, synthetic.requires_grad_(), gradient))
 
@@ -106,8 +106,8 @@ def main() -> None:
     times = alternate(turns, arguments.rounds, warm_up=1)
     comparison = Comparison(case=workload.name, unit="step", baseline="whole step", times=times)
     show("The whole step over its parts", [comparison])
-    convolved = in_torch(run, torch.zeros(1, run.dataset.channels, *run.dataset.size))
-    runs = f"{run.placed.explain()}; the convolutions compiled, {convolved.describe()}"
+    convolved = in_torch(run, torch.zeros(1, *run.pixels.values.shape[2:]))
+    runs = f"{run.plan.placed.explain()}; the convolutions compiled, {convolved.describe()}"
     write(record("limit", arguments, comparisons=[comparison], runs=runs), arguments.out)
 
 

@@ -39,9 +39,10 @@ def ours(arguments: argparse.Namespace) -> tuple[Step, str]:
     images, labels = (part.to(engine.device) for part in training_set(arguments))
     placed = engine.place(network, torch.zeros(1, 3, *size), protocol.epochs * len(images))
     short = protocol.adapted(epochs=arguments.epochs, whole=False, flip=True)
-    trainer = Trainer(placed, short, MEAN, STD)
-    bar = Reporter("", short.steps(len(images)), 0, "steps")
-    return lambda: trainer.fit([(images, labels)], [0], bar), placed.explain()
+    trainer = Trainer(placed, short.training, MEAN, STD)
+    steps = short.steps(len(images))
+    bar = Reporter("", steps, 0, "steps")
+    return lambda: trainer.fit([(images, labels)], [0], steps, bar), placed.explain()
 
 
 def plain(arguments: argparse.Namespace) -> tuple[Step, str]:

@@ -13,7 +13,7 @@ from m3d_condense.condensing.condensation import condense, random_selections
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Execution
-from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.scoring import evaluate, source_of
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
@@ -49,7 +49,7 @@ def test_a_score_is_stored_with_all_it_takes_to_repeat_it(
 ) -> None:
     made = score(chosen, digits, plain, protocol="idc")
     assert json.loads(json.dumps(made.settings)) == made.settings
-    assert {field.name for field in dataclasses.fields(Protocol)} < made.settings.keys()
+    assert {field.name for field in dataclasses.fields(Training)} < made.settings.keys()
     assert made.settings["epochs"] == 3
     assert made.settings["flip"] is False
     assert made.settings["augmentation"] == "color_crop_scale_rotate"
@@ -69,7 +69,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor, int]
     """Have training only note its images, labels and seed."""
     seen: list[tuple[Tensor, Tensor, int]] = []
 
-    def fit(self: Trainer, sets: list[tuple[Tensor, Tensor]], seeds: list[int], bar: Reporter) -> None:
+    def fit(self: Trainer, sets: list[tuple[Tensor, Tensor]], seeds: list[int], steps: int, bar: Reporter) -> None:
         seen.extend((*one, seed) for one, seed in zip(sets, seeds, strict=True))
 
     monkeypatch.setattr(Trainer, "fit", fit)

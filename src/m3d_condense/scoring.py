@@ -73,12 +73,18 @@ def evaluate(
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
     if flip is None:
         flip = mirrored(first, dataset)
-    training = protocols.protocol(protocol).adapted(epochs=epochs, whole=isinstance(first, ImageDataset), flip=flip)
+    scored_by = protocols.protocol(protocol).adapted(epochs=epochs, whole=isinstance(first, ImageDataset), flip=flip)
     engine = Engine(execution)
-    trainer = _trainer(network, training, dataset, first, repeats, engine)
-    accuracies = _accuracies(trainer, subjects, dataset, [derive(seed, "repeat", r) for r in range(repeats)], network)
+    trainer = _trainer(network, scored_by, dataset, first, repeats, engine)
+    accuracies = _accuracies(
+        trainer, scored_by, subjects, dataset, [derive(seed, "repeat", r) for r in range(repeats)], network
+    )
     versions, hardware = describe_environment()
+    training = scored_by.training
     settings = dataclasses.asdict(training) | {
+        "augmentation": str(training.augmentation),
+        "augmentation_draw": training.augmentation.draw,
+        "epochs": scored_by.epochs,
         "seed": seed,
         "flip": flip,
         "fingerprint": dataset.fingerprint,
@@ -103,25 +109,30 @@ def _trainer(
     channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
     network = networks.build(name, channels=channels, num_classes=num_classes, size=size)
     count = len(_training_set(first)[0])
-    images = repeats * (protocol.steps(count) * min(protocol.batch, count) + len(dataset.test) / 3)
+    images = repeats * (protocol.steps(count) * min(protocol.training.batch, count) + len(dataset.test) / 3)
     together = repeats if engine.stacks and not networks.mixes_images(network) else 1
     placed = engine.place(network, torch.zeros(1, channels, *size), images, stacked=together > 1)
     notice(placed.explain())
-    return Trainer(placed, protocol, first.mean, first.std, together=together)
+    return Trainer(placed, protocol.training, first.mean, first.std, together=together)
 
 
 def _accuracies(
-    trainer: Trainer, subjects: Sequence[Subject], dataset: ImageDataset, seeds: Sequence[int], name: str
+    trainer: Trainer,
+    protocol: Protocol,
+    subjects: Sequence[Subject],
+    dataset: ImageDataset,
+    seeds: Sequence[int],
+    name: str,
 ) -> list[float]:
     device = trainer.device
     test = dataset.test.images.to(device), dataset.test.labels.to(device)
     sets = [tuple(part.to(device) for part in _training_set(subject)) for subject in subjects]
     accuracies: list[float] = []
-    steps = trainer.protocol.steps(len(sets[0][0]))
+    steps = protocol.steps(len(sets[0][0]))
     with progress(f"Scoring {name}", len(seeds) * steps, unit="steps") as bar:
         for start in range(0, len(seeds), trainer.together):
             some = range(start, min(start + trainer.together, len(seeds)))
-            trainer.fit([sets[r % len(sets)] for r in some], [seeds[r] for r in some], bar)
+            trainer.fit([sets[r % len(sets)] for r in some], [seeds[r] for r in some], steps, bar)
             accuracies += trainer.accuracies(*test)
             bar.note = f"{accuracies[-1]:.1f} %"
     return accuracies

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense import networks
-from m3d_condense.condensing.condensation import Run
+from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine import engine as engine_module
@@ -114,10 +114,9 @@ def test_chunked_steps_equal_whole_ones(digits: ImageDataset, objective: str) ->
     )
     results, counts, starts = [], [], []
     for memory in (0.0, 2**-20):
-        run = Run(digits, recipe, engine(memory=memory))
+        run = begin(digits, recipe, engine(memory=memory))
         starts.append(run.pixels.values.detach().clone())
-        run.prepare()
-        counts.append(len(run.chunks))
+        counts.append(len(run.plan.chunks))
         for _ in range(3):
             run.take_step()
         results.append(run.pixels.values.detach())

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from recipes_to_test import objective_named
 from torch import Tensor, nn
 
 from m3d_condense import Execution, networks
-from m3d_condense.condensing.condensation import Run
-from m3d_condense.condensing.objectives import build
+from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine import native
@@ -389,7 +389,7 @@ def test_objectives_see_the_same_through_it(name: str) -> None:
     for used in (encoder(), encoder(native=False)):
         real, synthetic = noise(3, 6, 1, 16, 16), noise(3, 4, 1, 16, 16).requires_grad_()
         views = View(used, real, range(3), graph=False), View(used, synthetic, range(3), graph=True)
-        loss = build(name, cross_entropy=0.1)(*views)
+        loss = objective_named(name, cross_entropy=0.1)(*views)
         loss.sum().backward()
         results.append((loss.detach(), synthetic.grad))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-4, atol=1e-5)
@@ -401,9 +401,8 @@ def test_objectives_see_the_same_through_it(name: str) -> None:
 def test_gradient_matching_needs_no_compiler_beside_it(digits: ImageDataset) -> None:
     recipe = methods.recipe("idc", "paper", ipc=10, side=8, overrides={})
     for wanted in (True, False):
-        run = Run(digits, recipe, Engine(Execution(device="cpu", native=wanted)))
-        run.prepare()
-        assert run.placed.compiled != wanted
+        run = begin(digits, recipe, Engine(Execution(device="cpu", native=wanted)))
+        assert run.plan.placed.compiled != wanted
 
 
 def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
@@ -418,7 +417,7 @@ def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
 
     monkeypatch.setattr(Engine, "place", place)
     recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})
-    Run(digits, recipe, Engine(Execution(device="cpu", native=False))).prepare()
+    begin(digits, recipe, Engine(Execution(device="cpu", native=False)))
     synthetic, real = 7 * 10 * 2 * 3, 7 * 10 * recipe.batch_real  # steps, classes, images a class, passes
     assert asked[0] == synthetic + real + 7 * recipe.encoder_steps * recipe.encoder_batch
 
@@ -430,9 +429,9 @@ def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
         network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
         engine = Engine(Execution(device="cpu", native=wanted, compile="no", precision="float32"))
         used = engine.place(network, torch.zeros(1, 1, 8, 8), 0)
-        trainer = Trainer(used, training, digits.mean, digits.std)
+        trainer = Trainer(used, training.training, digits.mean, digits.std)
         some = digits.train.images[:200], digits.train.labels[:200]
-        trainer.fit([some], [3], Reporter("", 24, 0, "steps"))
+        trainer.fit([some], [3], 24, Reporter("", 24, 0, "steps"))
         assert used.native == wanted
         ends.append(torch.cat([p.detach().flatten() for n, p in network.named_parameters() if n != "blocks.0.0.bias"]))
         accuracies.append(trainer.accuracies(digits.test.images, digits.test.labels)[0])

@@ -223,7 +223,8 @@ def _info(given: Namespace) -> None:
     for name, method in METHODS.items():
         table.add_row(f"method {name}", method.title)
     for name, protocol in PROTOCOLS.items():
-        table.add_row(f"protocol {name}", f"{protocol.epochs} epochs, batch {protocol.batch}, {protocol.schedule}")
+        training = protocol.training
+        table.add_row(f"protocol {name}", f"{protocol.epochs} epochs, batch {training.batch}, {training.schedule}")
     table.add_row("networks", ", ".join((*NETWORKS, "module:callable", "timm:NAME")))
     table.add_row("data by name", f"{', '.join(NAMES)}; digits are embedded, the others come from the hub")
     Console().print(table)

@@ -40,10 +40,8 @@ def save(
     write_file_atomic(path, safetensors.torch.save(tensors, metadata))
 
 
-def restore(
-    path: Path, identity: dict[str, Any], pixels: Pixels, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
-    """Put a saved state back in place; return its progress and the encoders' state, None where there is no file.
+def read(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+    """Return the progress and the tensors of a file; None where there is none.
 
     Raises:
         UserError: where the file cannot be read, or belongs to a run with other settings or data.
@@ -53,14 +51,29 @@ def restore(
     try:
         tensors, metadata = read_tensors(path)
         progress: dict[str, Any] = json.loads(metadata["progress"])
-        values = tensors.pop("pixels")
+        tensors["pixels"]
     except (UserError, KeyError, ValueError) as error:
-        raise UserError(
-            f"{path}: not a readable checkpoint ({error}); {Setting('overwrite', True)} starts anew"
-        ) from None
+        advice = f"{Setting('overwrite', True)} starts anew"
+        raise UserError(f"{path}: not a readable checkpoint ({error}); {advice}") from None
     if metadata.get("identity") != _canonical(identity):
         advice = f"{Setting('overwrite', True)} discards it and starts anew"
         raise UserError(f"{path}: left by a run with other settings or data; {advice}")
+    return progress, tensors
+
+
+def restore(
+    path: Path, identity: dict[str, Any], pixels: Pixels, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+    """Put a saved state back in place; return its progress and the encoders' state, None where there is no file.
+
+    Raises:
+        UserError: where the file cannot be read, or belongs to a run with other settings or data.
+    """
+    found = read(path, identity)
+    if found is None:
+        return None
+    progress, tensors = found
+    values = tensors.pop("pixels")
     with torch.no_grad():
         pixels.values.copy_(values)
     state, encoders = (

@@ -5,27 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.recipes.names import ENCODERS, INITIALISATIONS, OBJECTIVES
 from m3d_condense.tools.errors import UserError
 
-OBJECTIVES = (
-    "mmd",
-    "mean",
-    "moments2",
-    "moments3",
-    "layers",
-    "attention",
-    "gradient-cosine",
-    "gradient-mse",
-    "gradient-l1",
-)
 KERNELS = ("gaussian", "polynomial", "linear")
-ENCODERS = ("fresh", "synthetic", "dynamic", "real", "queue", "pool")
-INITIALISATIONS = ("random", "herding", "k-center", "noise")
 SELECTION_FEATURES = ("trained", "random", "pixels")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine")
-OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
-DRAWS = ("idc", "dsa")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +94,6 @@ class Recipe:
             "objective": OBJECTIVES,
             "kernel": KERNELS,
             "encoders": ENCODERS,
-            "augmentation_draw": DRAWS,
             "optimizer": OPTIMIZERS,
             "lr_schedule": SCHEDULES,
         }
@@ -126,26 +112,18 @@ class Recipe:
                 raise UserError("a finite number above 0", setting=name, value=getattr(self, name))
         if not (self.cross_entropy >= 0 and math.isfinite(self.cross_entropy)):
             raise UserError("a finite number, at least 0", setting="cross_entropy", value=self.cross_entropy)
-        operations(self.augmentation)
+        Augmentation.parse(self.augmentation, self.augmentation_draw)
         if not 0 <= self.momentum < 1:
             raise UserError("at least 0 and below 1", setting="momentum", value=self.momentum)
 
+    @property
+    def siamese(self) -> Augmentation:
+        """The augmentation that real and synthetic images share, of operations that leave an image in its class."""
+        given = Augmentation.parse(self.augmentation, self.augmentation_draw)
+        return given if self.flip else given.without("flip")
 
-def rate(recipe: Recipe, step: int) -> float:
-    """Return the pixels' step size at a step, counted from 0."""
-    if recipe.lr_schedule == "constant":
-        return recipe.lr
-    return recipe.lr * (1 + math.cos(math.pi * step / recipe.iterations)) / 2
-
-
-def operations(strategy: str) -> tuple[str, ...]:
-    """Split an augmentation such as ``color_crop_cutout`` into its operations; empty or "none" has none.
-
-    Raises:
-        UserError: for an operation that is not in `OPERATIONS`.
-    """
-    names = () if strategy in ("", "none") else tuple(strategy.split("_"))
-    for name in names:
-        if name not in OPERATIONS:
-            raise UserError(f"no {name!r} among {', '.join(OPERATIONS)}", setting="augmentation", value=strategy)
-    return names
+    def rate(self, step: int) -> float:
+        """Return the pixels' step size at a step, counted from 0."""
+        if self.lr_schedule == "constant":
+            return self.lr
+        return self.lr * (1 + math.cos(math.pi * step / self.iterations)) / 2

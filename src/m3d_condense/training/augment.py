@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m3d_condense.recipes.recipe import operations
+from m3d_condense.recipes.augmentation import Augmentation
 
 ALWAYS = ("color", "flip", "cutout")  # applied at every draw in IDC's form
 
@@ -70,24 +70,20 @@ class Parameters:
         )
 
 
-def draw(
-    strategy: str, groups: int, size: tuple[int, int], generator: torch.Generator, form: str = "idc"
-) -> Parameters:
+def draw(augmentation: Augmentation, groups: int, size: tuple[int, int], generator: torch.Generator) -> Parameters:
     """Draw the parameters of `groups` groups of images of H×W pixels.
 
     Args:
-        strategy: operations joined by "_", see `m3d_condense.recipes.recipe.operations`.
+        augmentation: the operations, and how they are drawn.
         groups: G, how many independent draws.
         size: H and W of the images.
         generator: a CPU generator.
-        form: "idc" applies colour, flip and cutout wherever they are listed and one of the rest; "dsa" applies
-            one operation of the whole list.
     """
-    names = operations(strategy)
+    names = augmentation.operations
     if not names:
         return Parameters()
     u = torch.rand(groups, 12, generator=generator)
-    one_of = names if form == "dsa" else tuple(name for name in names if name not in ALWAYS)
+    one_of = names if augmentation.draw == "dsa" else tuple(name for name in names if name not in ALWAYS)
     chosen = (u[:, 0] * len(one_of)).long().clamp(max=len(one_of) - 1) if one_of else torch.zeros(groups).long()
 
     def applies(name: str) -> Tensor:

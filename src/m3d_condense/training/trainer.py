@@ -14,7 +14,7 @@ from torch import Tensor
 
 from m3d_condense.machine.engine import Placed, in_pieces
 from m3d_condense.networks import initialise
-from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.tools.seeds import derive, generator
 from m3d_condense.training import augment
@@ -28,7 +28,7 @@ class Trainer:
 
     Args:
         placed: takes normalised images N×C×H×W to logits N×K; placed for stacked parameters, where it is several.
-        protocol: how it is trained.
+        training: how it is trained.
         mean, std: of the normalisation, per channel, of values in [0, 1].
         together: how many networks are trained at once, on stacked parameters. Each has its own set, order and
             augmentation, and ends as it would alone, up to rounding.
@@ -37,31 +37,30 @@ class Trainer:
     def __init__(
         self,
         placed: Placed,
-        protocol: Protocol,
+        training: Training,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         together: int = 1,
     ) -> None:
         self.placed, self.network, self.device = placed, placed.network, placed.engine.device
-        self.protocol, self.together = protocol, together
+        self.training, self.together = training, together
         self.normalised = augment.Normalisation(mean, std, self.device)
         self._stacked: dict[str, Tensor] = {}
         self._one = placed.of(self.network)
 
-    def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], bar: Reporter, steps: int | None = None) -> None:
+    def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], steps: int, bar: Reporter) -> None:
         """Train one network per seed, at most `together`, from random initialisations.
 
         Args:
             sets: what each network is trained on, all of one size.
             seeds: of each one's initialisation, order, augmentation and mixing.
+            steps: how many each takes.
             bar: is advanced once a step and network.
-            steps: in place of the protocol's number of epochs.
         """
-        protocol, count = self.protocol, len(sets[0][0])
-        steps = protocol.steps(count) if steps is None else steps
+        training, count = self.training, len(sets[0][0])
         optimizer = self.optimizer(self._refill(seeds))
-        schedule = _schedule(optimizer, protocol, steps)
-        orders = [batches(count, protocol.batch, steps, seed) for seed in seeds]
+        schedule = _schedule(optimizer, training, steps)
+        orders = [batches(count, training.batch, steps, seed) for seed in seeds]
         for step, indices in enumerate(zip(*orders, strict=True)):
             chosen = [index.to(self.device, non_blocking=True) for index in indices]
             batch = [(images[index], labels[index]) for (images, labels), index in zip(sets, chosen, strict=True)]
@@ -70,10 +69,10 @@ class Trainer:
             bar.advance(len(seeds))
 
     def optimizer(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
-        """Return the protocol's SGD over these parameters."""
-        protocol = self.protocol
+        """Return the training's SGD over these parameters."""
+        training = self.training
         return torch.optim.SGD(
-            parameters, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True
+            parameters, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay, fused=True
         )
 
     def step(
@@ -99,11 +98,11 @@ class Trainer:
         return total
 
     def _mixed(self, images: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor, float]:
-        protocol, size = self.protocol, (images.shape[-2], images.shape[-1])
-        drawn = augment.draw(protocol.augmentation, len(images), size, stream, protocol.augmentation_draw)
+        size = (images.shape[-2], images.shape[-1])
+        drawn = augment.draw(self.training.augmentation, len(images), size, stream)
         drawn = drawn.of(range(len(images)), images.device)
         inputs = augment.apply(self.normalised(images).unsqueeze(1), drawn).squeeze(1)
-        return augment.cutmix(inputs, stream, protocol.cutmix)
+        return augment.cutmix(inputs, stream, self.training.cutmix)
 
     @torch.no_grad()
     def accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
@@ -154,8 +153,8 @@ def batches(count: int, batch: int, steps: int, seed: int) -> Iterator[Tensor]:
     return itertools.islice(itertools.chain.from_iterable(passes), steps)
 
 
-def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    if protocol.schedule == "one-cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, protocol.lr, total_steps=steps + 1, cycle_momentum=False)
-    milestones = [round(share * steps) for share in protocol.milestones]
-    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=protocol.decay)
+def _schedule(optimizer: torch.optim.Optimizer, training: Training, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    if training.schedule == "one-cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, training.lr, total_steps=steps + 1, cycle_momentum=False)
+    milestones = [round(share * steps) for share in training.milestones]
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=training.decay)

@@ -8,27 +8,31 @@ from typing import Any
 
 import pytest
 import torch
+from recipes_to_test import recipe_with
 from safetensors.torch import save
 from torch import Tensor
 
 from m3d_condense import networks
 from m3d_condense.condensing import encoders
-from m3d_condense.condensing.condensation import Run, condense
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.condensing.encoders.dynamic import DynamicEncoders
 from m3d_condense.condensing.encoders.learner import Learner
 from m3d_condense.condensing.encoders.pool import PoolEncoders
 from m3d_condense.condensing.encoders.queue import QueueEncoders
-from m3d_condense.condensing.encoders.trained import DynamicEncoders
+from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.run import Run
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
-from m3d_condense.recipes import methods
-from m3d_condense.recipes.recipe import ENCODERS, OBJECTIVES, Recipe
+from m3d_condense.recipes.names import ENCODERS, OBJECTIVES
+from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import cache_folder
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import read_tensors
 from m3d_condense.tools.progress import set_quiet
 from m3d_condense.tools.seeds import derive
+from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.training.trainer import batches
 
 TINY: dict[str, Any] = {"ipc": 2, "iterations": 9, "batch_real": 8, "iterations_per_model": 4}
@@ -42,14 +46,15 @@ def _quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def recipe(source: str, **changes: Any) -> Recipe:
-    settings = {name: value for name, value in (TINY | TRAINED).items() if name != "ipc"} | changes
-    return methods.recipe("dm", "quick", ipc=2, side=8, mirrored=False, overrides=settings | {"encoders": source})
+    settings = {name: value for name, value in (TINY | TRAINED).items() if name != "ipc"}
+    return recipe_with(**settings | {"encoders": source, "augmentation": "none"} | changes)
 
 
-def source_of(digits: ImageDataset, plain: Execution, used: Recipe, augmentation: str = "") -> Any:
+def source_of(digits: ImageDataset, plain: Execution, used: Recipe, watch: Stopwatch | None = None) -> Any:
     network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
     encoder = Encoder(Engine(plain).place(network, torch.zeros(1, 1, 8, 8), 0))
-    return encoders.build(used, encoder, digits, digits.train.images, augmentation)
+    real, watch = digits.train.images, watch or Stopwatch()
+    return encoders.build(Material(recipe=used, encoder=encoder, dataset=digits, real=real, watch=watch))
 
 
 def pixels_of(digits: ImageDataset, factor: int = 1) -> Pixels:
@@ -82,7 +87,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     whole = condense(digits, method="dm", execution=plain, **settings)
     original = Run.take_step
 
-    def take_step(run: Run) -> list[Tensor]:
+    def take_step(run: Run) -> Tensor:
         if run.step in (1, 5):  # in the middle of a network's turn, and where it begins
             os.kill(os.getpid(), signal.SIGINT)
         return original(run)
@@ -207,11 +212,12 @@ def test_a_queue_learns_by_sgd_with_momentum_that_lasts(digits: ImageDataset, pl
 
 
 def test_idc_trains_on_mixed_images_without_cutout(digits: ImageDataset, plain: Execution) -> None:
-    made = source_of(digits, plain, recipe("real"), "color_crop_cutout")
-    assert made.learner.protocol.augmentation == "color_crop"
-    assert made.learner.protocol.cutmix == 0.5
-    synthetic = source_of(digits, plain, recipe("synthetic"), "color_crop_cutout").learner.protocol
-    assert (synthetic.augmentation, synthetic.cutmix, synthetic.momentum) == ("color_crop_cutout", 0.0, 0.0)
+    match = {"augmentation": "color_crop_cutout"}
+    real, synthetic = (
+        source_of(digits, plain, recipe(name, **match)).learner.training for name in ("real", "synthetic")
+    )
+    assert (str(real.augmentation), real.cutmix, real.momentum) == ("color_crop", 0.5, 0.9)
+    assert (str(synthetic.augmentation), synthetic.cutmix, synthetic.momentum) == ("color_crop_cutout", 0.0, 0.0)
 
 
 # CAFE's schedule
@@ -301,19 +307,30 @@ def test_a_step_trains_two_members_and_one_serves_with_its_accuracy(digits: Imag
 # The pool
 
 
+class Credits(Stopwatch):
+    """A watch that says what it was credited with."""
+
+    given = 0.0
+
+    def credit(self, seconds: float) -> None:
+        self.given += seconds
+
+
 def test_a_pool_is_trained_once_and_found_again(
     digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = recipe("pool")
-    first = source_of(digits, plain, used)
+    watch = Credits()
+    first = source_of(digits, plain, used, watch)
     files = sorted(cache_folder().rglob("*.safetensors"))
     assert [file.name for file in files] == ["0.safetensors", "1.safetensors", "2.safetensors"]
-    assert first.spared == 0.0
+    assert watch.given == 0.0
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "from_scratch", None)  # nothing is trained
-        again = source_of(digits, plain, used)
-        assert again.spared > 0.0
-        assert source_of(digits, plain, dataclasses.replace(used, objective="mmd", ipc=3, lr=0.5)).spared > 0.0
+        for other in (used, dataclasses.replace(used, objective="mmd", ipc=3, lr=0.5)):
+            watch = Credits()
+            again = source_of(digits, plain, other, watch)
+            assert watch.given > 0.0
     assert same(weights(first.at(0)), weights(again.at(0)))
     changes = ({"seed": 1}, {"encoder_steps": 4}, {"encoder_lr": 0.1}, {"encoder_batch": 8}, {"network": "resnet10"})
     for change in changes:

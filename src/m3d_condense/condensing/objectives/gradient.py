@@ -15,6 +15,7 @@ from torch import Tensor
 from m3d_condense.condensing.objectives.objective import Objective
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.machine.matching import Weights
+from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
 
 LayerDistance = Callable[[Tensor, Tensor], Tensor]
@@ -71,7 +72,7 @@ class GradientMatching(Objective):
         self.distance = distance
         self._matchers: WeakKeyDictionary[Encoder, _Matcher] = WeakKeyDictionary()
 
-    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
+    def __call__(self, real: View, synthetic: View, constants: bool = False) -> Tensor:
         """Return one loss per class (K); there are no constant terms to leave out.
 
         Raises:
@@ -114,3 +115,18 @@ def _matched(network: Any, axes: tuple[int, ...]) -> Weights:
         if found:
             return found
     raise UserError("this objective compares the gradients of convolutions or linear layers; the network has neither")
+
+
+def gradient_cosine(recipe: Recipe) -> Objective:
+    """Build the objective of DC and DSA."""
+    return GradientMatching("cosine")
+
+
+def gradient_mse(recipe: Recipe) -> Objective:
+    """Build IDC's objective for images of 32 pixels."""
+    return GradientMatching("mse")
+
+
+def gradient_l1(recipe: Recipe) -> Objective:
+    """Build IDC's objective for images of other sizes."""
+    return GradientMatching("l1")
