@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from m3d_condense.data.dataset import ImageDataset
     from m3d_condense.machine.engine import Execution
     from m3d_condense.sets.condensed import CondensedSet, Score
-    from m3d_condense.studies.ledger import Comparison
+    from m3d_condense.studies.results import Results
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -177,7 +177,7 @@ def _compare(given: Namespace) -> int:
     return _complain(failed, 1) if comparison.failed else 0
 
 
-def _print_comparison(comparison: Comparison, as_json: bool) -> None:
+def _print_comparison(comparison: Results, as_json: bool) -> None:
     from dataclasses import asdict
 
     from rich.box import SIMPLE_HEAD

@@ -8,6 +8,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
 
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.tools.errors import Setting, UserError
@@ -84,6 +85,15 @@ def restore(
     device = pixels.values.device
     optimizer.state[pixels.values] = {k: v.to(device) if v.dim() else v for k, v in state.items()}
     return progress, encoders
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a file is one that `save` wrote; its tensors are not read."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            return {"identity", "progress"} <= (stored.metadata() or {}).keys()
+    except (OSError, SafetensorError):
+        return False
 
 
 def _canonical(identity: dict[str, Any]) -> str:

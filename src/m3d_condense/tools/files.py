@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from m3d_condense.tools.errors import UserError
 
-__all__ = ["check_folder", "plain_json", "read_json", "read_tensors", "write_file_atomic", "write_folder"]
+__all__ = ["check_folder", "is_partial", "plain_json", "read_json", "read_tensors", "write_file_atomic", "write_folder"]
 
 
 def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
@@ -82,6 +83,11 @@ def write_file_atomic(path: Path, data: bytes | str) -> None:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+def is_partial(path: Path) -> bool:
+    """Tell by its name whether a path is what a killed process left of a file or folder it was writing."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{8}\.partial", path.name) is not None
 
 
 def plain_json(name: str, value: Any) -> Any:
