@@ -24,7 +24,7 @@ def _quietly() -> None:
 
 def rates(used: Training, steps: int) -> list[float]:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=used.lr)
-    schedule = training._schedule(optimizer, used, steps)
+    schedule = training.schedule(optimizer, used, steps)
     seen = []
     for _ in range(steps):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -204,7 +204,7 @@ def test_networks_trained_together_end_as_they_would_alone(digits: ImageDataset,
             alone.fit([sets[number]], [seed], 6, bar)
             for name, parameter in alone.network.named_parameters():
                 # Six steps of float32: sums in another order, magnified by the norm where a map is flat.
-                torch.testing.assert_close(together._stacked[name][number], parameter, rtol=1e-3, atol=1e-4)
+                torch.testing.assert_close(together.stacked[name][number], parameter, rtol=1e-3, atol=1e-4)
             assert together.accuracies(images, labels)[number] == pytest.approx(
                 alone.accuracies(images, labels)[0], abs=1.0
             )

@@ -32,6 +32,9 @@ class Trainer:
         mean, std: of the normalisation, per channel, of values in [0, 1].
         together: how many networks are trained at once, on stacked parameters. Each has its own set, order and
             augmentation, and ends as it would alone, up to rounding.
+
+    Attributes:
+        stacked: the parameters n×… of the networks trained together, by name; empty for one.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Trainer:
         self.placed, self.network, self.device = placed, placed.network, placed.engine.device
         self.training, self.together = training, together
         self.normalised = augment.Normalisation(mean, std, self.device)
-        self._stacked: dict[str, Tensor] = {}
+        self.stacked: dict[str, Tensor] = {}
         self._one = placed.of(self.network)
 
     def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], steps: int, bar: Reporter) -> None:
@@ -59,13 +62,13 @@ class Trainer:
         """
         training, count = self.training, len(sets[0][0])
         optimizer = self.optimizer(self._refill(seeds))
-        schedule = _schedule(optimizer, training, steps)
+        rates = schedule(optimizer, training, steps)
         orders = [batches(count, training.batch, steps, seed) for seed in seeds]
         for step, indices in enumerate(zip(*orders, strict=True)):
             chosen = [index.to(self.device, non_blocking=True) for index in indices]
             batch = [(images[index], labels[index]) for (images, labels), index in zip(sets, chosen, strict=True)]
             self.step(optimizer, batch, [generator(seed, "batch", step) for seed in seeds])
-            schedule.step()
+            rates.step()
             bar.advance(len(seeds))
 
     def optimizer(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
@@ -108,7 +111,7 @@ class Trainer:
     def accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
         """Return the share of uint8 images N×C×H×W that each network names right, in percent."""
         self.network.eval()
-        count = next(iter(self._stacked.values())).shape[0] if self._stacked else 1
+        count = next(iter(self.stacked.values())).shape[0] if self.stacked else 1
 
         def predicted(part: Tensor) -> Tensor:
             inputs = self.normalised(part)
@@ -127,12 +130,12 @@ class Trainer:
                 states.append({name: value.detach().clone() for name, value in self.network.named_parameters()})
         if not states:
             return list(self.network.parameters())
-        self._stacked = {name: torch.stack([state[name] for state in states]).requires_grad_() for name in states[0]}
-        return list(self._stacked.values())
+        self.stacked = {name: torch.stack([state[name] for state in states]).requires_grad_() for name in states[0]}
+        return list(self.stacked.values())
 
     def _logits(self, inputs: Tensor) -> Tensor:
         """Return logits n×B×K of n networks, each for its own images n×B×C×H×W."""
-        if not self._stacked:
+        if not self.stacked:
             logits: Tensor = self._one(inputs[0])
             return logits.unsqueeze(0)
 
@@ -142,7 +145,7 @@ class Trainer:
 
         dtype = self.placed.dtype
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            stacked: Tensor = torch.func.vmap(one)(self._stacked, inputs)
+            stacked: Tensor = torch.func.vmap(one)(self.stacked, inputs)
             return stacked
 
 
@@ -153,7 +156,8 @@ def batches(count: int, batch: int, steps: int, seed: int) -> Iterator[Tensor]:
     return itertools.islice(itertools.chain.from_iterable(passes), steps)
 
 
-def _schedule(optimizer: torch.optim.Optimizer, training: Training, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+def schedule(optimizer: torch.optim.Optimizer, training: Training, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the training's rates over so many steps."""
     if training.schedule == "one-cycle":
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, training.lr, total_steps=steps + 1, cycle_momentum=False)
     milestones = [round(share * steps) for share in training.milestones]
