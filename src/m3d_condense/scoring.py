@@ -1,4 +1,4 @@
-"""Scoring: networks trained from scratch on a condensed set, a random selection or the whole, tested on real images.
+"""Scoring: networks trained from scratch on a condensed set, a random selection or all data, tested on real images.
 
 The last state of each network is what counts; nothing is chosen by test accuracy.
 """

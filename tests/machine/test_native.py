@@ -110,7 +110,7 @@ def test_values_and_gradients_are_those_of_the_formulae(
 ) -> None:
     block, images = layers(channels, after, padding), noise(count, channels, height, side).requires_grad_()
     with lanes(width, monkeypatch):
-        assert native.serves(block)
+        assert native.supports(block)
         got = native.block(images, block)
         found = gradients(got, images, block)
     exact = images.detach().double().requires_grad_()
@@ -217,8 +217,8 @@ def test_what_it_does_not_compute_it_does_not_serve() -> None:
         made[index] = module
         return made
 
-    assert native.serves(layers(32, 32, 1))
-    assert native.serves(layers(3, 32, 3))
+    assert native.supports(layers(32, 32, 1))
+    assert native.supports(layers(3, 32, 3))
     for block in (
         changed(0, nn.Conv2d(32, 32, 5, padding=2)),
         changed(0, nn.Conv2d(32, 32, 3, padding=1, stride=2)),
@@ -238,7 +238,7 @@ def test_what_it_does_not_compute_it_does_not_serve() -> None:
         layers(20, 32, 1),
         nn.Identity(),
     ):
-        assert not native.serves(block)
+        assert not native.supports(block)
 
 
 def test_autograd_finds_no_second_derivative() -> None:
@@ -293,7 +293,7 @@ def test_second_derivatives_are_those_of_autograd_in_float64(
     network, images = convnet(channels, sides, depth), noise(count, channels, *sides)
     directions = {name: noise(*p.shape) for name, p in network.named_parameters() if p.ndim > 1}
     with lanes(width, monkeypatch):
-        assert all(map(native.serves, network.blocks))
+        assert all(map(native.supports, network.blocks))
         found = WeightGradient(network, images, torch.arange(count) % 3)
         got = found.along(directions)
         assert torch.equal(found.along(directions), got)

@@ -1,4 +1,4 @@
-"""A run's state in one file, written whole or not at all; a resumed run ends in the same bits."""
+"""A run's state in one file, written completely or not at all; a resumed run ends in the same bits."""
 
 from __future__ import annotations
 

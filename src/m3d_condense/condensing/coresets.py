@@ -83,7 +83,7 @@ def select(dataset: ImageDataset, recipe: Recipe, count: int, engine: Engine, wa
     """Choose `count` training images of every class, as the recipe's initialisation says.
 
     A class of fewer images gives them all, again and again until the row is full. The network that is trained for it
-    is kept on disk and serves every selection from the same data with the same seed; `watch` is credited with what
+    is kept on disk, for every selection from the same data with the same seed; `watch` is credited with what
     that spares.
 
     Returns:

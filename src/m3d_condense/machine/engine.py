@@ -31,15 +31,15 @@ COMPILED_GAIN = 2.0  # at least; measured in benchmarks
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How to run, none of which changes what is computed beyond rounding.
+    """How to run. None of it changes what is computed beyond rounding.
 
     Attributes:
         device: "auto" (a GPU where there is one), or any torch device, such as "cpu" or "cuda:1".
         precision: "auto" (bfloat16 where the hardware has it), "float32", "tf32" (of NVIDIA's GPUs) or
             "bfloat16", of the networks' convolutions; kernels, losses and pixels are always float32.
-        native: whether ConvNet's blocks run in our own code on a CPU, in float32 (see `m3d_condense.machine.native`);
-            another precision, if asked for, rules it out.
-        compile: "auto" (where it pays back), "yes" or "no", of what that does not compute.
+        native: whether ConvNet's blocks run in our own code on a CPU, in float32 (see `m3d_condense.machine.native`).
+            They do not where another precision is asked for.
+        compile: whether networks without native blocks are compiled: "auto" (where it pays back), "yes" or "no".
         memory: GiB for the activations of one chunk of classes; 0 lets the device decide.
     """
 

@@ -36,7 +36,7 @@ def derived_matching(network: nn.Module, distance: Distance) -> Matching:
 
     Weights are inputs, so that none is compiled twice when they are refilled. The distance and its gradient to the
     pixels are one function with no autograd around it: the compiler takes no derivative of a derivative, but traces
-    both of torch.func's. Reverse over reverse, as there the gradient of the weights serves value and pixels; forward
+    both of torch.func's. Reverse over reverse computes the gradient of the weights once, for value and pixels; forward
     mode saves nothing here, and fails in group norm on channels-last maps.
     """
 

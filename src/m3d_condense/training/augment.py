@@ -50,7 +50,7 @@ class Parameters:
 
     Attributes:
         color: G×3, the brightness added, and the factors of saturation and contrast.
-        shift: G×2, whole pixels down and right, in place of `affine` where cropping is the only move and the groups are
+        shift: G×2, pixels down and right, in place of `affine` where cropping is the only move and the groups are
             few: a slice each, and no sampling.
         affine: G×2×3, from output to input coordinates in [-1, 1]; all moves as one.
         cutout: G×4, the first and one past the last row, then column, of the pixels set to zero.
@@ -155,7 +155,7 @@ def _color(u: Tensor, applies: Tensor) -> Tensor:
 
 
 def _shift(u: Tensor, applies: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return where the first pixel of each output comes from, in whole pixels right and down, G×2."""
+    """Return where the first pixel of each output comes from, in pixels right and down, whole numbers, G×2."""
     reach = (torch.tensor([size[1], size[0]]) * CROP + 0.5).floor()
     return torch.where(applies.unsqueeze(1), ((2 * reach + 1) * u).floor() - reach, 0.0)
 

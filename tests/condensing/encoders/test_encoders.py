@@ -196,7 +196,7 @@ def test_a_queue_learns_by_sgd_with_momentum_that_lasts(digits: ImageDataset, pl
 
     learner.trainer.step = step  # type: ignore[method-assign]
     learner.encoder.refill(1)
-    learner.forget()
+    learner.reset_optimizer()
     for seed in (1, 2):  # put aside and taken up again
         learner.learn_real(2, seed)
         state = learner.state()

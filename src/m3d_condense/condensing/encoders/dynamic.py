@@ -41,7 +41,7 @@ class DynamicEncoders(EncoderSource):
         """Return the encoder of this step; a new one once the last has settled."""
         if self._fresh:
             self.encoder.refill(derive(self.recipe.seed, "encoder", self._index))
-            self.learner.forget()
+            self.learner.reset_optimizer()
             self._fresh = False
         return self.encoder
 

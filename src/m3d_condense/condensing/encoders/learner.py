@@ -28,9 +28,9 @@ class Learner:
         dataset = material.dataset
         self.labels, self.num_classes = dataset.train.labels.to(self.real.device), dataset.num_classes
         self.trainer = Trainer(self.encoder.placed, training, dataset.mean, dataset.std)
-        self.forget()
+        self.reset_optimizer()
 
-    def forget(self) -> None:
+    def reset_optimizer(self) -> None:
         """Begin with a new optimiser: no momentum."""
         self.optimizer = self.trainer.optimizer(list(self.encoder.network.parameters()))
 
@@ -71,7 +71,7 @@ class Learner:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put such a state back in place."""
-        self.forget()
+        self.reset_optimizer()
         held = self.encoder.network.state_dict()
         for name, parameter in self.encoder.network.named_parameters():
             momentum = state.get(f"momentum.{name}")

@@ -1,4 +1,4 @@
-"""A queue of networks in training on real images, one of which serves each step."""
+"""A queue of networks in training on real images, one of which is the encoder of each step."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from m3d_condense.tools.seeds import derive, generator
 class QueueEncoders(EncoderSource):
     """IDM's enriched model sampling (Zhao et al., CVPR 2023, Section 3.3).
 
-    Every `iterations_per_model` steps a random network joins the queue; past `encoder_count` the oldest leaves. A step
-    is served by one of them at random, whose accuracy in training is its confidence; after it, two at random take
+    Every `iterations_per_model` steps a random network joins the queue; past `encoder_count` the oldest leaves. The
+    encoder of a step is one of them at random, trusted by its accuracy in training; after the step, two at random take
     `encoder_steps` steps on real images.
     """
 
@@ -78,7 +78,7 @@ class QueueEncoders(EncoderSource):
 
     def _push(self) -> None:
         self.encoder.refill(derive(self.recipe.seed, "encoder", self._born))
-        self.learner.forget()
+        self.learner.reset_optimizer()
         self._members.append(self.learner.state() | {"accuracy": torch.tensor(0.0)})
         self._members = self._members[-self.recipe.encoder_count :]
         self._born += 1

@@ -42,7 +42,7 @@ class TrainedEncoders(EncoderSource):
         if index != self._current:
             self._current = index
             self.encoder.refill(derive(self.recipe.seed, "encoder", index))
-            self.learner.forget()
+            self.learner.reset_optimizer()
             self.learner.learn_real(self.recipe.encoder_warmup, derive(self.recipe.seed, "warm-up", index))
         return self.encoder
 

@@ -18,10 +18,10 @@ from m3d_condense.machine.native import building
 from m3d_condense.machine.native.building import compiler
 from m3d_condense.machine.native.calls import Maps, Weights, backward, forward, forward_kept, last
 
-__all__ = ["NativeBlock", "block", "compiler", "serves", "swap"]
+__all__ = ["NativeBlock", "block", "compiler", "supports", "swap"]
 
 
-def serves(block: nn.Module) -> bool:
+def supports(block: nn.Module) -> bool:
     """Whether the code computes this block: convolution 3×3, instance norm with weights, ReLU, pooling 2×2."""
     if not (isinstance(block, nn.Sequential) and len(block) == 4):
         return False
@@ -73,7 +73,7 @@ def swap(network: Any, wanted: bool) -> bool:
     if not isinstance(blocks, nn.ModuleList) or getattr(network, "stem", None) is not None:
         return False
     float32 = all(part.dtype == torch.float32 for part in network.parameters())
-    use = wanted and float32 and all(map(serves, blocks))
+    use = wanted and float32 and all(map(supports, blocks))
     for number, layers in enumerate(blocks):
         if isinstance(layers, NativeBlock) != use and isinstance(layers, NativeBlock | nn.Sequential):
             blocks[number] = (NativeBlock if use else nn.Sequential)(*layers)

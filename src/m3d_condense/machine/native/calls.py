@@ -61,7 +61,10 @@ def forward_kept(images: Tensor, weights: Weights) -> tuple[Tensor, Maps]:
 def backward(
     shape: Sequence[int], images: Tensor | None, weights: Weights, maps: Maps, gradient: Tensor, of_images: bool
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients to images of this shape, if asked, and if these are given to `weights`' three tensors."""
+    """Return four gradients: to the images, of this shape, and to the three tensors of `weights`.
+
+    The first is None unless `of_images`; the others are None unless the images are given.
+    """
     found = [
         _channels_last(shape) if of_images else None,
         *(torch.empty_like(part) if images is not None else None for part in weights.tensors),
@@ -130,7 +133,7 @@ def _channels_last(shape: Sequence[int]) -> Tensor:
 def _call(name: str, shape: Sequence[int], weights: Weights, *arguments: Tensor | float | None) -> None:
     """Call a function for images of this shape, with tensors by their addresses."""
     library = building.library()
-    assert library is not None, "serves() comes first"
+    assert library is not None, "supports() comes first"
     count, channels, height, width = shape
     sizes = (ctypes.c_int64 * 6)(count, height, width, channels, len(weights.gamma), weights.padding)
     given = (part.data_ptr() if isinstance(part, Tensor) else part for part in arguments)
