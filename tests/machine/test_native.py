@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from native_blocks import layers, noise
 from torch import Tensor, nn
 
 from m3d_condense import Execution, networks
@@ -49,21 +50,6 @@ SHAPES = [  # N, C, H, W, O, padding
 ]
 
 
-def layers(channels: int, after: int, padding: int, seed: int = 0) -> nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = nn.Sequential(
-            nn.Conv2d(channels, after, 3, padding=padding), nn.GroupNorm(after, after), nn.ReLU(), nn.AvgPool2d(2)
-        )
-        nn.init.uniform_(made[1].weight, 0.5, 1.5)  # type: ignore[arg-type]
-        nn.init.uniform_(made[1].bias, -0.5, 0.5)  # type: ignore[arg-type]
-    return made
-
-
-def noise(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
-
-
 def off(got: Tensor, expected: Tensor) -> float:
     return float((got - expected).norm() / expected.norm().clamp_min(1e-12))
 
@@ -87,11 +73,11 @@ def gradients(output: Tensor, images: Tensor, block: nn.Sequential) -> list[Tens
 
 @contextmanager
 def lanes(number: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the block compiled for registers of so many floats; None for what this processor has."""
+    """Have the block compiled, quickly, for registers of so many floats; None for what this processor has."""
     with monkeypatch.context() as patch:
         if number is not None:
             machine = building.MACHINES.get(torch.backends.cpu.get_cpu_capability(), ())
-            built = building.build((f"-DM3D_LANES={number}", "-Wno-psabi", *machine))
+            built = building.build((f"-DM3D_LANES={number}", "-Wno-psabi", "-O1", *machine))
             patch.setattr(building, "library", lambda: built)
         yield
 
