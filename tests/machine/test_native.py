@@ -319,14 +319,15 @@ def test_second_derivatives_do_not_depend_on_the_threads() -> None:
 
 def encoder(**execution: object) -> Encoder:
     network = networks.build("convnet2", channels=1, num_classes=3, size=(16, 16))
-    made = Encoder(network, Engine(Execution(**{"device": "cpu", "compile": "no"} | execution)), False)  # type: ignore[arg-type]
+    settings = {"device": "cpu", "precision": "float32", "compile": "no"} | execution
+    made = Encoder(network, Engine(Execution(**settings)), False)  # type: ignore[arg-type]
     made.refill(5)
     return made
 
 
 def test_the_engine_takes_it_where_it_serves_and_it_is_wanted() -> None:
     assert is_native(encoder().network)
-    assert is_native(encoder(precision="float32").network)
+    assert is_native(encoder(precision="auto").network)
     assert not is_native(encoder(native=False).network)
     assert not is_native(encoder(precision="bfloat16").network)
     engine = Engine(Execution(device="cpu"))
@@ -372,7 +373,7 @@ def test_objectives_see_the_same_through_it(name: str) -> None:
 def test_gradient_matching_needs_no_compiler_beside_it(digits: ImageDataset) -> None:
     recipe = methods.recipe("idc", "paper", ipc=10, side=8, overrides={})
     for wanted in (True, False):
-        run = Run(digits, recipe, Engine(Execution(device="cpu", native=wanted)))
+        run = Run(digits, recipe, Engine(Execution(device="cpu", precision="float32", native=wanted)))
         run.prepare()
         assert run.compiled != wanted
 
@@ -388,7 +389,7 @@ def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
 
     monkeypatch.setattr(Engine, "pays", pays)
     recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})
-    Run(digits, recipe, Engine(Execution(device="cpu", native=False))).prepare()
+    Run(digits, recipe, Engine(Execution(device="cpu", precision="float32", native=False))).prepare()
     synthetic, real = 7 * 10 * 2 * 3, 7 * 10 * recipe.batch_real  # steps, classes, images a class, passes
     assert asked[0] == synthetic + real + 7 * recipe.encoder_steps * recipe.encoder_batch
 
@@ -398,7 +399,7 @@ def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
     training = protocol("quick").adapted(epochs=6, whole=False, flip=False)
     for wanted in (True, False):
         network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
-        engine = Engine(Execution(device="cpu", native=wanted, compile="no"))
+        engine = Engine(Execution(device="cpu", precision="float32", native=wanted, compile="no"))
         trainer = Trainer(network, engine, False, training, digits.mean, digits.std)
         some = digits.train.images[:200], digits.train.labels[:200]
         trainer.fit([some], [3], Reporter("", 24, 0, "steps"))
