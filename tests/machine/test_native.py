@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from native_blocks import layers, noise
 from recipes_to_test import objective_named
 from torch import Tensor, nn
 
@@ -49,21 +50,6 @@ SHAPES = [  # N, C, H, W, O, padding
 ]
 
 
-def layers(channels: int, after: int, padding: int, seed: int = 0) -> nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = nn.Sequential(
-            nn.Conv2d(channels, after, 3, padding=padding), nn.GroupNorm(after, after), nn.ReLU(), nn.AvgPool2d(2)
-        )
-        nn.init.uniform_(made[1].weight, 0.5, 1.5)  # type: ignore[arg-type]
-        nn.init.uniform_(made[1].bias, -0.5, 0.5)  # type: ignore[arg-type]
-    return made
-
-
-def noise(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
-
-
 def off(got: Tensor, expected: Tensor) -> float:
     return float((got - expected).norm() / expected.norm().clamp_min(1e-12))
 
@@ -87,11 +73,11 @@ def gradients(output: Tensor, images: Tensor, block: nn.Sequential) -> list[Tens
 
 @contextmanager
 def lanes(number: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the block compiled for registers of so many floats; None for what this processor has."""
+    """Have the block compiled, quickly, for registers of so many floats; None for what this processor has."""
     with monkeypatch.context() as patch:
         if number is not None:
             machine = building.MACHINES.get(torch.backends.cpu.get_cpu_capability(), ())
-            built = building.build((f"-DM3D_LANES={number}", "-Wno-psabi", *machine))
+            built = building.build((f"-DM3D_LANES={number}", "-Wno-psabi", "-O1", *machine))
             patch.setattr(building, "library", lambda: built)
         yield
 
@@ -401,7 +387,7 @@ def test_objectives_see_the_same_through_it(name: str) -> None:
 def test_gradient_matching_needs_no_compiler_beside_it(digits: ImageDataset) -> None:
     recipe = methods.recipe("idc", "paper", ipc=10, side=8, overrides={})
     for wanted in (True, False):
-        run = begin(digits, recipe, Engine(Execution(device="cpu", native=wanted)))
+        run = begin(digits, recipe, Engine(Execution(device="cpu", precision="float32", native=wanted)))
         assert run.plan.placed.compiled != wanted
 
 
@@ -417,7 +403,7 @@ def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
 
     monkeypatch.setattr(Engine, "place", place)
     recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})
-    begin(digits, recipe, Engine(Execution(device="cpu", native=False)))
+    begin(digits, recipe, Engine(Execution(device="cpu", precision="float32", native=False, compile="no")))
     synthetic, real = 7 * 10 * 2 * 3, 7 * 10 * recipe.batch_real  # steps, classes, images a class, passes
     assert asked[0] == synthetic + real + 7 * recipe.encoder_steps * recipe.encoder_batch
 

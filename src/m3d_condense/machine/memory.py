@@ -51,7 +51,7 @@ def too_little() -> str:
 def ran_out(error: BaseException) -> bool:
     """Whether an error is Python's, or torch's, word for too little memory."""
     if isinstance(error, RuntimeError):
-        return re.search("can't allocate memory|out of memory", str(error)) is not None
+        return re.search("can't allocate memory|out of memory|bad_alloc", str(error)) is not None
     return isinstance(error, MemoryError)
 
 

@@ -131,10 +131,20 @@ def _channels_last(shape: Sequence[int]) -> Tensor:
 
 
 def _call(name: str, shape: Sequence[int], weights: Weights, *arguments: Tensor | float | None) -> None:
-    """Call a function for images of this shape, with tensors by their addresses."""
+    """Call a function for images of this shape, with tensors by their addresses.
+
+    Raises:
+        MemoryError: where there is too little for what the function works in.
+        ValueError: for images that these weights cannot take: the code would read past the end of either.
+    """
     library = building.library()
     assert library is not None, "supports() comes first"
     count, channels, height, width = shape
+    if channels != weights.convolution.shape[1]:
+        raise ValueError(f"images have {channels} channels, the weights {weights.convolution.shape[1]}")
+    if min(_sides(shape, weights)) < 2:
+        raise ValueError(f"images of {height}×{width} are too small to be pooled")
     sizes = (ctypes.c_int64 * 6)(count, height, width, channels, len(weights.gamma), weights.padding)
     given = (part.data_ptr() if isinstance(part, Tensor) else part for part in arguments)
-    getattr(library, name)(sizes, *given, torch.get_num_threads())
+    if getattr(library, name)(sizes, *given, torch.get_num_threads()) != 0:
+        raise MemoryError("native blocks ran out of memory")
