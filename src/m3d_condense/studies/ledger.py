@@ -19,6 +19,7 @@ from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.leftovers import sweep_within
 
 STATE, SETS = "comparison.json", "sets"
 WHOLE = "whole"
@@ -257,7 +258,10 @@ def _text(number: float | None) -> str:
 
 def _discard(folder: Path) -> None:
     """Remove the condensed sets and checkpoints of a folder; raise `UserError` where anything else is among them."""
-    for entry in folder.iterdir() if folder.is_dir() else ():
+    if not folder.is_dir():
+        return
+    sweep_within(folder)
+    for entry in folder.iterdir():
         if entry.suffix == ".checkpoint":
             entry.unlink()
         else:
