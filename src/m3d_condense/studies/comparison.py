@@ -20,7 +20,8 @@ from m3d_condense.recipes import protocols
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import evaluate
-from m3d_condense.sets.condensed import CondensedSet, Score, is_condensed_set
+from m3d_condense.sets.condensed import CondensedSet, Score
+from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.studies.ledger import ORDERS, SETS, Comparison, Job, kind, name_of, title
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
