@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.files import check_folder, is_partial, plain_json, read_json, write_file_atomic, write_folder
+from m3d_condense.tools.files import check_folder, plain_json, read_json, write_file_atomic, write_folder
 
 
 def everything(path: Path) -> bool:
@@ -28,13 +28,6 @@ def test_folder_appears_only_when_complete(tmp_path: Path) -> None:
         (folder / "a.txt").write_text("a")
         assert not target.exists()
     assert tree(tmp_path) == {"deep/out/a.txt": "a"}
-
-
-def test_what_is_being_written_is_told_by_its_name(tmp_path: Path) -> None:
-    with write_folder(tmp_path / "out", replaceable=nothing) as folder:
-        assert is_partial(folder)
-    for name in ("out", "out.partial", ".out.partial", ".out.0123abcd"):
-        assert not is_partial(tmp_path / name)
 
 
 def test_folder_replaces_a_whole_older_one(tmp_path: Path) -> None:

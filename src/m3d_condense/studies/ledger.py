@@ -18,6 +18,7 @@ from m3d_condense.studies.job import Job
 from m3d_condense.studies.record import Fitted, Record, as_json, read
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.leftovers import written_name
 
 __all__ = ["Ledger"]
 
@@ -174,7 +175,7 @@ def _discard(folder: Path) -> None:
     found: list[Path] = []
     for name, is_ours in parts.items():
         for entry in sorted((folder / name).iterdir()) if (folder / name).is_dir() else ():
-            if not (files.is_partial(entry) or is_ours(entry)):
+            if not (written_name(entry) is not None or is_ours(entry)):
                 raise UserError(f"{entry} is not of this study, or damaged; move it elsewhere to overwrite the rest")
             found.append(entry)
     for entry in found:
