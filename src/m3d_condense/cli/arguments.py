@@ -15,6 +15,7 @@ from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.leftovers import restore_folder
 
 DATA_HELP = (
     "a name (digits, mnist, fashion-mnist, svhn, cifar10, cifar100, imagenet-10, imagenet-100), a hub id (owner/name "
@@ -226,6 +227,7 @@ def flag(setting: Setting) -> str:
 
 def is_set(path: str | Path) -> bool:
     """Whether a path is that of a condensed set, or of its condensed.json."""
+    restore_folder(Path(path))
     return Path(path).name == "condensed.json" or (Path(path) / "condensed.json").is_file()
 
 
