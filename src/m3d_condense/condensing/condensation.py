@@ -19,7 +19,8 @@ from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.sets.condensed import CondensedSet, is_condensed_set
+from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import derive

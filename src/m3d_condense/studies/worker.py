@@ -17,7 +17,8 @@ from m3d_condense.machine.memory import peak_memory, ran_out, too_little
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import Subject, evaluate, mirrored
-from m3d_condense.sets.condensed import CondensedSet, Score, is_condensed_set
+from m3d_condense.sets.condensed import CondensedSet, Score
+from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.record import Fitted, Record
