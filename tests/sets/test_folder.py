@@ -192,7 +192,11 @@ TAMPERED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "score field": (edit(lambda c: c["scores"][0].update(x=1)), f"{META} is damaged: it has a wrong 'scores\\[0\\]'"),
     "score spread": (edit(lambda c: c["scores"][0].update(std=math.nan)), f"{META} is damaged: .* std nan"),
     "truth for a number": (edit(lambda c: c.update(factor=True)), f"{META} .* wrong 'factor'"),
-    "a number without end": (edit(lambda c: c.update(mean=[10**400] * 3)), f"{META} is damaged: int too large"),
+    "a number without end": (edit(lambda c: c.update(mean=[10**400] * 3)), f"{META} .* wrong 'mean\\[0\\]'"),
+    "a step without end": (
+        edit(lambda c: c["history"][0].update(step=10**400)),
+        f"{META} .* wrong 'history\\[0\\].step'",
+    ),
     "a nested text": (edit(lambda c: c["versions"].update(torch=["2"])), f"{META} .* wrong 'versions.torch'"),
     "depth": (lambda p: (p / "condensed.json").write_text("[" * 10**5), f"{META} cannot be read"),
     "seconds": (edit(lambda c: c.update(seconds=math.nan)), f"{META}.*seconds is nan"),

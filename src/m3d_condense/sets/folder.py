@@ -29,6 +29,12 @@ IMAGES, META, CARD, PREVIEW = "images.safetensors", "condensed.json", "README.md
 OURS = {IMAGES, META, CARD, PREVIEW, "report.html", *TABLES.values()}
 OUR_FOLDERS = {str(Path(table).parent) for table in TABLES.values()}
 AGAIN = "fetch or make the set again"
+STORED_TYPES: dict[str, Any] = {
+    "shape": list[int],
+    **{name: hint for name, hint in get_type_hints(CondensedSet).items() if hint is not Tensor},
+    "history": list[dict[str, float | None]],
+}
+"""What condensed.json holds beside the format version, in order, and the type of each."""
 
 
 def write_set(condensed: CondensedSet, path: str | Path) -> Path:
@@ -56,7 +62,7 @@ def read_set(path: str | Path) -> CondensedSet:
             {key: math.nan if value is None else value for key, value in step.items()} for step in meta["history"]
         ]
         return CondensedSet(images=images, labels=labels, **meta)
-    except (ValueError, OverflowError) as error:  # a float has limits that a number in JSON has not
+    except UserError as error:
         raise UserError(f"{folder / META} is damaged: {error}; {AGAIN}") from None
 
 
@@ -109,19 +115,13 @@ def _complete(condensed: CondensedSet, folder: Path) -> None:
 
 def _json(condensed: CondensedSet) -> bytes:
     content = {"format_version": FORMAT_VERSION, "shape": list(condensed.images.shape)}
-    content |= {name: getattr(condensed, name) for name in _stored_types() if name != "shape"}
+    content |= {name: getattr(condensed, name) for name in STORED_TYPES if name != "shape"}
     content["history"] = [
         {key: value if math.isfinite(value) else None for key, value in step.items()} for step in condensed.history
     ]
     content["scores"] = [asdict(score) for score in condensed.scores]
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "backslashreplace")  # a half character, as in badly encoded file names: its escape
-
-
-def _stored_types() -> dict[str, Any]:
-    """What condensed.json holds beside the format version, in order, and the type of each."""
-    hints = {name: hint for name, hint in get_type_hints(CondensedSet).items() if hint is not Tensor}
-    return {"shape": list[int]} | hints | {"history": list[dict[str, float | None]]}
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
@@ -135,13 +135,13 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         newer = isinstance(found, int) and found > FORMAT_VERSION
         remedy = "update with pip install -U m3d-condense" if newer else AGAIN
         raise UserError(f"{file} has the format version {found!r}, not {FORMAT_VERSION}; {remedy}")
-    for name, hint in _stored_types().items():
+    for name, hint in STORED_TYPES.items():
         if name not in content:
             raise UserError(f"{file} is damaged: it has no {name!r}; {AGAIN}")
         wrong = misfit(content[name], hint, name)
         if wrong is not None:
             raise UserError(f"{file} is damaged: it has a wrong {wrong!r}; {AGAIN}")
-    return {name: content[name] for name in _stored_types()}
+    return {name: content[name] for name in STORED_TYPES}
 
 
 def _read_images(file: Path, shape: list[int]) -> tuple[Tensor, Tensor]:

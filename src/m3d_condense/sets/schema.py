@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import is_dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
+
+_hints = cache(get_type_hints)
 
 
 def misfit(value: Any, hint: Any, name: str) -> str | None:
@@ -13,7 +17,7 @@ def misfit(value: Any, hint: Any, name: str) -> str | None:
 
     Args:
         value: what JSON gave: a list stands for a tuple, a dict of exactly its fields for a dataclass, and a whole
-            number is a float too; a truth value is no number.
+            number of a float's range is a float too; a truth value is no number.
         hint: of a plain type, list, tuple of one type, dict with text keys, dataclass, union, or Any.
         name: of the value, from which those of its parts are made.
     """
@@ -22,16 +26,19 @@ def misfit(value: Any, hint: Any, name: str) -> str | None:
         return None
     if base is UnionType:
         return name if all(misfit(value, choice, name) for choice in arguments) else None
-    if is_dataclass(base):
-        return _fields_misfit(value, get_type_hints(base), name)
+    if isinstance(base, type) and is_dataclass(base):
+        return _fields_misfit(value, _hints(base), name)
     if base is dict:
-        return _fields_misfit(value, dict.fromkeys(value, arguments[1]), name) if isinstance(value, dict) else name
+        if not isinstance(value, dict):
+            return name
+        return _first(misfit(item, arguments[1], f"{name}.{key}") for key, item in value.items())
     if base in (list, tuple):
         if not isinstance(value, list):
             return name
         return _first(misfit(item, arguments[0], f"{name}[{number}]") for number, item in enumerate(value))
-    accepted = (int, float) if base is float else (base,)
-    return None if type(value) in accepted else name
+    if base is float and type(value) is int:
+        return None if abs(value) <= sys.float_info.max else name
+    return None if type(value) is base else name
 
 
 def _fields_misfit(value: Any, hints: dict[str, Any], name: str) -> str | None:
