@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from m3d_condense.tools.files import check_folder, write_file, write_file_atomic, write_folder
-from m3d_condense.tools.leftovers import held, restore_folder, sweep_within, temporary_name, written_name
+from m3d_condense.tools.leftovers import held, is_partial, restore_folder, sweep, temporary_name, written_name
 
 
 @contextmanager
@@ -45,8 +45,10 @@ def names(folder: Path) -> list[str]:
 def test_temporary_names_tell_what_was_being_written() -> None:
     for name in ("set", "condensed.json", ".hidden", "two.words.partial", "a\nb"):
         assert written_name(temporary_name(Path("folder") / name)) == name
+        assert is_partial(temporary_name(Path("folder") / name))
     for name in ("set", ".set.partial", ".set.0123456.partial", ".set.0123456g.partial", "set.01234567.partial"):
         assert written_name(Path(name)) is None
+        assert not is_partial(Path(name))
 
 
 def test_leftovers_of_a_name_are_swept_when_it_is_written_next(tmp_path: Path) -> None:
@@ -69,9 +71,9 @@ def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
         write_file_atomic(tmp_path / "a.txt", "a")
         with write_folder(tmp_path / "set", replaceable=everything):
             pass
-        sweep_within(tmp_path)
         assert names(tmp_path) == [*(entry.name for entry in theirs), "a.txt", "set"]
-    sweep_within(tmp_path)
+    sweep(tmp_path / "a.txt")
+    sweep(tmp_path / "set")
     assert names(tmp_path) == ["a.txt", "set"]
 
 
@@ -100,7 +102,7 @@ def test_a_folder_moved_aside_is_a_leftover_where_the_new_one_is(tmp_path: Path)
     (tmp_path / "set").mkdir()
     restore_folder(tmp_path / "set")
     assert names(tmp_path) == [".set.01234567.replaced", "set"]
-    sweep_within(tmp_path)
+    sweep(tmp_path / "set")
     assert names(tmp_path) == ["set"]
 
 
@@ -108,7 +110,7 @@ def test_nothing_is_put_back_or_swept_where_it_is_not_clear_which(tmp_path: Path
     for digits in ("01234567", "89abcdef"):
         (tmp_path / f".set.{digits}.replaced").mkdir()
     restore_folder(tmp_path / "set")
-    sweep_within(tmp_path)
+    sweep(tmp_path / "set")
     assert names(tmp_path) == [".set.01234567.replaced", ".set.89abcdef.replaced"]
 
 

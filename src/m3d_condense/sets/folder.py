@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import msgspec
 import torch
 from safetensors.torch import save
 from torch import Tensor
@@ -18,7 +19,6 @@ from torch import Tensor
 from m3d_condense.sets.card import card
 from m3d_condense.sets.condensed import CondensedSet, Score, tensor_problem
 from m3d_condense.sets.preview import preview
-from m3d_condense.sets.schema import misfit
 from m3d_condense.sets.tables import STORED, TABLES, write_table
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
@@ -56,11 +56,10 @@ def read_set(path: str | Path) -> CondensedSet:
     folder = Path(path)
     meta = _read_meta(folder)
     images, labels = _read_images(folder / IMAGES, meta.pop("shape"))
+    meta["history"] = [
+        {key: math.nan if value is None else value for key, value in step.items()} for step in meta["history"]
+    ]
     try:
-        meta["scores"] = [Score(**score) for score in meta["scores"]]
-        meta["history"] = [
-            {key: math.nan if value is None else value for key, value in step.items()} for step in meta["history"]
-        ]
         return CondensedSet(images=images, labels=labels, **meta)
     except UserError as error:
         raise UserError(f"{folder / META} is damaged: {error}; {AGAIN}") from None
@@ -135,13 +134,17 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         newer = isinstance(found, int) and found > FORMAT_VERSION
         remedy = "update with pip install -U m3d-condense" if newer else AGAIN
         raise UserError(f"{file} has the format version {found!r}, not {FORMAT_VERSION}; {remedy}")
-    for name, hint in STORED_TYPES.items():
-        if name not in content:
-            raise UserError(f"{file} is damaged: it has no {name!r}; {AGAIN}")
-        wrong = misfit(content[name], hint, name)
-        if wrong is not None:
-            raise UserError(f"{file} is damaged: it has a wrong {wrong!r}; {AGAIN}")
-    return {name: content[name] for name in STORED_TYPES}
+    return {name: _value(file, content, name) for name in STORED_TYPES}
+
+
+def _value(file: Path, content: dict[str, Any], name: str) -> Any:
+    """Return a value of condensed.json as the record has it; raise `UserError` where it is of another type."""
+    if name not in content:
+        raise UserError(f"{file} is damaged: it has no {name!r}; {AGAIN}")
+    try:
+        return msgspec.convert(content[name], STORED_TYPES[name])
+    except msgspec.ValidationError as error:
+        raise UserError(f"{file} is damaged: it has a wrong {name!r} ({error}); {AGAIN}") from None
 
 
 def _read_images(file: Path, shape: list[int]) -> tuple[Tensor, Tensor]:

@@ -14,9 +14,18 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.leftovers import REPLACED, held, restore_folder, sweep, temporary_name, written_name
+from m3d_condense.tools.leftovers import REPLACED, held, is_partial, restore_folder, sweep, temporary_name
 
-__all__ = ["check_folder", "plain_json", "read_json", "read_tensors", "write_file", "write_file_atomic", "write_folder"]
+__all__ = [
+    "check_folder",
+    "is_partial",
+    "plain_json",
+    "read_json",
+    "read_tensors",
+    "write_file",
+    "write_file_atomic",
+    "write_folder",
+]
 
 MAX_DEPTH = 100  # of lists and dicts within one another, in what is stored as JSON
 
@@ -34,7 +43,7 @@ def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
             raise UserError(f"{path}: {blocker} is a file, not a folder; choose another place")
     elif not path.is_dir():
         raise UserError(f"{path} is a file; name a folder")
-    elif any(written_name(entry) is None for entry in path.iterdir()) and not replaceable(path):
+    elif not all(is_partial(entry) for entry in path.iterdir()) and not replaceable(path):
         raise UserError(f"{path} holds other files, which would be lost; choose a new or empty folder")
 
 

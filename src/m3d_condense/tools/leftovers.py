@@ -35,6 +35,11 @@ def written_name(entry: Path) -> str | None:
     return match["name"] if match else None
 
 
+def is_partial(entry: Path) -> bool:
+    """Tell by its name whether a path is what a killed process left of a file or folder it was writing."""
+    return written_name(entry) is not None
+
+
 @contextmanager
 def held(entry: Path, *, wait: bool = False) -> Iterator[bool]:
     """Hold a file or folder against other processes, and yield whether it is held.
@@ -85,15 +90,13 @@ def restore_folder(path: Path) -> None:
 def sweep(path: Path) -> None:
     """Remove what killed processes left behind while they wrote `path`."""
     for entry in _leftovers(path):
-        _discard(entry, path)
-
-
-def sweep_within(folder: Path) -> None:
-    """Remove what killed processes left behind while they wrote the entries of `folder`."""
-    for entry in folder.iterdir():
-        name = written_name(entry)
-        if name is not None:
-            _discard(entry, folder / name)
+        if entry.suffix == f".{REPLACED}" and not path.exists():
+            continue  # the only copy
+        with held(entry) as ours:
+            if ours and entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif ours:
+                entry.unlink(missing_ok=True)
 
 
 def _leftovers(path: Path) -> list[Path]:
@@ -101,16 +104,3 @@ def _leftovers(path: Path) -> list[Path]:
         return [entry for entry in path.parent.iterdir() if written_name(entry) == path.name]
     except OSError:  # no such folder
         return []
-
-
-def _discard(entry: Path, path: Path) -> None:
-    """Remove a leftover of a write of `path`, unless a process still writes there or it is the only copy."""
-    if entry.suffix == f".{REPLACED}" and not path.exists():
-        return
-    with held(entry) as ours:
-        if not ours:
-            return
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
