@@ -114,6 +114,7 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
     ("changes", "message"),
     [
         ({"ipc": 0}, "ipc=0: at least 1"),
+        ({"ipc": 2**31}, "ipc=2147483648: at most 2147483647"),
         ({"factor": 0}, "factor=0: at least 1"),
         ({"iterations": -1}, "iterations=-1: at least 0"),
         ({"iterations_per_model": 0}, "iterations_per_model=0"),
@@ -122,6 +123,7 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
         ({"lr": 0.0}, "lr=0.0"),
         ({"lr": float("inf")}, "lr=inf"),
         ({"lr": float("nan")}, "lr=nan"),
+        ({"lr": 1e300}, "lr=1e[+]300: a number above 0, at most 1000000"),
         ({"momentum": 1.0}, "momentum=1.0"),
         ({"momentum": -0.1}, "momentum=-0.1"),
         ({"kernel": "laplace"}, "kernel=laplace: one of gaussian, polynomial, linear"),
@@ -133,6 +135,7 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
         ({"encoder_lr": 0.0}, "encoder_lr=0.0"),
         ({"encoder_warmup": -1}, "encoder_warmup=-1"),
         ({"cross_entropy": -0.1}, "cross_entropy=-0.1"),
+        ({"cross_entropy": 1e300}, "cross_entropy=1e[+]300"),
         ({"cross_entropy": float("nan")}, "cross_entropy=nan"),
         ({"initialisation": "x"}, "initialisation=x"),
         ({"optimizer": "x"}, "optimizer=x"),

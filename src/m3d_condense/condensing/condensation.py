@@ -75,9 +75,10 @@ def condense(
     source = dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint}
     identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
     target = Path(out) if out is not None else None
+    if target is not None:
+        CondensedSet.check_target(target)
     saved = target.with_name(target.name + ".checkpoint") if target is not None else None
     if target is not None and saved is not None:
-        CondensedSet.check_target(target)
         finished = _finished(target, saved, identity, overwrite)
         if finished is not None:
             return finished

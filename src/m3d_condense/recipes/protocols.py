@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from m3d_condense.recipes.recipe import check_count
 from m3d_condense.tools.errors import UserError
 
 
@@ -42,8 +43,7 @@ class Protocol:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise UserError("at least 1", setting="epochs", value=self.epochs)
+        check_count("epochs", self.epochs, least=1)
 
     def adapted(self, *, epochs: int | None, whole: bool, flip: bool) -> Protocol:
         """Return the protocol as run: so many epochs, and without mirroring where images do not stand it."""

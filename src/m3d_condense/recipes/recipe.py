@@ -26,6 +26,7 @@ OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine")
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DRAWS = ("idc", "dsa")
+MOST, LARGEST = 2**31 - 1, 1e6  # of a count; of a learning rate or weight, beyond which float32 pixels overflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,19 +117,26 @@ class Recipe:
                 raise UserError(f"one of {', '.join(allowed)}", setting=name, value=getattr(self, name))
         counts = ("ipc", "factor", "iterations_per_model", "batch_real", "batch_synthetic")
         for name in (*counts, "encoder_batch", "encoder_count"):
-            if getattr(self, name) < 1:
-                raise UserError("at least 1", setting=name, value=getattr(self, name))
+            check_count(name, getattr(self, name), least=1)
         for name in ("iterations", "encoder_steps", "encoder_warmup"):
-            if getattr(self, name) < 0:
-                raise UserError("at least 0", setting=name, value=getattr(self, name))
+            check_count(name, getattr(self, name), least=0)
         for name in ("lr", "encoder_lr"):
-            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
-                raise UserError("a finite number above 0", setting=name, value=getattr(self, name))
-        if not (self.cross_entropy >= 0 and math.isfinite(self.cross_entropy)):
-            raise UserError("a finite number, at least 0", setting="cross_entropy", value=self.cross_entropy)
+            if not 0 < getattr(self, name) <= LARGEST:
+                raise UserError(f"a number above 0, at most {LARGEST:.0f}", setting=name, value=getattr(self, name))
+        if not 0 <= self.cross_entropy <= LARGEST:
+            message = f"a number from 0 to {LARGEST:.0f}"
+            raise UserError(message, setting="cross_entropy", value=self.cross_entropy)
         operations(self.augmentation)
         if not 0 <= self.momentum < 1:
             raise UserError("at least 0 and below 1", setting="momentum", value=self.momentum)
+
+
+def check_count(name: str, value: int, *, least: int) -> None:
+    """Raise `UserError` unless the setting `name` lies between `least` and `MOST`."""
+    if value < least:
+        raise UserError(f"at least {least}", setting=name, value=value)
+    if value > MOST:
+        raise UserError(f"at most {MOST}", setting=name, value=value)
 
 
 def rate(recipe: Recipe, step: int) -> float:

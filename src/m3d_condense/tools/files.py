@@ -22,7 +22,8 @@ __all__ = ["check_folder", "plain_json", "read_json", "read_tensors", "write_fil
 def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
     """Raise `UserError` unless `write_folder` may write to `path`; call it before a long job.
 
-    It may where nothing is, in an empty folder, and over a folder of which `replaceable` is true.
+    It may where nothing is, in an empty folder, and over a folder of which `replaceable` is true; never over the
+    working folder, which would be taken away from under the process.
     """
     if not path.exists():
         blocker = next((parent for parent in path.parents if parent.exists()), None)
@@ -32,6 +33,9 @@ def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
         raise UserError(f"{path} is a file; name a folder")
     elif any(path.iterdir()) and not replaceable(path):
         raise UserError(f"{path} holds other files, which would be lost; choose a new or empty folder")
+    here = Path.cwd()
+    if path.resolve() in (here, *here.parents):
+        raise UserError(f"{path} is the working folder or lies above it; name a folder of its own")
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object; raise `UserError` where the file is unreadable or holds anything else."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read ({error}); fetch or make it again") from None
     if not isinstance(content, dict):
         raise UserError(f"{file} holds no JSON object; fetch or make it again")
