@@ -8,7 +8,7 @@ import pytest
 
 from m3d_condense.condensing.objectives import build
 from m3d_condense.recipes.methods import METHODS, PRESETS, recipe
-from m3d_condense.recipes.recipe import ENCODERS, KERNELS, OBJECTIVES, Recipe
+from m3d_condense.recipes.recipe import ENCODERS, KERNELS, OBJECTIVES, Recipe, meanings
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.seeds import derive, generator
 
@@ -108,6 +108,16 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
     made = recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"lr": 0.5, "kernel": None})
     assert (made.lr, made.kernel, made.flip) == (0.5, "gaussian", False)
     assert recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"flip": True}).flip
+
+
+def test_every_setting_has_a_type_and_a_meaning() -> None:
+    found = meanings()
+    assert found.keys() == Recipe.__dataclass_fields__.keys()
+    made = paper("m3d")
+    for name, (kind, text) in found.items():
+        assert isinstance(made[name], kind)
+        assert text == text.strip()
+        assert text
 
 
 @pytest.mark.parametrize(
