@@ -142,6 +142,7 @@ def test_the_source_is_found_again(chosen: CondensedSet, digits: ImageDataset) -
     [
         ({"repeats": 0}, "repeats=0"),
         ({"epochs": 0}, "epochs=0"),
+        ({"epochs": 10**20}, "epochs=100000000000000000000: at most"),
         ({"protocol": "x"}, "unknown protocol"),
         ({"network": "x"}, "unknown network"),
         ({"network": "convnet7"}, "too small"),

@@ -211,10 +211,13 @@ def test_a_network_says_in_what_precision_it_runs() -> None:
         ({"device": "toaster"}, "device=toaster"),
         ({"device": "cuda:99"}, "device=cuda:99"),
         ({"device": ""}, "device="),
+        ({"device": "meta"}, "device=meta"),  # its tensors hold no values
+        ({"device": "hpu"}, "device=hpu"),  # whose module is not here
         ({"precision": "float16"}, "precision=float16"),
         ({"compile": "maybe"}, "compile=maybe"),
         ({"memory": -1.0}, "memory=-1.0"),
         ({"memory": float("nan")}, "memory=nan"),
+        ({"memory": 1e300}, "memory=1e[+]300: GiB, from 0 to 1048576"),
     ],
 )
 def test_executions_that_cannot_be_are_refused(execution: dict[str, object], message: str) -> None:

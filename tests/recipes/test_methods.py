@@ -10,7 +10,7 @@ from recipes_to_test import objective_named
 from m3d_condense.condensing.encoders.source import EncoderSource
 from m3d_condense.recipes.methods import METHODS, PRESETS, recipe
 from m3d_condense.recipes.names import ENCODERS, OBJECTIVES, SELECTIONS, find
-from m3d_condense.recipes.recipe import KERNELS, Recipe
+from m3d_condense.recipes.recipe import KERNELS, Recipe, meanings
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.seeds import derive, generator
 
@@ -112,10 +112,21 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
     assert recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"flip": True}).flip
 
 
+def test_every_setting_has_a_type_and_a_meaning() -> None:
+    found = meanings()
+    assert found.keys() == Recipe.__dataclass_fields__.keys()
+    made = paper("m3d")
+    for name, (kind, text) in found.items():
+        assert isinstance(made[name], kind)
+        assert text == text.strip()
+        assert text
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"ipc": 0}, "ipc=0: at least 1"),
+        ({"ipc": 2**31}, "ipc=2147483648: at most 2147483647"),
         ({"factor": 0}, "factor=0: at least 1"),
         ({"iterations": -1}, "iterations=-1: at least 0"),
         ({"iterations_per_model": 0}, "iterations_per_model=0"),
@@ -124,6 +135,7 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
         ({"lr": 0.0}, "lr=0.0"),
         ({"lr": float("inf")}, "lr=inf"),
         ({"lr": float("nan")}, "lr=nan"),
+        ({"lr": 1e300}, "lr=1e[+]300: a number above 0, at most 1000000"),
         ({"momentum": 1.0}, "momentum=1.0"),
         ({"momentum": -0.1}, "momentum=-0.1"),
         ({"kernel": "laplace"}, "kernel=laplace: one of gaussian, polynomial, linear"),
@@ -135,6 +147,7 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
         ({"encoder_lr": 0.0}, "encoder_lr=0.0"),
         ({"encoder_warmup": -1}, "encoder_warmup=-1"),
         ({"cross_entropy": -0.1}, "cross_entropy=-0.1"),
+        ({"cross_entropy": 1e300}, "cross_entropy=1e[+]300"),
         ({"cross_entropy": float("nan")}, "cross_entropy=nan"),
         ({"initialisation": "x"}, "initialisation=x"),
         ({"optimizer": "x"}, "optimizer=x"),

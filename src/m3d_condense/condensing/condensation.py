@@ -65,9 +65,10 @@ def condense(
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
     identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
     target = Path(out) if out is not None else None
+    if target is not None:
+        CondensedSet.check_target(target)
     saved = target.with_name(target.name + ".checkpoint") if target is not None else None
     if target is not None and saved is not None:
-        CondensedSet.check_target(target)
         finished = _finished(target, saved, identity, overwrite)
         if finished is not None:
             return finished

@@ -24,6 +24,7 @@ from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
 TEST_SHARE = 0.2  # of each class, where a source has no test split
+LARGEST = 2**16  # pixels a side that images are resized to
 NPZ_KEYS = (
     ("x_train", "y_train", "x_test", "y_test"),
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -56,6 +57,8 @@ def load(
         return data
     if size is not None and not (isinstance(size, int) and size >= 1):
         raise UserError(f"size is a whole number of pixels, at least 1, not {size!r}")
+    if size is not None and size > LARGEST:
+        raise UserError(f"at most {LARGEST} pixels", setting="size", value=size)
     data, name = _named(data)
     if test is not None and not isinstance(data, tuple):
         raise UserError("test=(images, labels) goes with (images, labels) arrays only")

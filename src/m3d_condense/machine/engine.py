@@ -25,6 +25,7 @@ NATIVE_PIXELS = 2**20  # of the images through native blocks at once: 1,024 of 3
 CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes, share of what is free
 COMPILE_SECONDS = 1.9  # a layer, to compile a network forward and backward, from cold
 EAGER_FLOPS = {"cpu": 1.5e11, "cuda": 2e13}  # a second, of a convolutional network without compilation
+MOST_MEMORY = 2**20  # GiB that can be asked for
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 COMPILED_GAIN = 2.0  # at least; measured in benchmarks
 
@@ -54,8 +55,8 @@ class Execution:
             raise UserError(f"one of {', '.join(PRECISIONS)}", setting="precision", value=self.precision)
         if self.compile not in ("auto", "yes", "no"):
             raise UserError("auto, yes or no", setting="compile", value=self.compile)
-        if not 0.0 <= self.memory < math.inf:
-            raise UserError("GiB, at least 0", setting="memory", value=self.memory)
+        if not 0.0 <= self.memory <= MOST_MEMORY:
+            raise UserError(f"GiB, from 0 to {MOST_MEMORY}", setting="memory", value=self.memory)
 
 
 class Engine:
@@ -262,8 +263,8 @@ def _device(name: str) -> torch.device:
         return accelerator or torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()  # "meta", for one, takes tensors and holds no values
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise UserError(str(error).splitlines()[0], setting="device", value=name) from None
     return device
 

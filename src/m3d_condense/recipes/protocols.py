@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.recipes.recipe import check_count
 from m3d_condense.tools.errors import UserError
 
 
@@ -52,8 +53,7 @@ class Protocol:
     training: Training
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise UserError("at least 1", setting="epochs", value=self.epochs)
+        check_count("epochs", self.epochs, least=1)
 
     def adapted(self, *, epochs: int | None, whole: bool, flip: bool) -> Protocol:
         """Return the protocol as it is run.

@@ -33,8 +33,9 @@ MAX_DEPTH = 100  # of lists and dicts within one another, in what is stored as J
 def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
     """Raise `UserError` unless `write_folder` may write to `path`; call it before a long job.
 
-    It may where nothing is, in an empty folder, and over a folder of which `replaceable` is true. Leftovers of killed
-    processes do not count. A folder that one of them had moved from `path` is put back first.
+    It may where nothing is, in an empty folder, and over a folder of which `replaceable` is true; never over the
+    working folder, which would be taken away from under the process. Leftovers of killed processes do not count. A
+    folder that one of them had moved from `path` is put back first.
     """
     restore_folder(path)
     if not path.exists():
@@ -45,6 +46,9 @@ def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
         raise UserError(f"{path} is a file; name a folder")
     elif not all(is_partial(entry) for entry in path.iterdir()) and not replaceable(path):
         raise UserError(f"{path} holds other files, which would be lost; choose a new or empty folder")
+    here = Path.cwd()
+    if path.resolve() in (here, *here.parents):
+        raise UserError(f"{path} is the working folder or lies above it; name a folder of its own")
 
 
 @contextmanager
