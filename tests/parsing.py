@@ -17,13 +17,13 @@ from m3d_condense.tools.errors import UserError
 
 
 def outcome(arguments: list[str]) -> dict[str, Any]:
+    """The command and its settings; of a help or a mistake, the exit status and what was shown."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit, UserError):
+        asked = parse(arguments)
+        if asked is not None:
+            return {"command": asked[0], "settings": asked[1].as_dict()}
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        with contextlib.suppress(SystemExit, UserError):
-            asked = parse(arguments)
-            if asked is not None:
-                return {"command": asked[0], "settings": asked[1].as_dict()}
-        out.truncate(0), out.seek(0)
         status = main(arguments)
     return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
 

@@ -37,13 +37,14 @@ def as_shown(text: str) -> str:
 
 def settle() -> None:
     """Write out what is pending, or drop it where that fails: Python would try again at its end, and complain."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with contextlib.suppress(OSError):
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, sys.stdout.fileno())
-            os.close(nothing)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, stream.fileno())
+                os.close(nothing)
 
 
 def _spell(error: UnicodeError) -> tuple[str | bytes, int]:
