@@ -81,7 +81,8 @@ def _uses(engine: Engine) -> dict[str, str]:
     found = "compiled on first use" if native.compiler() else missing
     uses = {
         "will use": engine.describe(),
-        "native blocks": f"of ConvNets, {found}" if cpu else "on a CPU only",
+        "precision": str(engine.dtype).removeprefix("torch."),
+        "native blocks": f"of ConvNets, in float32, {found}" if cpu else "on a CPU only",
         "compilation": "where it pays back" if has_compiler(engine.device) else missing,
         "memory": f"{engine.budget / 2**30:.1f} GiB for the activations of one chunk of classes",
     }
