@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from m3d_condense.data.pictures import BATCH, Labels, Rows, readable_endings, translated
+from m3d_condense.data.labels import encode, labelled_rows
+from m3d_condense.data.pictures import BATCH, Rows, readable_endings, translated
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
@@ -82,25 +81,6 @@ def find(
     local = known is None and _is_local(data)
     with translated(data, local):
         return _labelled(_local(data) if local else _hub(str(data), known), known, image_column, label_column)
-
-
-def encode(splits: Sequence[Sequence[Any]], names: Sequence[str]) -> tuple[list[Labels], tuple[str, ...]]:
-    """Number the classes: ids into `names` where there are any, else the first split's values, sorted.
-
-    Returns the labels of each split, int64 in 0..K-1, and the K names. Raises UserError for a missing label,
-    an id without a name, and a label of a later split that the first lacks.
-    """
-    values = range(len(names)) if names else sorted({value for value in splits[0] if value is not None})
-    index = {value: number for number, value in enumerate(values)}
-    for split, labels in zip(("train", "test"), splits, strict=False):
-        unknown = sorted({str(value) for value in labels if value not in index})
-        if unknown:
-            raise UserError(
-                f"the {split} split has labels that are no class of training: {', '.join(unknown[:5])}; "
-                "correct or remove those rows"
-            )
-    encoded = [np.array([index[value] for value in labels], dtype=np.int64) for labels in splits]
-    return encoded, tuple(map(str, names or values))
 
 
 def _is_local(data: str | list[str]) -> bool:
@@ -251,6 +231,8 @@ def _labelled(
     if known is not None and known.classes is not None:
         tables, labels, names = _restricted(tables, labels, names, known.classes)
     encoded, class_names = encode(list(labels.values()), names)
+    if len(labelled_rows(encoded)) < len(encoded) or any((values < 0).any() for values in encoded):
+        raise UserError("some rows have no label; remove them")
     undecoded = datasets.Image(decode=False)
     images = [tables[name].select_columns([image]).cast_column(image, undecoded) for name in labels]
     rows = zip(labels, encoded, images, strict=True)
