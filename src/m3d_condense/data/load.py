@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from m3d_condense.data.dataset import ImageDataset, Split
+from m3d_condense.data.hub import hub_id
 from m3d_condense.data.labels import encode, labelled_rows
 from m3d_condense.data.pictures import Labels, Pixels, decode, eight_bit, resized
-from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, find
+from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
@@ -90,7 +91,8 @@ def _named(data: Any) -> tuple[Any, str]:
     if isinstance(data, str | os.PathLike):
         text = os.fspath(data)
         path = _expanded(text)
-        if text == "digits" or text in HUB_SETS or not path.exists():
+        if text == "digits" or text in HUB_SETS or not exists(path):
+            text = hub_id(text) or text
             return text, text.rpartition("/")[2].replace(":", "-")
         path = path.absolute()
         return str(path), path.name if path.is_dir() else path.stem
