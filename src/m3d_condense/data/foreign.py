@@ -28,14 +28,13 @@ KINDS: Sequence[tuple[str, str, str]] = (
 
 def kind_of(name: str) -> tuple[str, str] | None:
     """Return what a file looks like by its name, and what to do about it; None for one that says nothing."""
-    return next((kind for pattern, *kind in KINDS if re.search(pattern, name.lower())), None)  # type: ignore[return-value]
+    return next(((what, advice) for pattern, what, advice in KINDS if re.search(pattern, name.lower())), None)
 
 
 def content(folder: Folder) -> str | None:
     """Say what most files of a folder look like and what to do about them; None where they say nothing."""
-    kinds = Counter(kind_of(name) for below in folder.walk() for name in below.others)
-    kinds.pop(None, None)
-    for kind, count in kinds.most_common(1):
-        assert kind is not None
-        return f"{count} file{'' if count == 1 else 's'} that look like {kind[0]}: {kind[1]}"
+    names = [name for below in folder.walk() for name in below.others]
+    kinds = Counter(kind for name in names if (kind := kind_of(name)) is not None)
+    for (what, advice), count in kinds.most_common(1):
+        return f"{count} file{'' if count == 1 else 's'} that look like {what}: {advice}"
     return None

@@ -118,6 +118,12 @@ def _joined(parts: list[Part], lists: Listed, shown: str, notes: Notes) -> tuple
         )
     if pairs:
         notes.lines.append(f"{sources}: lists the same classes as the folders, and is not used")
+    outside = [path for path, row in lists.rows.items() if path not in by_folder and row.role == TRAIN]
+    if outside:
+        raise UserError(
+            f"{sources} lists {len(outside)} images outside of the class folders in {shown}, {outside[0]} the first: "
+            f"which are meant? For those of the file give {Setting('label_column')}, for the folders move the file away"
+        )
     rest = {path: row for path, row in lists.rows.items() if path not in by_folder and row.role != TRAIN}
     if len(parts) > 1 or not rest:
         return parts, []

@@ -62,7 +62,7 @@ def listed(
     index = _Index(pictures)
     for path, text in texts.items():
         table = parse(path, text)
-        if any("." in name and index.find(posixpath.dirname(path), name, _said_by(path)) for name in table.columns):
+        if any("." in name and index.find(posixpath.dirname(path), name, _about(path)) for name in table.columns):
             table = table.without_names()
         files = _files(path, table, index, file_column)
         if files is not None:
@@ -111,6 +111,11 @@ def _said_by(path: str) -> str | None:
     return named.role if named is not None else None
 
 
+def _about(path: str) -> str | None:
+    """Return the split among whose images a file's names are looked up first."""
+    return _said_by(path) or lies_in(path)
+
+
 def _unique(pairs: Sequence[tuple[_Key, str]]) -> dict[_Key, str]:
     counts = Counter(key for key, _ in pairs)
     return {key: path for key, path in pairs if counts[key] == 1}
@@ -124,7 +129,7 @@ def _files(path: str, table: Table, index: _Index, file_column: str | None) -> t
     for name, values in table.columns.items():
         if file_column not in (None, name):
             continue
-        matched = [index.find(folder, value, _said_by(path)) for value in values]
+        matched = [index.find(folder, value, _about(path)) for value in values]
         count = len(set(matched) - {None})
         if count > most and 2 * count >= min(len(values), len(index.paths)):
             best, most = (name, matched), count

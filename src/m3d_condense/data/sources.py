@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 from m3d_condense.data import hub, local
 from m3d_condense.data.hub import HUB_SETS, IMAGENET_100, NAMES, UNMIRRORED
@@ -15,7 +16,9 @@ from m3d_condense.data.local import Found, labelled_tables
 from m3d_condense.data.pictures import translated
 from m3d_condense.tools.errors import UserError
 
-__all__ = ["HUB_SETS", "IMAGENET_100", "NAMES", "UNMIRRORED", "exists", "find", "labelled_tables"]
+__all__ = ["HUB_SETS", "IMAGENET_100", "NAMES", "UNMIRRORED", "exists", "find", "labelled"]
+
+LONGEST = 300  # letters of a name in a message
 
 
 def find(data: str | list[str], image_column: str | None, label_column: str | None) -> Found:
@@ -39,6 +42,12 @@ def find(data: str | list[str], image_column: str | None, label_column: str | No
     return found
 
 
+def labelled(tables: dict[str, Any], image_column: str | None, label_column: str | None) -> Found:
+    """Take tables of `datasets` by split, as `find` takes names and paths."""
+    with translated("the data set", local=True):
+        return labelled_tables(tables, image_column, label_column)
+
+
 def exists(path: Path) -> bool:
     """Whether there is such a path; a text that can be none, as a very long one, is none."""
     try:
@@ -49,14 +58,15 @@ def exists(path: Path) -> bool:
 
 def _existing(data: str | list[str]) -> list[Path]:
     """Return the paths; nothing for a hub id. Raises UserError for what is neither."""
-    paths = [Path(path) for path in ([data] if isinstance(data, str) else data)]
-    missing = [str(path) for path in paths if not exists(path)]
+    given = [data] if isinstance(data, str) else data
+    missing = [path for path in given if not exists(Path(path))]
     if not missing:
-        return paths
+        return [Path(path) for path in given]
     if isinstance(data, str) and hub.hub_id(data) == data:
         return []
     if "://" in missing[0]:
         raise UserError(f"{missing[0]} is an address: fetch it, and give the folder or file")
-    near = difflib.get_close_matches(missing[0].lower(), NAMES, n=2)
+    shown = missing[0] if len(missing[0]) < LONGEST else f"{missing[0][:LONGEST]}…"
+    near = difflib.get_close_matches(shown.lower(), NAMES, n=2)
     advice = f"did you mean {' or '.join(near)}?" if near else f"known names: {', '.join(NAMES)}"
-    raise UserError(f"no such file or folder: {missing[0]}; {advice}")
+    raise UserError(f"no such file or folder: {shown}; {advice}")

@@ -148,7 +148,9 @@ def by_name(values: Sequence[Any], names: Sequence[str]) -> list[Any]:
 def holds_bytes(kind: Any) -> bool:
     """Whether values of an Arrow type are bytes, lists of numbers from 0 to 255, or objects with a field of these."""
     if pa.types.is_struct(kind):
-        return any(kind.field(i).name == "bytes" and holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
+        fields = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
+        only_paths = "path" in fields and pa.types.is_null(fields.get("bytes", pa.string()))
+        return only_paths or ("bytes" in fields and holds_bytes(fields["bytes"]))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return bool(pa.types.is_uint8(kind.value_type))
     binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)

@@ -166,13 +166,19 @@ class _Walk:
             self.enter(link)
 
     def _take(self, entry: os.DirEntry[str], path: str) -> None:
-        if entry.is_dir():
-            (self.links if entry.is_symlink() else self.waiting).append(f"{path}/")
-        elif entry.is_file():
+        link = entry.is_symlink()
+        try:
+            folder, file = entry.is_dir(), entry.is_file()
+            there = file or folder or Path(entry.path).exists()
+        except OSError:  # a link to itself, or through a folder that is closed to us
+            folder = file = there = False
+        if folder:
+            (self.links if link else self.waiting).append(f"{path}/")
+        elif file:
             self.paths.append(path)
-        elif not Path(entry.path).exists():
-            if is_picture(entry.name, self.endings):
-                raise UserError(f"{entry.path}: No such file, the link leads to nowhere; remove or mend it")
-            self.skipped["links to nowhere"] += 1
-        else:
+        elif there:
             self.skipped["pipes, sockets and devices"] += 1
+        elif is_picture(entry.name, self.endings):
+            raise UserError(f"{entry.path}: No such file, the link leads to nowhere; remove or mend it")
+        else:
+            self.skipped["links to nowhere"] += 1
