@@ -161,8 +161,8 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
         notice(f"{source['data']}: has changed since the set was condensed from it; the score is of what it holds now")
     if dataset.class_names != condensed.class_names:
         raise UserError(
-            f"{dataset.name}: its classes ({', '.join(dataset.class_names[:3])}, …) are not those of the "
-            f"condensed set ({', '.join(condensed.class_names[:3])}, …)"
+            f"{dataset.name}: its classes are not those of the condensed set: "
+            f"{_difference(dataset.class_names, condensed.class_names)}; {Setting('data')} names other data"
         )
     if dataset.train.images.shape[1:] != condensed.images.shape[1:]:
         raise UserError(
@@ -170,3 +170,20 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
             f"{tuple(condensed.images.shape[1:])}; {Setting('size')} makes them fit"
         )
     return dataset
+
+
+def _difference(real: Sequence[str], condensed: Sequence[str]) -> str:
+    """Say in which classes the data and the set differ, or that they stand in another order."""
+    more = [name for name in real if name not in condensed]
+    fewer = [name for name in condensed if name not in real]
+    parts = [
+        f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''} only in {where}"
+        for names, where in ((more, "the data"), (fewer, "the set"))
+        if names
+    ]
+    if parts:
+        return ", ".join(parts)
+    if len(real) != len(condensed):
+        return f"{len(real)} of them, and {len(condensed)} in the set"
+    place = next(number for number, name in enumerate(real) if name != condensed[number])
+    return f"in another order, class {place} is {real[place]} in the data and {condensed[place]} in the set"

@@ -155,7 +155,7 @@ ONES = np.ones((4, 4, 4), np.uint8)
         ((np.where(np.arange(4)[:, None, None] == 2, np.nan, ONES), [0, 1, 0, 1]), "hold NaN"),
         ((ONES.astype(np.int64), [0, 1, 0, 1]), "int64"),
         ((ONES[0], [0, 1, 0, 1]), "shape"),
-        ((ONES, [0.5, 1, 0.5, 1]), "labels of type float64"),
+        ((ONES, [0.5, 1, 0.5, 1]), "the label 0.5 in row 0 of the train split is no class"),
         ((ONES[:0], []), "shape"),
         ((ONES, [0, 1, 2, 3]), "one image a class"),
         (None, "given again"),

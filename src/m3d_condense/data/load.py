@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from m3d_condense.data.dataset import ImageDataset, Split
+from m3d_condense.data.hub import hub_id
+from m3d_condense.data.labels import encode, labelled_rows
 from m3d_condense.data.pictures import Labels, Pixels, decode, eight_bit, resized
-from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, encode, find
+from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
@@ -92,7 +94,8 @@ def _named(data: Any) -> tuple[Any, str]:
     if isinstance(data, str | os.PathLike):
         text = os.fspath(data)
         path = _expanded(text)
-        if text == "digits" or text in HUB_SETS or not path.exists():
+        if text == "digits" or text in HUB_SETS or not exists(path):
+            text = hub_id(text) or text
             return text, text.rpartition("/")[2].replace(":", "-")
         path = path.absolute()
         return str(path), path.name if path.is_dir() else path.stem
@@ -139,10 +142,11 @@ def _from_arrays(
         images.append(resized(eight_bit(_array(pixels)), size))
         if classes.shape != (len(images[-1]),):
             raise UserError(f"{len(images[-1])} images, but labels of shape {classes.shape}: give one label an image")
-        if classes.dtype.kind not in "iubUO":
-            raise UserError(f"labels of type {classes.dtype}: give integers or strings")
-        labels.append(classes.astype(str).tolist() if classes.dtype.kind == "O" else classes.tolist())
+        labels.append(classes.tolist())
     encoded, class_names = encode(labels, names)
+    kept = labelled_rows(encoded)
+    encoded = [values[rows] for values, rows in zip(encoded, kept, strict=False)]
+    images = [pixels[rows] for pixels, rows in zip(images, kept, strict=False)]
     _check(encoded[0], class_names)
     return _splits(images, encoded), class_names
 

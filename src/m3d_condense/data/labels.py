@@ -1,0 +1,204 @@
+"""The meaning of labels: which are missing, in what order the classes stand, and what their names hint at.
+
+Legend: N images, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.progress import notice
+
+Labels = NDArray[np.int64]
+Label = int | str
+SPLITS = ("train", "test")
+NO_LABEL = {"", "nan", "<na>", "nat"}  # as text, in small letters
+PERHAPS_NO_LABEL = {"none", "null", "na", "n/a", "unlabeled", "unlabelled", "unsorted"}
+DIGIT_WORDS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
+
+
+def natural_key(value: Label) -> tuple[tuple[int, int, str], ...]:
+    """Return a sort key by which 2 stands before 10, and ``class 2`` before ``class 10``."""
+    if not isinstance(value, str):
+        return ((0, int(value), ""),)
+    pieces = re.findall(r"[0-9]{1,18}|[^0-9]+", value)
+    return tuple((0, int(piece), piece) if piece[0] in "0123456789" else (1, 0, piece) for piece in pieces)
+
+
+def as_name(text: str) -> str:
+    """Return a class name with composed letters (NFC), so that é is the same letter however it was written."""
+    return unicodedata.normalize("NFC", text)
+
+
+def encode(splits: Sequence[Sequence[Any]], names: Sequence[str]) -> tuple[list[Labels], tuple[str, ...]]:
+    """Number the classes: ids into `names`, or these themselves, else the first split's values in natural order.
+
+    None, NaN, ``""``, ``"nan"`` and -1 (where it is the only negative label) are no label. Bytes are decoded, whole
+    floats are integers. Returns the labels of each split, int64 in -1..K-1, where -1 is no label, and the K names;
+    `labelled_rows` tells which rows to keep. Raises UserError for labels of other types, for an id without a name,
+    and for a label of a later split that the first lacks.
+    """
+    plain = [_plain(values, split) for split, values in zip(SPLITS, splits, strict=False)]
+    plain = _without_minus_one(plain, named=bool(names))
+    order: Sequence[Label] = range(len(names)) if names else _distinct(plain[0])
+    number: dict[Label | None, int] = {None: -1, "False": 0, "True": 1} if names else {None: -1}
+    number |= {as_name(name): index for index, name in enumerate(names)}
+    number |= {value: index for index, value in enumerate(order)}
+    for split, labels in zip(SPLITS, plain, strict=False):
+        unknown = [(row, value) for row, value in enumerate(labels) if value not in number]
+        if unknown:
+            found = sorted({str(value) for _, value in unknown}, key=natural_key)
+            raise UserError(
+                f"the {split} split has labels that are no class of training: {', '.join(found[:5])} "
+                f"({len(unknown)} rows, the first is row {unknown[0][0]}); correct or remove those rows"
+            )
+    if not names:
+        _notice_far(order)
+        notice_doubtful([str(value) for value in order])
+    encoded = [np.array([number[value] for value in labels], dtype=np.int64) for labels in plain]
+    return encoded, tuple(as_name(str(name)) for name in (names or order))
+
+
+def labelled_rows(labels: Sequence[Labels]) -> list[NDArray[np.int64]]:
+    """Return the indices of the rows that have a label (not -1), for each split; says which are left out.
+
+    A test split without any label is left out as a whole: its indices are missing from the list. Raises UserError
+    where no training row has a label.
+    """
+    kept: list[NDArray[np.int64]] = []
+    for split, values in zip(SPLITS, labels, strict=False):
+        rows = np.flatnonzero(values >= 0)
+        missing = np.flatnonzero(values < 0)
+        if len(values) > 0 and len(rows) == 0:
+            if split == "train":
+                raise UserError(f"none of the {len(values)} rows of the train split has a label; give labelled data")
+            notice(f"None of the {len(values)} rows of the {split} split has a label: the split is not used")
+            continue
+        if len(missing) > 0:
+            count = "1 row" if len(missing) == 1 else f"{len(missing)} rows"
+            notice(f"{count} of the {split} split without a label left out, the first is row {missing[0]}")
+        kept.append(rows)
+    return kept
+
+
+def any_label(values: Iterable[Any]) -> bool:
+    """Whether any of the values is a label: a test split without labels holds nothing but None, -1 and the like."""
+    return any(_meaning(value) not in (None, -1, "-1") for value in values)
+
+
+def notice_characters(names: Sequence[str]) -> None:
+    """Say so where the names of classes are digits or letters, whose mirror images mean something else."""
+    if set(names) == {"0", "1"}:  # no and yes more often than digits
+        return
+    for kind, fits in (("digits", _is_digit), ("letters", _is_letter)):
+        if len(names) > 1 and all(fits(name) for name in names):
+            notice(
+                f"The classes {names[0]} to {names[-1]} look like {kind}, whose mirror images mean something else: "
+                f"give {Setting('flip', False)} if they are"
+            )
+
+
+def _plain(values: Iterable[Any], split: str) -> list[Label | None]:
+    """Return labels as all integers or all strings, with None for no label."""
+    values = list(values)
+    try:
+        meaning: dict[Any, Any] = {value: _meaning(value) for value in dict.fromkeys(values)}
+    except TypeError as error:  # lists, arrays and other things that are no single value
+        row = next(row for row, value in enumerate(values) if value.__hash__ is None)
+        shown = type(values[row]).__name__
+        raise UserError(f"the label of row {row} of the {split} split is a {shown}: give one label an image") from error
+    wrong = next((value for value, plain in meaning.items() if isinstance(plain, float)), None)
+    if wrong is not None:
+        row = values.index(wrong)
+        raise UserError(
+            f"the label {wrong} in row {row} of the {split} split is no class: labels of type "
+            f"{type(wrong).__name__} must be whole numbers; give integers or strings"
+        )
+    if any(isinstance(plain, str) for plain in meaning.values()):
+        meaning = {value: plain if plain is None else str(plain) for value, plain in meaning.items()}
+    return [meaning[value] for value in values]
+
+
+def _meaning(value: Any) -> Label | float | None:
+    """Return a label as an integer or a string, None for no label; other numbers as they are, to be refused."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="backslashreplace")
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, str):
+        return None if value.strip().lower() in NO_LABEL else as_name(value)
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int | float):
+        return value
+    return str(value)
+
+
+def _without_minus_one(splits: list[list[Label | None]], *, named: bool) -> list[list[Label | None]]:
+    """Take -1 for no label, where it is the only negative label; refuse -1 and 1 alone, which may be two classes."""
+    present = {str(value) for labels in splits for value in labels if value is not None}
+    whole = all(re.fullmatch(r"-?[0-9]+", value) for value in present)
+    negative = {value for value in present if value.startswith("-")}
+    if not whole or "-1" not in present or (len(negative) > 1 and not named):
+        return splits
+    if {str(value) for value in splits[0] if value is not None} == {"-1", "1"} and not named:
+        raise UserError(
+            "the labels are -1 and 1: two classes, or one class and rows without a label? "
+            "Number two classes 0 and 1, or remove the rows of -1"
+        )
+    return [[None if str(value) == "-1" else value for value in labels] for labels in splits]
+
+
+def _distinct(labels: Iterable[Label | None]) -> list[Label]:
+    return sorted({value for value in labels if value is not None}, key=natural_key)
+
+
+def notice_doubtful(names: Sequence[str]) -> None:
+    """Point out classes that may be none, as ``None``, and classes that may be one, as ``cat`` and ``Cat``."""
+    words = [name for name in names if name.strip().lower() in PERHAPS_NO_LABEL]
+    if words:
+        notice(f"{', '.join(words)} is taken for a class: remove its images if it means that there is no label")
+    counts = Counter(name.strip().casefold() for name in names)
+    alike = [name for name in names if counts[name.strip().casefold()] > 1 and names.count(name) == 1]
+    if alike:
+        shown = ", ".join(map(repr, alike[:6]))
+        notice(f"Classes that differ by capital letters or spaces only are kept apart: {shown}")
+
+
+def _notice_far(order: Sequence[Label]) -> None:
+    """Point out an integer far from all others, which may stand for no label."""
+    numbers = sorted(value for value in order if isinstance(value, int))
+    for odd, rest in ((numbers[-1:], numbers[:-1]), (numbers[:1], numbers[1:])):
+        if len(rest) > 1 and _is_far(odd[0], rest):
+            notice(
+                f"The label {odd[0]} stands far from the others, {rest[0]} to {rest[-1]}, and is taken for a class: "
+                "remove its rows if it means that there is no label"
+            )
+
+
+def _is_far(odd: int, rest: Sequence[int]) -> bool:
+    """Whether a label lies outside of sorted others that are close together, further than these reach."""
+    spread = rest[-1] - rest[0]
+    gap = min(abs(odd - rest[0]), abs(odd - rest[-1]))
+    return spread <= 2 * len(rest) and gap > max(10, spread)
+
+
+def _is_digit(name: str) -> bool:
+    return (len(name) == 1 and name.isdecimal()) or name.lower() in DIGIT_WORDS
+
+
+def _is_letter(name: str) -> bool:
+    return len(name) == 1 and name.isalpha()
