@@ -83,6 +83,14 @@ def find(
         return _labelled(_local(data) if local else _hub(str(data), known), known, image_column, label_column)
 
 
+def labelled(
+    tables: dict[str, Any], image_column: str | None, label_column: str | None
+) -> tuple[list[Rows], tuple[str, ...]]:
+    """Take tables of `datasets` by split, as `find` takes names and paths."""
+    with translated("the data set", local=True):
+        return _labelled(tables, None, image_column, label_column)
+
+
 def _is_local(data: str | list[str]) -> bool:
     """Tell paths from hub ids; raises UserError for a path that does not exist."""
     missing = [path for path in ([data] if isinstance(data, str) else data) if not Path(path).exists()]
