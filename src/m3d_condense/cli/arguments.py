@@ -19,7 +19,8 @@ from m3d_condense.tools.errors import Setting, UserError
 DATA_HELP = (
     "a name (digits, mnist, fashion-mnist, svhn, cifar10, cifar100, imagenet-10, imagenet-100), a hub id (owner/name "
     "or owner/name:config), "
-    "a folder of images in a folder per class (or train/ and test/ of those), parquet files, or an .npz"
+    "a folder of images in a folder per class (or train/ and test/ of those), parquet files, an .npz or .mat, or the "
+    "binary files of MNIST, CIFAR or SVHN"
 )
 NETWORKS_HELP = (
     "of convnet, convnetD with its depth, resnet10, resnet18, resnetap10, densenet121, any with -batch or -group; "
@@ -32,7 +33,7 @@ COMPARE_HELP = (
     "networks may be added to a finished one."
 )
 NAMING = ("method", "preset", "ipc", "seed")  # the settings that m3d compare varies, or has its own flags for
-SOURCE_KEYS = ("data", "size", "image_column", "label_column")
+SOURCE_KEYS = ("data", "size", "image_column", "label_column", "layout")
 
 
 def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
@@ -152,6 +153,12 @@ def _source_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=None, help="resize and crop the images to so many pixels a side")
     parser.add_argument("--image-column", default=None, metavar="NAME", help="default: the one of images")
     parser.add_argument("--label-column", default=None, metavar="NAME", help="default: the one of labels")
+    parser.add_argument(
+        "--layout",
+        type=Literal["NHW", "NHWC", "NCHW"],
+        default=None,
+        help="the axes of arrays, where their shape does not say them: images, height, width and channels",
+    )
     parser.add_argument("--split-seed", type=int, default=0, help="of the test split, where the data has none")
 
 

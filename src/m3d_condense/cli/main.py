@@ -90,8 +90,9 @@ def _condense(given: Namespace) -> None:
 
 def _summary(condensed: CondensedSet, dataset: ImageDataset, out: Path) -> str:
     share = 100 * len(condensed.images) / len(dataset.train)
+    percent = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
     return (
-        f"{len(condensed.images)} images for {len(dataset.train)} ({share:.2g} %), "
+        f"{len(condensed.images)} images for {len(dataset.train)} ({percent} %), "
         f"{condensed.nbytes / 1024:.0f} KiB, in {condensed.seconds:.0f} s; look at {out / 'preview.png'}, "
         f"score with: m3d evaluate {out}"
     )
@@ -99,7 +100,7 @@ def _summary(condensed: CondensedSet, dataset: ImageDataset, out: Path) -> str:
 
 def _evaluate(given: Namespace) -> None:
     from m3d_condense.condensing.condensation import random_selections
-    from m3d_condense.scoring import evaluate, mirrored, source_of
+    from m3d_condense.scoring import evaluate, mirrored, side_of, source_of
     from m3d_condense.sets.condensed import CondensedSet
 
     common = {name: given[name] for name in ("protocol", "repeats", "seed", "epochs", "flip")}
@@ -116,7 +117,7 @@ def _evaluate(given: Namespace) -> None:
             beside[dataset.fingerprint, given.ipc] = dataset, dataset.mirrored
             continue
         condensed = CondensedSet.load(subject)
-        dataset = source_of(condensed, None if given.data is None else _load(given, given.data))
+        dataset = source_of(condensed, None if given.data is None else _load(given, given.data, side_of(condensed)))
         beside[dataset.fingerprint, condensed.ipc] = dataset, mirrored(condensed, dataset)
         for network in given.networks:
             score = evaluate(condensed, dataset, network=network, **common)
@@ -229,7 +230,8 @@ def _info(given: Namespace) -> None:
     Console().print(table)
 
 
-def _load(given: Namespace, data: str | None = None) -> ImageDataset:
+def _load(given: Namespace, data: str | None = None, size: int | None = None) -> ImageDataset:
+    """Load the data that are given, at `size` where no other is asked for."""
     from m3d_condense.data.load import load
 
     if data is None:
@@ -237,7 +239,9 @@ def _load(given: Namespace, data: str | None = None) -> ImageDataset:
             raise UserError("no data given; m3d condense digits tries it on the embedded set")
         data = given.data
     columns = {"image_column": given.image_column, "label_column": given.label_column}
-    return load(data, size=given.size, seed=given.split_seed, **columns)
+    return load(
+        data, size=size if given.size is None else given.size, seed=given.split_seed, layout=given.layout, **columns
+    )
 
 
 def _execution(given: Namespace) -> Execution:

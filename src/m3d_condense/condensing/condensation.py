@@ -36,6 +36,8 @@ LOG_EVERY = 10  # steps between two entries of the history, each of which waits 
 SAVE_EVERY = 60.0  # seconds between two checkpoints
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def condense(
     data: Any,
     *,
@@ -250,6 +252,7 @@ def initial_images(
     num_classes, count = dataset.num_classes, recipe.ipc * recipe.factor**2
     if recipe.initialisation == "noise":
         return torch.rand(num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream), spared
+    coresets.notice_repeats(dataset, count)
     if recipe.initialisation in coresets.SELECTIONS:
         chosen, spared = coresets.select(dataset, recipe, count, engine)
     else:
