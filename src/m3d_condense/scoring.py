@@ -30,6 +30,8 @@ Subject = CondensedSet | ImageDataset
 """What networks are trained on: a condensed set, or the training split of a data set."""
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def evaluate(
     subject: Subject | str | Path | Sequence[Subject],
     data: Any = None,
@@ -66,9 +68,7 @@ def evaluate(
     """
     if repeats < 1:
         raise UserError("at least 1", setting="repeats", value=repeats)
-    if isinstance(subject, (str, Path)):
-        subject = CondensedSet.load(subject)
-    subjects = [subject] if isinstance(subject, Subject) else list(subject)
+    subjects = _subjects(subject)
     first = subjects[0]
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
     if flip is None:
@@ -94,6 +94,20 @@ def evaluate(
         "compiled": trainer.placed.compiled,
     }
     return Score.of(network, protocol, accuracies, settings)
+
+
+def _subjects(given: Any) -> list[Subject]:
+    """Return what networks are trained on, condensed sets read from their folders."""
+    several = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    subjects = [CondensedSet.load(one) if isinstance(one, str | Path) else one for one in several]
+    wrong = [one for one in subjects if not isinstance(one, Subject)]
+    if wrong or not subjects:
+        found = f"a {type(wrong[0]).__name__}" if wrong else "nothing"
+        raise UserError(
+            f"networks are trained on a condensed set, its folder, or a data set from load(), not on {found}; "
+            "load((images, labels)) makes a data set of arrays"
+        )
+    return subjects
 
 
 def mirrored(subject: Subject, dataset: ImageDataset) -> bool:
@@ -146,29 +160,21 @@ def _training_set(subject: Subject) -> tuple[Tensor, Tensor]:
 
 
 def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
-    """Load the data set a condensed set is tested on: its source, or `data` at the same size.
+    """Load the data set a condensed set is tested on: its source, or `data` at the size of the set.
 
     Raises:
-        UserError: where the source is unknown or has changed, or classes or image shapes differ.
+        UserError: where the source is unknown or gone, or classes or image shapes differ.
     """
-    keys = ("data", "size", "image_column", "label_column", "seed")
-    source = {key: condensed.source[key] for key in keys if key in condensed.source}
-    if data is None and source.get("data") is None:
-        raise UserError(f"this set was condensed from arrays; say with {Setting('data')} what to test on")
-    dataset = load(**source) if data is None else load(data)
-    expected = condensed.source.get("fingerprint")
-    if data is None and dataset.fingerprint != expected:
-        notice(f"{source['data']}: has changed since the set was condensed from it; the score is of what it holds now")
+    dataset = _own_source(condensed) if data is None else _fitted(data, side_of(condensed))
     if dataset.class_names != condensed.class_names:
         raise UserError(
             f"{dataset.name}: its classes are not those of the condensed set: "
             f"{_difference(dataset.class_names, condensed.class_names)}; {Setting('data')} names other data"
         )
-    if dataset.train.images.shape[1:] != condensed.images.shape[1:]:
-        raise UserError(
-            f"{dataset.name}: images of {tuple(dataset.train.images.shape[1:])} do not fit a condensed set of "
-            f"{tuple(condensed.images.shape[1:])}; {Setting('size')} makes them fit"
-        )
+    shape, expected = tuple(dataset.train.images.shape[1:]), tuple(condensed.images.shape[1:])
+    if shape != expected:
+        advice = f"{Setting('size')} makes them fit" if shape[0] == expected[0] else "one is grey, the other in colour"
+        raise UserError(f"{dataset.name}: images of {shape} do not fit a condensed set of {expected}; {advice}")
     return dataset
 
 
@@ -187,3 +193,38 @@ def _difference(real: Sequence[str], condensed: Sequence[str]) -> str:
         return f"{len(real)} of them, and {len(condensed)} in the set"
     place = next(number for number, name in enumerate(real) if name != condensed[number])
     return f"in another order, class {place} is {real[place]} in the data and {condensed[place]} in the set"
+
+
+def side_of(condensed: CondensedSet) -> int | None:
+    """Return the side of a set's images in pixels, None where they are no squares."""
+    height, width = condensed.images.shape[2:]
+    return height if height == width else None
+
+
+def _own_source(condensed: CondensedSet) -> ImageDataset:
+    """Load what a set was condensed from, as it is now."""
+    keys = ("data", "size", "image_column", "label_column", "layout", "seed")
+    source = {key: condensed.source[key] for key in keys if key in condensed.source}
+    data = source.get("data")
+    if data is None:
+        raise UserError(f"this set was condensed from arrays; say with {Setting('data')} what to test on")
+    for path in [data] if isinstance(data, str) else data:
+        if Path(path).is_absolute() and not Path(path).exists():
+            raise UserError(
+                f"{path}, which this set was condensed from, is gone; say with {Setting('data')} where it is"
+            )
+    dataset = load(**source)
+    if dataset.fingerprint != condensed.source.get("fingerprint"):
+        notice(f"{data}: has changed since the set was condensed from it; the score is of what it holds now")
+    return dataset
+
+
+def _fitted(data: Any, side: int | None) -> ImageDataset:
+    """Load data at a set's size, again where they were loaded as they are."""
+    if not isinstance(data, ImageDataset):
+        return load(data, size=side)
+    again = data.source.get("data") is not None and data.source.get("size") is None
+    if side is None or data.size == (side, side) or not again:
+        return data
+    notice(f"{data.name}: its images are resized to the {side}×{side} pixels of the set")
+    return load(**data.source | {"size": side})

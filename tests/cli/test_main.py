@@ -9,8 +9,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pictures
 import pytest
+import torch
 import yaml
 
 from m3d_condense import networks
@@ -224,3 +226,39 @@ def test_mistakes_are_named_as_the_caller_would_write_them(capsys: pytest.Captur
     assert capsys.readouterr().err == "m3d: --repeats 0: at least 1\n"
     with pytest.raises(UserError, match="^repeats=0"):
         evaluate("digits", repeats=0)
+
+
+# Data
+
+
+def test_layout_is_a_flag_and_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("set.npz", x=pictures.noise(10, 3, 8, 3), y=np.arange(10) % 2)
+    assert run("condense", "set.npz", "--method", "random", "--ipc", "1") == 2
+    assert (
+        "(--layout NHWC) or RGB images of 8×3 pixels, channels first (--layout NCHW): say which"
+        in capsys.readouterr().err
+    )
+    assert run("condense", "set.npz", "--layout", "NCHW", "--method", "random", "--ipc", "1", "--out", "made") == 0
+    assert CondensedSet.load("made").source["layout"] == "NCHW"
+    assert run("condense", "--config", "made", "--out", "again") == 0
+    assert torch.equal(CondensedSet.load("again").images, CondensedSet.load("made").images)
+    assert run("evaluate", "made", "--epochs", "1", "--repeats", "1", "--networks", "convnet1") == 0
+
+
+def test_more_images_than_there_are_is_a_plain_percentage(capsys: pytest.CaptureFixture[str]) -> None:
+    images = pictures.noise(8, 8, 8)
+    np.savez("set.npz", x_train=images[:4], y_train=[0, 1, 0, 1], x_test=images[4:], y_test=[0, 1, 0, 1])
+    assert run("condense", "set.npz", "--method", "random", "--ipc", "10") == 0
+    assert "20 images for 4 (500 %)" in capsys.readouterr().err
+
+
+def test_other_data_are_read_at_the_size_of_the_set(capsys: pytest.CaptureFixture[str]) -> None:
+    pictures.folder(Path("small"))
+    pictures.folder(Path("large"), shape=(9, 12, 3))
+    assert run("condense", "small", "--size", "6", "--method", "random", "--ipc", "1", "--out", "made") == 0
+    assert run("evaluate", "made", "--data", "large", "--epochs", "1", "--repeats", "1") == 0
+    assert run("evaluate", "made", "--data", "large", "--size", "8", "--epochs", "1", "--repeats", "1") == 2
+    assert "; --size makes them fit" in capsys.readouterr().err
+    Path("small").rename("moved")
+    assert run("evaluate", "made") == 2
+    assert "small, which this set was condensed from, is gone; say with --data where it is" in capsys.readouterr().err

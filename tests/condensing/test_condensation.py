@@ -56,6 +56,35 @@ def test_steps_change_the_pixels(digits: ImageDataset, plain: Execution, method:
     assert (start.images.int() - end.images.int()).abs().max() > 5
 
 
+@pytest.mark.parametrize(
+    ("mode", "method"), [(torch.no_grad, "m3d"), (torch.inference_mode, "m3d"), (torch.inference_mode, "dsa")]
+)
+def test_pixels_move_where_the_caller_has_turned_gradients_off(plain: Execution, mode: Any, method: str) -> None:
+    few = TINY | {"iterations": 2}
+    expected = condense("digits", method=method, execution=plain, **few)
+    with mode():
+        made = condense(load("digits"), method=method, execution=plain, **few)
+    assert torch.equal(made.images, expected.images)
+
+
+@pytest.mark.parametrize("method", ["random", "herding", "m3d"])
+def test_classes_of_fewer_images_than_are_asked_for_are_named(
+    plain: Execution, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 16, 16), dtype=np.uint8)
+    labels = ["ant"] * 2 + ["bee"] * 7 + ["cat"] * 3
+    data = load((images, labels), test=(images, labels))
+    set_quiet(False)
+    options: dict[str, Any] = {"ipc": 3, "factor": 1, "iterations": 1, "selection_features": "pixels"}
+    options = {"ipc": 3} if method == "random" else options if method == "m3d" else options | {"iterations": 0}
+    condense(data, method=method, execution=plain, **options)
+    said = capsys.readouterr().err
+    assert "1 of 3 classes have fewer than the 3 training images a class that are asked for" in said
+    assert "and repeat them: ant (2)" in said
+    condense(data, method="random", ipc=2, execution=plain)
+    assert "fewer" not in capsys.readouterr().err
+
+
 def reference_steps(digits: ImageDataset, recipe: Recipe, steps: int) -> tuple[Tensor, Tensor]:
     """M3D class by class in plain loops, out of RECIPE.md: the initial and the final pixels K×M×C×H×W."""
     sampler = ClassSampler(digits.train.labels, 10)

@@ -19,7 +19,8 @@ from m3d_condense.tools.errors import Setting, UserError
 DATA_HELP = (
     "a name (digits, mnist, fashion-mnist, svhn, cifar10, cifar100, imagenet-10, imagenet-100); a data set of the "
     "Hugging Face hub (owner/name, or owner/name:config); a folder with a sub-folder of images for each class, or with "
-    "train/ and test/ above those; a parquet file, or a folder of them; or an .npz file"
+    "train/ and test/ above those; a parquet file, or a folder of them; an .npz or .mat file; or "
+    "the binary files of MNIST, CIFAR or SVHN as they are downloaded"
 )
 NETWORKS_HELP = (
     "architectures to train: convnet (its depth follows from the images' size), convnetD with depth D, resnet10, "
@@ -210,6 +211,11 @@ def _source_flags(parser: ArgumentParser, of: str = "") -> None:
     )
     parser.add_argument(
         "--label-column", type=str, metavar="NAME", help="column of the labels (default: found by type)"
+    )
+    parser.add_argument(
+        "--layout",
+        type=Literal["NHW", "NHWC", "NCHW"],
+        help="axes of arrays, where their shape does not say them: images, height, width and channels",
     )
     _number(parser, "--split-seed", 0, "seed of the test split, where the data has none of its own")
 

@@ -21,6 +21,7 @@ SOURCE = {
     "size": "size",
     "image_column": "image_column",
     "label_column": "label_column",
+    "layout": "layout",
     "seed": "split_seed",
 }
 """What a condensed set says of its source, and the settings of the same meaning."""

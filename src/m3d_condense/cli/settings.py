@@ -27,7 +27,7 @@ def load_data(given: Namespace, data: Any) -> ImageDataset:
     if data is None:
         raise UserError("no data given; the data set digits is embedded, to try it with")
     columns = {"image_column": given.image_column, "label_column": given.label_column}
-    return load(data, size=given.size, seed=given.split_seed, **columns)
+    return load(data, size=given.size, seed=given.split_seed, layout=given.layout, **columns)
 
 
 def execution(given: Namespace) -> Execution:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from m3d_condense.condensing import checkpoint
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.run import begin
@@ -27,6 +29,8 @@ from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.stopwatch import Stopwatch
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def condense(
     data: Any,
     *,

@@ -102,6 +102,18 @@ def select(dataset: ImageDataset, recipe: Recipe, count: int, engine: Engine, wa
     return torch.stack(rows)
 
 
+def notice_repeats(dataset: ImageDataset, count: int) -> None:
+    """Say so where classes have fewer than `count` images, so that some are taken more than once."""
+    counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes).tolist()
+    few = [f"{name} ({has})" for name, has in zip(dataset.class_names, counts, strict=True) if has < count]
+    if few:
+        shown = ", ".join(few[:5]) + (", …" if len(few) > 5 else "")
+        notice(
+            f"{len(few)} of {dataset.num_classes} classes have fewer than the {count} training images a class that are "
+            f"asked for, and repeat them: {shown}"
+        )
+
+
 def _encode(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch) -> Callable[[Tensor], Tensor]:
     """Return what takes uint8 images N×C×H×W to features N×D: a network trained on the data, a random one, or none."""
     if recipe.selection_features == "pixels":

@@ -31,6 +31,7 @@ def _images(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwa
     if recipe.initialisation == "noise":
         return torch.rand(num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream)
     count = recipe.ipc * recipe.factor**2
+    coresets.notice_repeats(dataset, count)
     if recipe.initialisation in SELECTIONS:
         chosen = coresets.select(dataset, recipe, count, engine, watch)
     else:

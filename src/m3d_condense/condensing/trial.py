@@ -14,6 +14,8 @@ from m3d_condense.recipes.recipe import Recipe
 TRIAL_SHARE, TRIAL_MOST, TRIAL_STEPS = 0.1, 20.0, 3  # of the time limit; seconds; steps at least
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fitting_iterations(
     dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float
 ) -> tuple[int, float, float, bool]:

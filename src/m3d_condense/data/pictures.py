@@ -1,4 +1,4 @@
-"""Pixels made 8-bit N×C×H×W: files and encoded bytes decoded by PIL, and arrays of several layouts.
+"""Pixels made 8-bit N×C×H×W: files and encoded bytes decoded by PIL.
 
 Images are decoded one at a time into their final place, so that memory stays flat and a damaged one can be named.
 """
@@ -24,7 +24,6 @@ from m3d_condense.tools.progress import is_quiet, progress
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 BATCH = 256  # undecoded images held at a time
-CHUNK = 1024  # images turned from one type into another at a time
 NO_PIXELS = {".bufr", ".emf", ".eps", ".grib", ".h5", ".hdf", ".mpeg", ".mpg", ".ps", ".wmf"}  # PIL tells these only
 
 
@@ -142,37 +141,10 @@ def decode(splits: Sequence[Rows], size: int | None) -> list[Pixels]:
     return images
 
 
-def eight_bit(images: NDArray[Any]) -> Pixels:
-    """uint8 or floats in [0, 1], in any of the three layouts, as uint8 N×C×H×W."""
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise UserError(f"images of shape {images.shape}: give N×H×W, N×H×W×C or N×C×H×W with 1 or 3 channels")
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise UserError(f"images of type {images.dtype}: give uint8, or floats in [0, 1]")
-    pixels = np.empty(images.shape, dtype=np.uint8)
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK]
-        if images.dtype != np.uint8:
-            if not (chunk.min() >= 0 and chunk.max() <= 1):
-                if np.isnan(images).any():
-                    raise UserError("float images hold NaN (not a number): replace them and scale to [0, 1]")
-                raise UserError(f"float images range from {images.min():g} to {images.max():g}: scale them to [0, 1]")
-            chunk = np.rint(chunk * 255)
-        pixels[start : start + CHUNK] = chunk
-    return pixels
-
-
-def resized(images: Pixels, size: int | None) -> Pixels:
-    """N×C×size×size: the shorter side resized and the centre cropped, or the images as they are for None."""
-    if size is None or images.shape[2:] == (size, size):
-        return images
-    fitted = np.empty((*images.shape[:2], size, size), dtype=np.uint8)
-    for index, channels in enumerate(images):
-        fitted[index] = [_fit(Image.fromarray(channel), size) for channel in channels]
-    return fitted
+def picture(image: Image.Image, size: int | None) -> Pixels:
+    """Return an open image as a file of it is read: upright, in 8 bits, C×H×W, resized to size×size unless None."""
+    array = np.asarray(_fit(_grey_or_rgb(ImageOps.exif_transpose(image)), size))
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
 def _fit(image: Image.Image, size: int | None) -> Image.Image:
@@ -202,9 +174,7 @@ def _pixels(where: str, file: Any, size: int | None) -> Pixels:
     with _opened(where, file) as image:
         if size is not None:
             image.draft(image.mode, (2 * size, 2 * size))  # JPEG decodes large photographs at a fraction
-        ImageOps.exif_transpose(image, in_place=True)
-        array = np.asarray(_fit(_grey_or_rgb(image), size))
-    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+        return picture(image, size)
 
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from m3d_condense.networks.layers import Staged, norm_layer
+from m3d_condense.tools.errors import Setting
 
 
 class ConvNet(Staged):
@@ -40,7 +41,8 @@ class ConvNet(Staged):
         padding = 3 if tuple(size) == (28, 28) else 1
         height, width_ = (side + 2 * (padding - 1) for side in size)
         if min(height, width_) >> depth == 0:
-            raise ValueError(f"images of {size[0]}×{size[1]} are too small for a ConvNet of depth {depth}")
+            advice = f"give {Setting('size', 'N')} to load them larger, or a lower depth"
+            raise ValueError(f"images of {size[0]}×{size[1]} are too small for a ConvNet of depth {depth}; {advice}")
         self.stem = None
         self.blocks = nn.ModuleList(
             nn.Sequential(

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from m3d_condense.tools.errors import Setting
+
 NORMS = ("instance", "group", "batch", "none")
 
 
@@ -85,7 +87,8 @@ def smaller_side(size: tuple[int, int]) -> int:
         ValueError: where it is a single pixel, of which an instance norm leaves nothing.
     """
     if min(size) < 2:
-        raise ValueError(f"images of {size[0]}×{size[1]} are too small: both sides need 2 pixels or more")
+        advice = f"give {Setting('size', 'N')} to load them larger"
+        raise ValueError(f"images of {size[0]}×{size[1]} are too small: both sides need 2 pixels or more; {advice}")
     return min(size)
 
 
