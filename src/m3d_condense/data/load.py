@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from m3d_condense.data.dataset import ImageDataset, Split
-from m3d_condense.data.pictures import Labels, Pixels, decode, eight_bit, resized
+from m3d_condense.data.decoding import decode
+from m3d_condense.data.pictures import Labels, eight_bit, resized
+from m3d_condense.data.raster import Pixels
 from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, encode, find
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice

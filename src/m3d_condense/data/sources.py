@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from m3d_condense.data.pictures import BATCH, Labels, Rows, readable_endings, translated
+from m3d_condense.data.pictures import BATCH, Labels, Rows, translated
+from m3d_condense.data.raster import readable_endings
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
