@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.files import check_folder, plain_json, read_json, write_file_atomic, write_folder
+from m3d_condense.tools.files import check_folder, plain_json, read_json, write_file, write_file_atomic, write_folder
 
 
 def everything(path: Path) -> bool:
@@ -136,3 +136,25 @@ def test_json_is_plain_or_refused(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(UserError, match=r"list\.json holds no JSON object"):
         read_json(tmp_path / "list.json")
+
+
+def test_a_file_that_a_block_writes_appears_only_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "out.bin"
+    with write_file(target) as new:
+        new.write_text("new")
+        assert not target.exists()
+    assert tree(tmp_path) == {"deep/out.bin": "new"}
+
+
+def test_a_file_that_a_block_did_not_finish_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "out.bin"
+    target.write_text("old")
+
+    def fail() -> None:
+        with write_file(target) as new:
+            new.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert tree(tmp_path) == {"out.bin": "old"}

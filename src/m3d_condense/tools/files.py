@@ -9,14 +9,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from m3d_condense.tools.errors import UserError
 
-__all__ = ["check_folder", "plain_json", "read_json", "read_tensors", "write_file_atomic", "write_folder"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["check_folder", "plain_json", "read_json", "read_tensors", "write_file", "write_file_atomic", "write_folder"]
 
 
 def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
@@ -61,10 +63,12 @@ def write_folder(path: Path, *, replaceable: Callable[[Path], bool]) -> Iterator
         raise
 
 
-def write_file_atomic(path: Path, data: bytes | str) -> None:
-    """Write `data` (text as UTF-8) to `path` so that a reader sees the old content or all of the new.
+@contextmanager
+def write_file(path: Path) -> Iterator[Path]:
+    """Yield the name of a file beside `path` that takes its place once the block ends without an exception.
 
-    Missing parents are made; a file already at `path` stays as it was if anything fails.
+    A reader sees the old content or all of the new. Missing parents are made; a file already at `path` stays as it was
+    if anything fails.
 
     Raises:
         UserError: `path` is a folder.
@@ -76,12 +80,18 @@ def write_file_atomic(path: Path, data: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = _beside(path)
     try:
-        new.write_bytes(data.encode() if isinstance(data, str) else data)
+        yield new
         _flush(new)
         new.replace(path)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+def write_file_atomic(path: Path, data: bytes | str) -> None:
+    """Write `data` (text as UTF-8) to `path` as `write_file` does."""
+    with write_file(path) as new:
+        new.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def plain_json(name: str, value: Any) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from m3d_condense import networks
@@ -24,8 +23,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.recipe import ENCODERS, OBJECTIVES, Recipe
-from m3d_condense.tools.cache import cache_folder
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.cache import cache_folder, write_entry
 from m3d_condense.tools.files import read_tensors
 from m3d_condense.tools.progress import set_quiet
 from m3d_condense.tools.seeds import derive
@@ -361,18 +359,37 @@ def test_a_point_lies_between_a_start_and_its_end(digits: ImageDataset, plain: E
     assert 0.8 < max(shares) <= 1
 
 
-def test_a_damaged_pool_is_said(digits: ImageDataset, plain: Execution) -> None:
-    source_of(digits, plain, recipe("pool"))
+def test_a_damaged_network_of_a_pool_is_said_and_trained_again(
+    digits: ImageDataset, plain: Execution, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = weights(source_of(digits, plain, recipe("pool")).at(0))
     file = next(cache_folder().rglob("0.safetensors"))
+    sound = read_tensors(file)[0]
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"0\.safetensors"):
-        source_of(digits, plain, recipe("pool"))
+    set_quiet(False)
+    assert same(weights(source_of(digits, plain, recipe("pool")).at(0)), whole)
+    assert f"{file} is damaged" in capsys.readouterr().err
+    assert same(read_tensors(file)[0], sound)
+
+
+def test_a_pool_that_cannot_be_kept_is_trained_and_used(
+    digits: ImageDataset,
+    plain: Execution,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = weights(source_of(digits, plain, recipe("pool")).at(0))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "file" / "cache"))
+    set_quiet(False)
+    assert same(weights(source_of(digits, plain, recipe("pool")).at(0)), whole)
+    assert capsys.readouterr().err.count("M3D_CACHE names another folder") == 1
 
 
 def test_the_seconds_of_a_run_count_its_pool_even_where_it_was_there(digits: ImageDataset, plain: Execution) -> None:
     settings = TINY | TRAINED | {"encoders": "pool"}
     condense(digits, method="dm", execution=plain, **settings)
     for file in cache_folder().rglob("*.safetensors"):  # as if each network had taken 1,000 seconds
-        tensors, _ = read_tensors(file)
-        file.write_bytes(save(tensors, {"seconds": "1000.0"}))
+        write_entry(file, read_tensors(file)[0], {"seconds": "1000.0"})
     assert condense(digits, method="dm", execution=plain, **settings).seconds > 3000

@@ -57,9 +57,6 @@ def build(recipe: Recipe, encoder: Encoder, dataset: ImageDataset, real: Tensor,
         dataset: its training labels, normalisation and fingerprint are used.
         real: the training images N×C×H×W, uint8, where they are fastest.
         augmentation: of the run, without what the data do not stand.
-
-    Raises:
-        UserError: where a pool of trained networks cannot be read or kept.
     """
     if recipe.encoders == "fresh":
         return FreshEncoders(encoder, recipe.iterations_per_model, recipe.seed)
