@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.data.decoding import decode
+from m3d_condense.data.kept import decoded, remembered
 from m3d_condense.data.pictures import Labels, eight_bit, resized
 from m3d_condense.data.raster import Pixels
 from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, encode, find
@@ -61,6 +63,12 @@ def load(
     data, name = _named(data)
     if test is not None and not isinstance(data, tuple):
         raise UserError("test=(images, labels) goes with (images, labels) arrays only")
+    return remembered(data, options, partial(_read, data, name, test, options))
+
+
+def _read(data: Any, name: str, test: tuple[Any, Any] | None, options: dict[str, Any]) -> ImageDataset:
+    """Read what is not in the cache."""
+    size, seed = options["size"], options["seed"]
     if isinstance(data, tuple):
         splits, class_names = _from_arrays([data] if test is None else [data, test], size)
     elif data == "digits":
@@ -68,9 +76,9 @@ def load(
     elif isinstance(data, str) and data.lower().endswith(".npz") and Path(data).is_file():
         splits, class_names = _from_npz(Path(data), size)
     else:
-        rows, class_names = find(data, image_column, label_column)
+        rows, class_names = find(data, options["image_column"], options["label_column"])
         _check(rows[0].labels, class_names)
-        splits = _splits(decode(rows, size), [split.labels for split in rows])
+        splits = _splits(decoded(rows, size, name, decode), [split.labels for split in rows])
     if len(splits) == 1:
         if name != "digits":
             notice(f"{name} has no test split: {TEST_SHARE:.0%} of each class is held out, with seed {seed}")

@@ -42,7 +42,12 @@ STALE = 24 * 3600  # seconds after which a file that is being written has been l
 
 
 def cache_folder() -> Path:
-    """Return where entries are kept: $M3D_CACHE, or m3d-condense in the user's cache folder, or a temporary folder."""
+    """Return where entries are kept: the lasting folder, else a temporary one for this process."""
+    return lasting_folder() or _temporary_folder()
+
+
+def lasting_folder() -> Path | None:
+    """Return $M3D_CACHE, or m3d-condense in the user's cache folder; None where there is no home either."""
     if own := os.environ.get("M3D_CACHE"):
         return Path(own)
     if shared := os.environ.get("XDG_CACHE_HOME"):
@@ -50,7 +55,7 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "m3d-condense"
     except RuntimeError:
-        return _temporary_folder()
+        return None
 
 
 @functools.cache
