@@ -161,6 +161,4 @@ def _train(trainer: Trainer, dataset: ImageDataset, network: str, steps: int, se
         "steps": steps,
         "arithmetic": trainer.placed.arithmetic,
     }
-    tensors, spared = kept("selectors", made_from, 0, train)
-    watch.credit(spared)
-    trainer.network.load_state_dict(tensors)
+    trainer.network.load_state_dict(kept("selectors", made_from, 0, train, watch))

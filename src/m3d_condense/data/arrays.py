@@ -17,7 +17,7 @@ from torch import Tensor
 
 from m3d_condense.data.axes import channels_first, images_last, layout_of, layout_of_one
 from m3d_condense.data.levels import WHITE, Pixels, Range, eight_bit, whites
-from m3d_condense.data.pictures import picture
+from m3d_condense.data.raster import picture
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 

@@ -94,7 +94,7 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
     """The names of the files and of the folders in a folder, sorted, without those that are hidden."""
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if not entry.name.startswith((".", "__"))]
-    folders = {entry.name for entry in shown if entry.is_dir()}
+    folders = {entry.name for entry in shown if os.path.isdir(entry)}  # noqa: PTH112  # a link in a circle is none
     return sorted(entry.name for entry in shown if entry.name not in folders), sorted(folders)
 
 

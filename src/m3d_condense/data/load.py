@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from m3d_condense.data import formats
 from m3d_condense.data.arrays import Given, Images, Pair, converted, images_of, levels
 from m3d_condense.data.axes import checked
 from m3d_condense.data.dataset import ImageDataset, Split
+from m3d_condense.data.decoding import decode
 from m3d_condense.data.hub import hub_id
+from m3d_condense.data.kept import decoded, remembered
 from m3d_condense.data.labels import encode, labelled_rows
 from m3d_condense.data.memory import given_of, tables_of
-from m3d_condense.data.pictures import Rows, decode
+from m3d_condense.data.pictures import Rows
 from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labelled
 from m3d_condense.data.splitting import check, held_out, joined, notice_odd, without_absent
 from m3d_condense.data.targets import label_count, label_list
@@ -71,18 +74,25 @@ def load(
     where, name = _named(data)
     if test is not None and where is not None:
         raise UserError("test=(images, labels) goes with data in memory, such as (images, labels), only")
+    settings = {"size": size, **options, "seed": seed}
+    return remembered(where, settings, partial(_read, data, where, name, test, settings))
+
+
+def _read(data: Any, where: str | list[str] | None, name: str, test: Any, options: dict[str, Any]) -> ImageDataset:
+    """Read what is not in the cache."""
+    size, seed, layout = options["size"], options["seed"], options["layout"]
     tables = tables_of(data, test)
-    given = None if tables is not None else _given(data, where, test, options["layout"], size)
+    given = None if tables is not None else _given(data, where, test, layout, size)
     _check_used(options, tables=given is None)
     if given is not None:
-        splits, class_names = _from_arrays(given, size, options["layout"], name, seed)
+        splits, class_names = _from_arrays(given, size, layout, name, seed)
     else:
-        rows, class_names = _rows(where, tables, image_column, label_column)
+        rows, class_names = _rows(where, tables, options["image_column"], options["label_column"])
         splits = _decoded(rows, size, name, seed)
     notice_odd(splits, class_names)
     mirrored = _mirrored(where, tables) if given is None else given.mirrored
-    source = {"data": where, "size": size, **options, "seed": seed}
     train, test = splits
+    source = {"data": where, **options}
     return ImageDataset(name=name, train=train, test=test, class_names=class_names, source=source, mirrored=mirrored)
 
 
@@ -92,9 +102,10 @@ def _check_loaded(data: ImageDataset, size: int | None, others: list[Any]) -> No
         raise UserError(f"{data.name} is loaded already: give the other arguments where it was loaded")
 
 
-def _check_used(options: dict[str, str | None], *, tables: bool) -> None:
+def _check_used(options: dict[str, Any], *, tables: bool) -> None:
     """Raise UserError for an option of arrays where the data are tables or pictures, and the other way round."""
-    for setting, value in options.items():
+    for setting in ("image_column", "label_column", "layout"):
+        value = options[setting]
         if value is not None and tables == (setting == "layout"):
             goes_with = "arrays" if tables else "tables, such as parquet files"
             raise UserError(f"goes with {goes_with} only", setting=setting, value=value)
@@ -179,7 +190,7 @@ def _rows(
 
 
 def _decoded(rows: list[Rows], size: int | None, name: str, seed: int) -> list[Split]:
-    splits = joined(decode(rows, size), [split.labels for split in rows])
+    splits = joined(decoded(rows, size, name, decode), [split.labels for split in rows])
     if len(splits) == 1:
         splits = [splits[0][indices] for indices in held_out(splits[0].labels, name, seed)]
     return splits

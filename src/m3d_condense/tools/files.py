@@ -8,13 +8,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.leftovers import REPLACED, held, is_partial, restore_folder, sweep, temporary_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "check_folder",

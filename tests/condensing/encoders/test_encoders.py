@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from recipes_to_test import recipe_with
-from safetensors.torch import save
 from torch import Tensor
+from watches import Credits
 
 from m3d_condense import networks
 from m3d_condense.condensing import encoders
@@ -26,8 +26,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.recipes.names import ENCODERS, OBJECTIVES
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.tools.cache import cache_folder
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.cache import cache_folder, write_entry
 from m3d_condense.tools.files import read_tensors
 from m3d_condense.tools.progress import set_quiet
 from m3d_condense.tools.seeds import derive
@@ -317,15 +316,6 @@ def test_a_step_trains_two_members_and_one_serves_with_its_accuracy(digits: Imag
 # The pool
 
 
-class Credits(Stopwatch):
-    """A watch that says what it was credited with."""
-
-    given = 0.0
-
-    def credit(self, seconds: float) -> None:
-        self.given += seconds
-
-
 def test_a_pool_is_trained_once_and_found_again(
     digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -399,18 +389,37 @@ def test_a_point_lies_between_a_start_and_its_end(digits: ImageDataset, plain: E
     assert 0.8 < max(shares) <= 1
 
 
-def test_a_damaged_pool_is_said(digits: ImageDataset, plain: Execution) -> None:
-    source_of(digits, plain, recipe("pool"))
+def test_a_damaged_network_of_a_pool_is_said_and_trained_again(
+    digits: ImageDataset, plain: Execution, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = weights(source_of(digits, plain, recipe("pool")).at(0))
     file = next(cache_folder().rglob("0.safetensors"))
+    sound = read_tensors(file)[0]
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"0\.safetensors"):
-        source_of(digits, plain, recipe("pool"))
+    set_quiet(False)
+    assert same(weights(source_of(digits, plain, recipe("pool")).at(0)), whole)
+    assert f"{file} is damaged" in capsys.readouterr().err
+    assert same(read_tensors(file)[0], sound)
+
+
+def test_a_pool_that_cannot_be_kept_is_trained_and_used(
+    digits: ImageDataset,
+    plain: Execution,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = weights(source_of(digits, plain, recipe("pool")).at(0))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "file" / "cache"))
+    set_quiet(False)
+    assert same(weights(source_of(digits, plain, recipe("pool")).at(0)), whole)
+    assert capsys.readouterr().err.count("M3D_CACHE names another folder") == 1
 
 
 def test_the_seconds_of_a_run_count_its_pool_even_where_it_was_there(digits: ImageDataset, plain: Execution) -> None:
     settings = TINY | TRAINED | {"encoders": "pool"}
     condense(digits, method="dm", execution=plain, **settings)
     for file in cache_folder().rglob("*.safetensors"):  # as if each network had taken 1,000 seconds
-        tensors, _ = read_tensors(file)
-        file.write_bytes(save(tensors, {"seconds": "1000.0"}))
+        write_entry(file, read_tensors(file)[0], {"seconds": "1000.0"})
     assert condense(digits, method="dm", execution=plain, **settings).seconds > 3000

@@ -75,8 +75,7 @@ class PoolEncoders(EncoderSource):
 
     def _member(self, number: int) -> tuple[Tensors, Tensors]:
         """Return a network's tensors at the start and the end of its training, trained now where it has not been."""
-        tensors, spared = kept("pools", self._made_from, number, lambda: self._train(number))
-        self.watch.credit(spared)
+        tensors = kept("pools", self._made_from, number, lambda: self._train(number), self.watch)
         device = self.learner.trainer.device
         ends: dict[str, Tensors] = {"start": {}, "end": {}}
         for key, value in tensors.items():
