@@ -159,6 +159,9 @@ def test_one_file_of_several_is_refused(tmp_path: Path) -> None:
     mnist(tmp_path)
     with pytest.raises(UserError, match="one file of several; give the folder"):
         load(tmp_path / "train-images-idx3-ubyte")
+    cifar100(tmp_path / "cifar")
+    with pytest.raises(UserError, match="one file of several; give the folder"):
+        load(tmp_path / "cifar" / "train.bin")
 
 
 def test_two_data_sets_in_one_folder_are_refused(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def read(path: Path, layout: str | None) -> Given | None:
         return matlab.read_file(path, layout=layout)
     if kind == ".npy":
         raise UserError(f"{path} holds {ONE_ARRAY}")
-    if idx.is_named(path.name) or cifar.is_batch(path.name):
+    beside = _listed(path.parent)[0] if path.name in ("train.bin", "test.bin") else []
+    if idx.is_named(path.name) or cifar.is_batch(path.name) or cifar.is_hundred(path.parent, beside):
         raise UserError(f"{path} is one file of several; give the folder that holds them all")
     return None
 

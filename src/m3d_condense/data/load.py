@@ -61,8 +61,9 @@ def load(
     if isinstance(data, ImageDataset):
         _check_loaded(data, size, [*options.values(), test])
         return data
-    if size is not None and not (isinstance(size, int) and size >= 1):
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1):
         raise UserError(f"size is a whole number of pixels, at least 1, not {size!r}")
+    size = None if size is None else int(size)
     where, name = _named(data)
     if test is not None and where is not None:
         raise UserError("test=(images, labels) goes with data in memory, such as (images, labels), only")
