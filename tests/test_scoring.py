@@ -15,7 +15,7 @@ from m3d_condense.condensing.condensation import condense, random_selections
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Execution
-from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.scoring import evaluate, source_of
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
@@ -51,7 +51,7 @@ def test_a_score_is_stored_with_all_it_takes_to_repeat_it(
 ) -> None:
     made = score(chosen, digits, plain, protocol="idc")
     assert json.loads(json.dumps(made.settings)) == made.settings
-    assert {field.name for field in dataclasses.fields(Protocol)} < made.settings.keys()
+    assert {field.name for field in dataclasses.fields(Training)} < made.settings.keys()
     assert made.settings["epochs"] == 3
     assert made.settings["flip"] is False
     assert made.settings["augmentation"] == "color_crop_scale_rotate"
@@ -71,7 +71,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor, int]
     """Have training only note its images, labels and seed."""
     seen: list[tuple[Tensor, Tensor, int]] = []
 
-    def fit(self: Trainer, sets: list[tuple[Tensor, Tensor]], seeds: list[int], bar: Reporter) -> None:
+    def fit(self: Trainer, sets: list[tuple[Tensor, Tensor]], seeds: list[int], steps: int, bar: Reporter) -> None:
         seen.extend((*one, seed) for one, seed in zip(sets, seeds, strict=True))
 
     monkeypatch.setattr(Trainer, "fit", fit)
@@ -124,12 +124,18 @@ def other_classes(digits: ImageDataset, **changes: Any) -> ImageDataset:
 
 def test_test_data_that_does_not_fit_is_refused(chosen: CondensedSet, digits: ImageDataset) -> None:
     names = np.array([f"digit {k}" for k in digits.train.labels[:200].tolist()])
-    with pytest.raises(UserError, match=r"its classes \(digit 0, digit 1, digit 2, …\) are not those"):
+    with pytest.raises(UserError, match=r"digit 0, .* and 5 more only in the data, 0, .* only in the set"):
         evaluate(chosen, other_classes(digits, labels=names))
-    with pytest.raises(UserError, match="its classes"):
+    with pytest.raises(UserError, match="condensed set: 9 only in the set"):
         evaluate(chosen, other_classes(digits, labels=digits.train.labels[:200].numpy() % 9))
     with pytest.raises(UserError, match=r"images of \(1, 8, 4\) do not fit a condensed set of \(1, 8, 8\)"):
         evaluate(chosen, other_classes(digits, images=digits.train.images[:200, :, :, :4].numpy()))
+
+
+def test_classes_in_another_order_are_told(chosen: CondensedSet, digits: ImageDataset) -> None:
+    turned = dataclasses.replace(digits, class_names=digits.class_names[::-1])
+    with pytest.raises(UserError, match="in another order, class 0 is 9 in the data and 0 in the set"):
+        source_of(chosen, turned)
 
 
 def test_the_source_is_found_again(chosen: CondensedSet, digits: ImageDataset) -> None:
@@ -207,6 +213,7 @@ def test_gradients_are_taken_where_the_caller_has_turned_them_off(
     [
         ({"repeats": 0}, "repeats=0"),
         ({"epochs": 0}, "epochs=0"),
+        ({"epochs": 10**20}, "epochs=100000000000000000000: at most"),
         ({"protocol": "x"}, "unknown protocol"),
         ({"network": "x"}, "unknown network"),
         ({"network": "convnet7"}, "too small for a ConvNet of depth 7; give size=N to load them larger"),

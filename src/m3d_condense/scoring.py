@@ -1,4 +1,4 @@
-"""Scoring: networks trained from scratch on a condensed set, a random selection or the whole, tested on real images.
+"""Scoring: networks trained from scratch on a condensed set, a random selection or all data, tested on real images.
 
 The last state of each network is what counts; nothing is chosen by test accuracy.
 """
@@ -73,19 +73,25 @@ def evaluate(
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
     if flip is None:
         flip = mirrored(first, dataset)
-    training = protocols.protocol(protocol).adapted(epochs=epochs, whole=isinstance(first, ImageDataset), flip=flip)
+    scored_by = protocols.protocol(protocol).adapted(epochs=epochs, whole=isinstance(first, ImageDataset), flip=flip)
     engine = Engine(execution)
-    trainer = _trainer(network, training, dataset, first, repeats, engine)
-    accuracies = _accuracies(trainer, subjects, dataset, [derive(seed, "repeat", r) for r in range(repeats)], network)
+    trainer = _trainer(network, scored_by, dataset, first, repeats, engine)
+    accuracies = _accuracies(
+        trainer, scored_by, subjects, dataset, [derive(seed, "repeat", r) for r in range(repeats)], network
+    )
     versions, hardware = describe_environment()
+    training = scored_by.training
     settings = dataclasses.asdict(training) | {
+        "augmentation": str(training.augmentation),
+        "augmentation_draw": training.augmentation.draw,
+        "epochs": scored_by.epochs,
         "seed": seed,
         "flip": flip,
         "fingerprint": dataset.fingerprint,
         "versions": versions,
-        "hardware": hardware | {"used": engine.describe()},
-        "arithmetic": engine.arithmetic(trainer.network),
-        "compiled": trainer.compiled,
+        "hardware": hardware | {"used": trainer.placed.describe()},
+        "arithmetic": trainer.placed.arithmetic,
+        "compiled": trainer.placed.compiled,
     }
     return Score.of(network, protocol, accuracies, settings)
 
@@ -117,25 +123,30 @@ def _trainer(
     channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
     network = networks.build(name, channels=channels, num_classes=num_classes, size=size)
     count = len(_training_set(first)[0])
-    images = repeats * (protocol.steps(count) * min(protocol.batch, count) + len(dataset.test) / 3)
+    images = repeats * (protocol.steps(count) * min(protocol.training.batch, count) + len(dataset.test) / 3)
     together = repeats if engine.stacks and not networks.mixes_images(network) else 1
-    compiled = engine.pays(network, torch.zeros(1, channels, *size), images)
-    notice(f"{engine.describe()}; {engine.reason}")
-    return Trainer(network, engine, compiled, protocol, first.mean, first.std, together=together)
+    placed = engine.place(network, torch.zeros(1, channels, *size), images, stacked=together > 1)
+    notice(placed.explain())
+    return Trainer(placed, protocol.training, first.mean, first.std, together=together)
 
 
 def _accuracies(
-    trainer: Trainer, subjects: Sequence[Subject], dataset: ImageDataset, seeds: Sequence[int], name: str
+    trainer: Trainer,
+    protocol: Protocol,
+    subjects: Sequence[Subject],
+    dataset: ImageDataset,
+    seeds: Sequence[int],
+    name: str,
 ) -> list[float]:
-    device = trainer.engine.device
+    device = trainer.device
     test = dataset.test.images.to(device), dataset.test.labels.to(device)
     sets = [tuple(part.to(device) for part in _training_set(subject)) for subject in subjects]
     accuracies: list[float] = []
-    steps = trainer.protocol.steps(len(sets[0][0]))
+    steps = protocol.steps(len(sets[0][0]))
     with progress(f"Scoring {name}", len(seeds) * steps, unit="steps") as bar:
         for start in range(0, len(seeds), trainer.together):
             some = range(start, min(start + trainer.together, len(seeds)))
-            trainer.fit([sets[r % len(sets)] for r in some], [seeds[r] for r in some], bar)
+            trainer.fit([sets[r % len(sets)] for r in some], [seeds[r] for r in some], steps, bar)
             accuracies += trainer.accuracies(*test)
             bar.note = f"{accuracies[-1]:.1f} %"
     return accuracies
@@ -157,14 +168,31 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
     dataset = _own_source(condensed) if data is None else _fitted(data, side_of(condensed))
     if dataset.class_names != condensed.class_names:
         raise UserError(
-            f"{dataset.name}: its classes ({', '.join(dataset.class_names[:3])}, …) are not those of the "
-            f"condensed set ({', '.join(condensed.class_names[:3])}, …)"
+            f"{dataset.name}: its classes are not those of the condensed set: "
+            f"{_difference(dataset.class_names, condensed.class_names)}; {Setting('data')} names other data"
         )
     shape, expected = tuple(dataset.train.images.shape[1:]), tuple(condensed.images.shape[1:])
     if shape != expected:
         advice = f"{Setting('size')} makes them fit" if shape[0] == expected[0] else "one is grey, the other in colour"
         raise UserError(f"{dataset.name}: images of {shape} do not fit a condensed set of {expected}; {advice}")
     return dataset
+
+
+def _difference(real: Sequence[str], condensed: Sequence[str]) -> str:
+    """Say in which classes the data and the set differ, or that they stand in another order."""
+    more = [name for name in real if name not in condensed]
+    fewer = [name for name in condensed if name not in real]
+    parts = [
+        f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''} only in {where}"
+        for names, where in ((more, "the data"), (fewer, "the set"))
+        if names
+    ]
+    if parts:
+        return ", ".join(parts)
+    if len(real) != len(condensed):
+        return f"{len(real)} of them, and {len(condensed)} in the set"
+    place = next(number for number, name in enumerate(real) if name != condensed[number])
+    return f"in another order, class {place} is {real[place]} in the data and {condensed[place]} in the set"
 
 
 def side_of(condensed: CondensedSet) -> int | None:

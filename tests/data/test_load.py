@@ -154,6 +154,11 @@ def test_sizes_that_cannot_be_used(size):
         load("digits", size=size)
 
 
+def test_sizes_beyond_all_use_are_refused():
+    with pytest.raises(UserError, match="^size=1000000000000000000: at most 65536 pixels$"):
+        load("digits", size=10**18)
+
+
 class Trap:
     """Makes a folder when it is unpickled."""
 

@@ -95,9 +95,10 @@ def test_files_that_are_no_images_are_ignored_and_told(tmp_path, capsys):
         (littered / hidden).mkdir()
         (littered / hidden / "0.png").write_bytes(b"junk")
     same(load(clean), load(littered))
-    told = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("Files ignored"))
-    kinds = "2 .txt, 2 hidden, 1 .csv, 1 .db, 1 .mpg, 1 .zip, 1 outside the class folders, 1 without an ending"
-    assert sorted(told.removeprefix(f"Files ignored in {littered}: ").split(", ")) == sorted(kinds.split(", "))
+    told = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("Not used"))
+    kinds = "2 .txt, 2 hidden, 1 .csv, 1 .db, 1 .mpg, 1 .zip, 1 outside the class folders, 1 without an ending, "
+    kinds += "1 in .git, 1 in .ipynb_checkpoints, 1 in __MACOSX"
+    assert sorted(told.removeprefix(f"Not used in {littered}: ").split(", ")) == sorted(kinds.split(", "))
 
 
 @pytest.mark.parametrize("suffix", ["JPG", "PNG", "webp", "gif"])
@@ -166,14 +167,14 @@ def test_folders_that_cannot_be_used(tmp_path):
 
 def test_images_without_class_folders(tmp_path):
     folder(tmp_path / "flat", classes=(".",))
-    with pytest.raises(UserError, match="flat holds neither parquet files nor one sub-folder of images per class"):
+    with pytest.raises(
+        UserError, match=r"flat holds no class folders \(5 images\): put the images of each class into one"
+    ):
         load(tmp_path / "flat")
     folder(tmp_path / "split", classes=("train", "test"))
-    with pytest.raises(UserError, match="split/test holds no sub-folders; put the images of each class into one"):
+    with pytest.raises(UserError, match=r"train, test in .*/split look like splits, but train holds no class folders"):
         load(tmp_path / "split")
-    folder(tmp_path / "outer" / "inner")
-    with pytest.raises(UserError, match=r"only one class \(inner\).*give .*outer/inner"):
-        load(tmp_path / "outer")
+    assert load(folder(tmp_path / "outer" / "inner").parent).class_names == ("ant", "bee")
 
 
 # parquet and the hub
@@ -253,6 +254,58 @@ def test_hub_names_reach_the_hub(monkeypatch):
         ("ufldl-stanford/svhn", "cropped_digits"),
         ("someone/thing", "big"),
     ]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://huggingface.co/datasets/ylecun/mnist",
+        "http://www.huggingface.co/datasets/ylecun/mnist/",
+        "huggingface.co/datasets/ylecun/mnist/viewer/mnist/train?row=3",
+        "https://hf.co/datasets/ylecun/mnist/tree/main/data#top",
+        "hf://datasets/ylecun/mnist",
+        "datasets/ylecun/mnist",
+    ],
+)
+def test_an_address_of_the_hub_is_the_id_in_it(monkeypatch, address, capsys):
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a: asked.append(a) or {"train": columns(12)})
+    data = load(address)
+    assert asked == [("ylecun/mnist", None)]
+    assert (data.name, data.source["data"], data.mirrored) == ("mnist", "ylecun/mnist", False)
+    assert "look like letters" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "address", ["https://example.org/photos.zip", "s3://bucket/photos", "https://huggingface.co/x"]
+)
+def test_other_addresses_are_refused(address):
+    with pytest.raises(UserError, match="is an address: fetch it, and give the folder or file"):
+        load(address)
+
+
+def test_splits_of_the_hub_that_are_not_used_are_told(monkeypatch, capsys):
+    splits = {name: columns(12) for name in ("train", "unsupervised", "test", "dev")}
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a: splits)
+    load("someone/thing")
+    told = capsys.readouterr().err
+    assert "Splits not used: unsupervised" in told
+    assert "The dev split is not used (12 rows)" in told
+    assert "look like letters, whose mirror images mean something else: give flip=False" in told
+
+
+def test_the_hub_without_a_training_split_is_refused(monkeypatch):
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a: {"test": columns(12)})
+    with pytest.raises(UserError, match="no train split, only test"):
+        load("someone/thing")
+
+
+def test_tables_that_are_only_read_in_order_lose_rows_without_a_label():
+    table = columns(12).remove_columns("kind").add_column("kind", [None, "a", "b"] * 4).to_iterable_dataset()
+    (rows,), names = sources.labelled({"train": table}, None, None)
+    assert names == ("a", "b")
+    assert rows.labels.tolist() == [0, 1] * 4
+    assert [item[1].read() for item in rows] == [png(noise(5, 5, 3, seed=i))["bytes"] for i in range(12) if i % 3]
 
 
 def test_imagenet_10_keeps_its_classes_in_order(monkeypatch):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,27 @@ def test_without_a_way_to_begin_anew_the_peak_is_the_processs(monkeypatch: pytes
     assert kind == "process"
     assert most is not None
     assert most > 2**20
+
+
+@pytest.mark.parametrize(
+    "exhaust",
+    [
+        pytest.param(lambda: bytearray(2**60), id="Python"),
+        pytest.param(lambda: torch.empty(2**60, dtype=torch.uint8), id="torch, a tensor"),
+        pytest.param(lambda: torch.zeros(1).expand(2**50).split(1), id="torch, a list"),
+    ],
+)
+def test_every_word_for_too_little_memory_is_known(exhaust: Callable[[], object]) -> None:
+    with pytest.raises((MemoryError, RuntimeError)) as raised:
+        exhaust()
+    assert memory.ran_out(raised.value)
+
+
+def test_other_errors_are_not_taken_for_it() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.ones(2) @ torch.ones(3)
+    assert not memory.ran_out(raised.value)
+    assert not memory.ran_out(ValueError("out of memory"))
 
 
 @pytest.mark.parametrize(

@@ -92,10 +92,16 @@ def _homes(folder: Path, depth: int) -> dict[Path, Reader]:
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:
-    """The names of the files and of the folders in a folder, sorted, without those that are hidden."""
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith((".", "__"))]
-    folders = {entry.name for entry in shown if entry.is_dir()}
+    """The names of the files and of the folders in a folder, sorted, without those that are hidden.
+
+    Links to folders are not entered, for they may lead in circles, and neither is what cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith((".", "__"))]
+    except OSError:
+        return [], []
+    folders = {entry.name for entry in shown if entry.is_dir(follow_symlinks=False)}
     return sorted(entry.name for entry in shown if entry.name not in folders), sorted(folders)
 
 

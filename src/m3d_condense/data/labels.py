@@ -22,7 +22,7 @@ Labels = NDArray[np.int64]
 Label = int | str
 SPLITS = ("train", "test")
 NO_LABEL = {"", "nan", "<na>", "nat"}  # as text, in small letters
-PERHAPS_NO_LABEL = {"none", "null", "na", "n/a", "unlabeled", "unlabelled"}  # classes of some sets, gaps of others
+PERHAPS_NO_LABEL = {"none", "null", "na", "n/a", "unlabeled", "unlabelled", "unsorted"}
 DIGIT_WORDS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 
 
@@ -62,7 +62,8 @@ def encode(splits: Sequence[Sequence[Any]], names: Sequence[str]) -> tuple[list[
                 f"({len(unknown)} rows, the first is row {unknown[0][0]}); correct or remove those rows"
             )
     if not names:
-        _notice_odd(order)
+        _notice_far(order)
+        notice_doubtful([str(value) for value in order])
     encoded = [np.array([number[value] for value in labels], dtype=np.int64) for labels in plain]
     return encoded, tuple(as_name(str(name)) for name in (names or order))
 
@@ -87,6 +88,11 @@ def labelled_rows(labels: Sequence[Labels]) -> list[NDArray[np.int64]]:
             notice(f"{count} of the {split} split without a label left out, the first is row {missing[0]}")
         kept.append(rows)
     return kept
+
+
+def any_label(values: Iterable[Any]) -> bool:
+    """Whether any of the values is a label: a test split without labels holds nothing but None, -1 and the like."""
+    return any(_meaning(value) not in (None, -1, "-1") for value in values)
 
 
 def notice_characters(names: Sequence[str]) -> None:
@@ -160,8 +166,20 @@ def _distinct(labels: Iterable[Label | None]) -> list[Label]:
     return sorted({value for value in labels if value is not None}, key=natural_key)
 
 
-def _notice_odd(order: Sequence[Label]) -> None:
-    """Point out classes that may be none: an integer far from all others, and words for what is missing."""
+def notice_doubtful(names: Sequence[str]) -> None:
+    """Point out classes that may be none, as ``None``, and classes that may be one, as ``cat`` and ``Cat``."""
+    words = [name for name in names if name.strip().lower() in PERHAPS_NO_LABEL]
+    if words:
+        notice(f"{', '.join(words)} is taken for a class: remove its images if it means that there is no label")
+    counts = Counter(name.strip().casefold() for name in names)
+    alike = [name for name in names if counts[name.strip().casefold()] > 1 and names.count(name) == 1]
+    if alike:
+        shown = ", ".join(map(repr, alike[:6]))
+        notice(f"Classes that differ by capital letters or spaces only are kept apart: {shown}")
+
+
+def _notice_far(order: Sequence[Label]) -> None:
+    """Point out an integer far from all others, which may stand for no label."""
     numbers = sorted(value for value in order if isinstance(value, int))
     for odd, rest in ((numbers[-1:], numbers[:-1]), (numbers[:1], numbers[1:])):
         if len(rest) > 1 and _is_far(odd[0], rest):
@@ -169,14 +187,6 @@ def _notice_odd(order: Sequence[Label]) -> None:
                 f"The label {odd[0]} stands far from the others, {rest[0]} to {rest[-1]}, and is taken for a class: "
                 "remove its rows if it means that there is no label"
             )
-    words = [str(value) for value in order if str(value).strip().lower() in PERHAPS_NO_LABEL]
-    if words:
-        notice(f"{', '.join(words)} is taken for a class: remove its rows if it means that there is no label")
-    counts = Counter(str(value).strip().casefold() for value in order)
-    alike = [str(value) for value in order if counts[str(value).strip().casefold()] > 1]
-    if alike:
-        shown = ", ".join(map(repr, alike[:6]))
-        notice(f"Classes that differ by capital letters or spaces only are kept apart: {shown}")
 
 
 def _is_far(odd: int, rest: Sequence[int]) -> bool:

@@ -19,13 +19,16 @@ from m3d_condense.data import formats
 from m3d_condense.data.arrays import Given, Images, Pair, converted, images_of, levels
 from m3d_condense.data.axes import checked
 from m3d_condense.data.dataset import ImageDataset, Split
-from m3d_condense.data.labels import encode, labelled_rows
+from m3d_condense.data.hub import hub_id
+from m3d_condense.data.labels import encode, labelled_rows, notice_characters
 from m3d_condense.data.memory import given_of, tables_of
 from m3d_condense.data.pictures import Rows, decode
-from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, find, labelled
+from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labelled
 from m3d_condense.data.splitting import check, held_out, joined, notice_odd, without_absent
 from m3d_condense.data.targets import label_count, label_list
 from m3d_condense.tools.errors import UserError
+
+LARGEST = 2**16  # pixels a side that images are resized to
 
 
 def load(
@@ -61,9 +64,7 @@ def load(
     if isinstance(data, ImageDataset):
         _check_loaded(data, size, [*options.values(), test])
         return data
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1):
-        raise UserError(f"size is a whole number of pixels, at least 1, not {size!r}")
-    size = None if size is None else int(size)
+    size = _side(size)
     where, name = _named(data)
     if test is not None and where is not None:
         raise UserError("test=(images, labels) goes with data in memory, such as (images, labels), only")
@@ -77,9 +78,22 @@ def load(
         splits = _decoded(rows, size, name, seed)
     notice_odd(splits, class_names)
     mirrored = _mirrored(where, tables) if given is None else given.mirrored
+    if mirrored and (given is not None or tables is not None):  # what `find` has found, it has told
+        notice_characters(class_names)
     source = {"data": where, "size": size, **options, "seed": seed}
     train, test = splits
     return ImageDataset(name=name, train=train, test=test, class_names=class_names, source=source, mirrored=mirrored)
+
+
+def _side(size: Any) -> int | None:
+    """Return the size that is asked for; raises UserError for one that images cannot have."""
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise UserError(f"size is a whole number of pixels, at least 1, not {size!r}")
+    if size > LARGEST:
+        raise UserError(f"at most {LARGEST} pixels", setting="size", value=size)
+    return int(size)
 
 
 def _check_loaded(data: ImageDataset, size: int | None, others: list[Any]) -> None:
@@ -105,7 +119,8 @@ def _named(data: Any) -> tuple[str | list[str] | None, str]:
     if isinstance(data, str | os.PathLike):
         text = os.fspath(data)
         path = _expanded(text)
-        if text == "digits" or text in HUB_SETS or not path.exists():
+        if text == "digits" or text in HUB_SETS or not exists(path):
+            text = hub_id(text) or text
             return text, text.rpartition("/")[2].replace(":", "-")
         path = path.absolute()
         return str(path), path.name if path.is_dir() else path.stem
@@ -129,7 +144,7 @@ def _given(data: Any, where: str | list[str] | None, test: Any, layout: str | No
 
         digits = load_digits()
         return Given(pairs=[Pair(images=digits.images / 16, labels=digits.target)], mirrored=False)
-    if not isinstance(where, str) or where in HUB_SETS or not Path(where).exists():
+    if not isinstance(where, str) or where in HUB_SETS or not exists(Path(where)):
         return None
     return formats.read(Path(where), layout)
 

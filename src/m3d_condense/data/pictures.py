@@ -29,11 +29,15 @@ NO_PIXELS = {".bufr", ".emf", ".eps", ".grib", ".h5", ".hdf", ".mpeg", ".mpg", "
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """One split before its images are decoded: its name, labels in 0..K-1, and a `datasets` image column."""
+    """One split before its images are decoded: its name, labels in 0..K-1, and an image column to iterate.
+
+    `rows` are the rows' own numbers in the source, where some are left out; None where all are there.
+    """
 
     name: str
     labels: Labels
     images: Any
+    rows: Labels | None = None
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         """Say where each image lies, in words, and give what PIL opens: a path or a buffer."""
@@ -43,28 +47,22 @@ class Rows:
             if path is not None and data is None:
                 yield path, path
             else:
-                yield f"in row {index} of the {self.name} split", io.BytesIO(data or b"")
+                number = index if self.rows is None else self.rows[index]
+                yield f"in row {number} of the {self.name} split", io.BytesIO(data or b"")
 
 
 @contextmanager
 def translated(data: str | list[str], local: bool) -> Iterator[None]:
-    """Silence `datasets`, but for a bar on a download unless quiet, and turn its errors into one line for the user."""
-    import datasets
-    import huggingface_hub
-    from pyarrow import ArrowException  # type: ignore[import-untyped]
+    """Turn the errors of reading into one line for the user, and silence `datasets` where it takes part.
 
-    loggers = [(module, module.get_verbosity()) for module in (datasets.logging, huggingface_hub.logging)]
-    bars = [module for module in (datasets, huggingface_hub.utils) if not module.are_progress_bars_disabled()]
-    for module, _ in loggers:
-        module.set_verbosity(logging.CRITICAL)
-    if local or is_quiet() or not sys.stderr.isatty():
-        for module in bars:
-            module.disable_progress_bars()
+    A download shows its bar unless quiet. What is read here without `datasets` does not wait for its import.
+    """
     try:
-        yield
+        with _silenced(bars=not (local or is_quiet() or not sys.stderr.isatty())):
+            yield
     except UserError:
         raise
-    except (OSError, ValueError, datasets.exceptions.DatasetsError, ArrowException) as error:
+    except _errors_of_reading() as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         if local:
             raise UserError(f"cannot read {data}: {reason}; check or replace the file") from error
@@ -75,10 +73,40 @@ def translated(data: str | list[str], local: bool) -> Iterator[None]:
             f"{data} is no local path, and the hub did not give it: {reason}; check name and network, "
             "run `hf auth login` if it is gated, or give a folder, parquet files or an .npz"
         ) from error
+
+
+def _errors_of_reading() -> tuple[type[Exception], ...]:
+    """Return what reading raises, by the libraries that took part."""
+    errors: list[type[Exception]] = [OSError, ValueError]
+    if pyarrow := sys.modules.get("pyarrow"):
+        errors.append(pyarrow.ArrowException)
+    if datasets := sys.modules.get("datasets"):
+        errors.append(datasets.exceptions.DatasetsError)
+    return tuple(errors)
+
+
+@contextmanager
+def _silenced(bars: bool) -> Iterator[None]:
+    """Silence `datasets` where it has been imported, its progress bars too unless they are wanted."""
+    if "datasets" not in sys.modules:
+        yield
+        return
+    import datasets
+    import huggingface_hub
+
+    loggers = [(module, module.get_verbosity()) for module in (datasets.logging, huggingface_hub.logging)]
+    shown = [module for module in (datasets, huggingface_hub.utils) if not module.are_progress_bars_disabled()]
+    for module, _ in loggers:
+        module.set_verbosity(logging.CRITICAL)
+    if not bars:
+        for module in shown:
+            module.disable_progress_bars()
+    try:
+        yield
     finally:
         for module, verbosity in loggers:
             module.set_verbosity(verbosity)
-        for module in bars:
+        for module in shown:
             module.enable_progress_bars()
 
 

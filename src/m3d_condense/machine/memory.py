@@ -22,10 +22,10 @@ Peak = tuple[int | None, str]
 
 
 def peak_memory(device: torch.device) -> Callable[[], Peak]:
-    """Begin to watch memory; return a function that tells the peak since then, in bytes, and of what it is.
+    """Begin to watch memory; return a function that reports the peak since then, in bytes, and what it is of.
 
-    It is of the "device" (tensors on a CUDA GPU), of the "run" (what of the process was resident since this
-    call), or of the whole "process" where the system cannot begin anew, which only Linux can.
+    What the peak is of is one word: "device", the tensors on a CUDA GPU; "run", the process's resident memory since
+    this call, which only Linux can tell; or "process", its resident memory since it began.
     """
     import torch
 
@@ -51,7 +51,7 @@ def too_little() -> str:
 def ran_out(error: BaseException) -> bool:
     """Whether an error is Python's, or torch's, word for too little memory."""
     if isinstance(error, RuntimeError):
-        return re.search("can't allocate memory|out of memory", str(error)) is not None
+        return re.search("can't allocate memory|out of memory|bad_alloc", str(error)) is not None
     return isinstance(error, MemoryError)
 
 

@@ -62,14 +62,9 @@ class Staged(nn.Module):
         """Return the maps N×C'×H'×W' of every block, for normalised images N×C×H×W."""
         maps, results = images if self.stem is None else self.stem(images), []
         for block in self.blocks:
-            maps = self.through(block, maps)
+            maps = block(maps)
             results.append(maps)
         return results
-
-    def through(self, block: nn.Module, maps: Tensor) -> Tensor:
-        """Return what one of the blocks makes of maps."""
-        made: Tensor = block(maps)
-        return made
 
     def pool(self, maps: Tensor) -> Tensor:
         """Return features N×D of the last maps: the mean of each."""

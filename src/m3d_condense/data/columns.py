@@ -1,0 +1,64 @@
+"""Which column of a table holds the labels: by its name, its type and how few values it has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from m3d_condense.data.labels import as_name
+from m3d_condense.data.words import split_name
+from m3d_condense.tools.errors import Setting, UserError
+
+LABELS = ("label", "labels", "class", "classname", "classlabel", "classid", "target", "category", "y")
+"""Names of columns of labels, the first first, without signs and in small letters."""
+INDEX = ("", "index", "indexlevel0", "unnamed0", "id", "bbox", "width", "height")
+
+
+def plain(name: str) -> str:
+    """Return a column's name without signs and in small letters."""
+    return re.sub(r"[\W_]+", "", as_name(name).casefold())
+
+
+def choose_labels(columns: Mapping[str, Sequence[Any]], where: str) -> str | None:
+    """Return the column of labels among those that may be: None where there is none at all.
+
+    A column called `label` comes first, then the other names of `LABELS`, then the only column, then the only one
+    whose values repeat. Raises UserError where several may be meant.
+    """
+    for wanted in LABELS:
+        named = [name for name in columns if plain(name) == wanted]
+        if len(named) == 1:
+            return named[0]
+    others = {name: values for name, values in columns.items() if plain(name) not in INDEX}
+    few = [name for name, values in others.items() if 2 * len({v for v in values if v == v}) <= max(len(values), 4)]
+    found = list(others) if len(others) == 1 else few
+    if len(found) == 1 or not others:
+        return found[0] if found else None
+    raise UserError(f"{where}: cannot tell the labels; give {Setting('label_column')} one of: {', '.join(others)}")
+
+
+def split_column(columns: Mapping[str, Sequence[str]]) -> str | None:
+    """Return the column of which each value names a split, as ``train`` or ``valid``; None where there is none."""
+    for name, values in columns.items():
+        named = [split_name(value) for value in dict.fromkeys(values)]
+        if named and all(split is not None and not split.rest for split in named):
+            return name
+    return None
+
+
+def one_hot(columns: Mapping[str, Sequence[str]]) -> list[str] | None:
+    """Return the class of each row where every column is 1 for the rows of one class and 0 elsewhere, else None."""
+    if len(columns) < 2:
+        return None
+    labels: list[str] = []
+    names = list(columns)
+    for row in zip(*columns.values(), strict=True):
+        numbers = [value.strip() for value in row]
+        if any(re.fullmatch(r"[01](\.0*)?", number) is None for number in numbers):
+            return None
+        ones = [name for name, number in zip(names, numbers, strict=True) if number[0] == "1"]
+        if len(ones) != 1:
+            return None
+        labels.append(ones[0])
+    return labels

@@ -1,0 +1,245 @@
+"""Images in folders: the images of a class lie in the folder of its name, at any depth, with or without splits."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from m3d_condense.data.labels import as_name
+from m3d_condense.data.splits import (
+    Split,
+    refuse_look_alikes,
+    shown_path,
+    some,
+    split_folders,
+    splits_in_classes,
+    training,
+)
+from m3d_condense.data.tree import Folder, ending
+from m3d_condense.data.words import ORDER, TEST, WORDS, is_aside, is_drawn, is_pictures, split_name
+from m3d_condense.tools.errors import UserError
+
+SORT = "put the images of each class into one sub-folder that bears its name, or list their labels in a labels.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A split: what it is called, the paths of its files from the root, and the class of each."""
+
+    name: str
+    files: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class Notes:
+    """What is said of a reading.
+
+    Attributes:
+        lines: one notice each.
+        dropped: by the path of a folder or picture that is not used, in which words its pictures are counted.
+        outside: in which words all other pictures that are not used are counted.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    dropped: dict[str, str] = field(default_factory=dict)
+    outside: str = "outside the class folders"
+
+
+def by_folders(root: Folder, shown: str, notes: Notes) -> list[Part]:
+    """Read the training split, and the test split where there is one, of a pruned folder.
+
+    Single folders around the data are entered. Raises UserError where there are no folders of classes, where these
+    may be something else, and where the test split has classes that training lacks.
+    """
+    node = root
+    while True:
+        if splits := split_folders(node, shown):
+            return _of_splits(node, splits, shown, notes)
+        if inside := splits_in_classes(node, shown):
+            return _of_classes_with_splits(inside, shown, notes)
+        refuse_look_alikes(node, shown)
+        inner = _wrapped(node)
+        if inner is None:
+            return [_training_part(node, shown, notes)]
+        node = inner
+        notes.lines.append(f"The folders in {shown_path(shown, node)} are read")
+
+
+def _wrapped(node: Folder) -> Folder | None:
+    """Return the single folder with pictures that itself holds folders of them, as an archive unpacks; else None."""
+    if len(node.filled) != 1:
+        return None
+    inner = node.filled[0]
+    return inner if len(inner.filled) > 1 or (inner.filled and not inner.pictures) else None
+
+
+def _of_splits(node: Folder, splits: list[Split], shown: str, notes: Notes) -> list[Part]:
+    where = shown_path(shown, node)
+    first = training(splits, where)
+    if not first.folder.filled:
+        raise UserError(
+            f"{some([split.folder for split in splits])} in {where} look like splits, but {first.folder.name} holds "
+            f"no class folders ({_content(first.folder)}): {SORT}"
+        )
+    train = _training_part(_entered(first.folder, shown), shown, notes)
+    _check_beside(node, splits, train, where, notes)
+    later = [split for split in splits if split is not first]
+    labelled = {split.folder.path: _classes(_unwrapped(split.folder, set(train.labels))) for split in later}
+    for split in later:
+        classes = labelled[split.folder.path]
+        if not set(classes) & set(train.labels) and len(classes) < 2:
+            labelled[split.folder.path] = {}
+            notes.dropped[split.folder.path] = f"in {split.folder.path}, which holds no class folders"
+    usable = [split for split in later if labelled[split.folder.path]]
+    for split in usable[1:]:
+        notes.dropped[split.folder.path] = f"in the split {split.folder.path}"
+    if not usable:
+        return [train]
+    test = usable[0]
+    classes = labelled[test.folder.path]
+    _check_known(classes, train, test, shown)
+    if test.named.word not in WORDS[TEST][:2]:
+        notes.lines.append(f"There is no labelled test split: {test.folder.path} is the test split")
+    return [train, _part(test.named.word, classes, notes)]
+
+
+def _entered(folder: Folder, shown: str) -> Folder:
+    """Enter the single folders around the classes of a training split; raise UserError where it holds splits again."""
+    while True:
+        if len(folder.filled) > 1:
+            if again := split_folders(folder, shown):
+                names, where = some([split.folder for split in again]), shown_path(shown, folder)
+                raise UserError(f"{where} is a split that holds splits again, {names}: give {where} itself")
+            refuse_look_alikes(folder, shown)
+        inner = _wrapped(folder)
+        if inner is None:
+            return folder
+        folder = inner
+
+
+def _unwrapped(folder: Folder, classes: set[str]) -> Folder:
+    """Enter the single folders around the classes of another split, by the names of the training classes."""
+    while len(folder.filled) == 1 and as_name(folder.filled[0].name) not in classes and folder.filled[0].filled:
+        folder = folder.filled[0]
+    return folder
+
+
+def _check_beside(node: Folder, splits: list[Split], train: Part, where: str, notes: Notes) -> None:
+    """Take note of folders beside the splits; raise UserError where these may be the classes."""
+    others = [folder for folder in node.filled if folder not in [split.folder for split in splits]]
+    unknown = [folder for folder in others if as_name(folder.name) not in train.labels]
+    if len(splits) == 1 and len(unknown) > 1 and not any(folder.filled for folder in unknown):
+        raise UserError(
+            f"{where} holds {splits[0].folder.name} with the folders {some(sorted(set(train.labels)))}, and beside it "
+            f"{some(unknown)}: are the classes in {splits[0].folder.name}, or is that a class itself? "
+            f"Give {where}/{splits[0].folder.name}, or give it another name"
+        )
+    for folder in others:
+        notes.dropped[folder.path] = f"in {folder.path}, beside the splits"
+
+
+def _check_known(classes: dict[str, list[Folder]], train: Part, test: Split, shown: str) -> None:
+    """Raise UserError where a test split has classes that training lacks."""
+    known = set(train.labels)
+    unknown = {name: sum(folder.count for folder in classes[name]) for name in sorted(set(classes) - known)}
+    if unknown:
+        counted = [f"{name} ({count} images)" for name, count in unknown.items()]
+        folded = {name.strip().casefold() for name in unknown}
+        alike = sorted(name for name in known if name.strip().casefold() in folded)
+        hint = f" (capital letters and spaces make {some(alike)} another class)" if alike else ""
+        raise UserError(
+            f"{shown_path(shown, test.folder)} has classes that are not in the training split: {some(counted)}{hint}; "
+            f"training has {some(sorted(known))}: rename or remove them"
+        )
+
+
+def _of_classes_with_splits(inside: dict[str, list[tuple[str, Folder]]], shown: str, notes: Notes) -> list[Part]:
+    """Read classes that each hold their splits."""
+    ordered = sorted(inside, key=lambda word: ORDER[word])
+    parts: list[Part] = []
+    for word in ordered:
+        if len(parts) < 2:
+            classes: dict[str, list[Folder]] = {}
+            for name, folder in inside[word]:
+                classes.setdefault(name, []).append(folder)
+            parts.append(_part(word, classes, notes))
+        else:
+            notes.dropped |= {folder.path: f"in the {word} folders of the classes" for _, folder in inside[word]}
+    notes.lines.append(f"Each class holds its splits ({', '.join(ordered)}): {some([p.name for p in parts])} are read")
+    return parts
+
+
+def _training_part(node: Folder, shown: str, notes: Notes) -> Part:
+    """Read the classes of a training split; raise UserError where there are none, or a class holds no pictures."""
+    where = shown_path(shown, node)
+    single = node.filled[0] if len(node.filled) == 1 else None
+    if not node.filled or (single is not None and (is_pictures(single.name) or split_name(single.name))):
+        raise UserError(f"{where} holds no class folders ({_content(node)}{_beginnings(node)}): {SORT}")
+    _notice_deep(node, where, notes)
+    for folder in node.folders:
+        if folder.count == 0 and not is_aside(folder.name):
+            raise UserError(
+                f"class folder {shown_path(shown, folder)} holds no readable images ({_content(folder)}); "
+                "put some there or remove it"
+            )
+    return _part("train", _classes(node), notes)
+
+
+def _content(folder: Folder) -> str:
+    """Say what kinds of files a folder holds at any depth."""
+    kinds = Counter(ending(name) for below in folder.walk() for name in below.others)
+    shown = [f"{folder.count} images"] if folder.count else []
+    shown += [f"{count} {kind}" for kind, count in kinds.most_common(3)]
+    return ", ".join(shown) or "no files"
+
+
+def _beginnings(node: Folder) -> str:
+    """Say with what the names of images begin, where that may be their class, as in ``cat.0.jpg``."""
+    names = [name for folder in node.walk() for name in folder.pictures]
+    begun = [match[1] for name in names if (match := re.match(r"([^\W\d_]+|\d+)[._ -]", name)) is not None]
+    counts = Counter(begun)
+    if len(begun) < len(names) or len(counts) < 2 or min(counts.values()) < 2:
+        return ""
+    return f", whose names begin with {some(sorted(counts))}"
+
+
+def _notice_deep(node: Folder, where: str, notes: Notes) -> None:
+    """Say that the upper folders are the classes, where all images lie deeper."""
+    deep = [folder for folder in node.filled if len(folder.filled) > 1]
+    if deep and not any(folder.pictures for folder in node.filled):
+        below = some(deep[0].filled, 3)
+        notes.lines.append(
+            f"The classes are the upper folders in {where}, {some(node.filled, 3)}; those in them ({below}) are not"
+        )
+
+
+def _classes(node: Folder) -> dict[str, list[Folder]]:
+    """Group the sub-folders that hold pictures by the class they are named after."""
+    classes: dict[str, list[Folder]] = {}
+    for folder in node.filled:
+        classes.setdefault(as_name(folder.name), []).append(folder)
+    return classes
+
+
+def _part(name: str, classes: dict[str, list[Folder]], notes: Notes) -> Part:
+    files: list[str] = []
+    labels: list[str] = []
+    for label, folders in classes.items():
+        found = [path for folder in folders for path in _pictures(folder, notes)]
+        files += found
+        labels += [label] * len(found)
+    return Part(name=name, files=tuple(files), labels=tuple(labels))
+
+
+def _pictures(folder: Folder, notes: Notes) -> Iterable[str]:
+    """Yield the pictures of a class, without the masks and the like that lie beside them."""
+    drawn = [below for below in folder.filled if is_drawn(below.name)]
+    if drawn and (folder.pictures or any(is_pictures(below.name) for below in folder.filled)):
+        notes.dropped |= {below.path: f"in {below.name} folders beside pictures" for below in drawn}
+        folder = folder.without(drawn)
+    yield from folder.paths(folder.pictures)
+    for below in folder.folders:
+        yield from _pictures(below, notes)

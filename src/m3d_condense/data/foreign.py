@@ -1,0 +1,40 @@
+"""Files of other kinds than are read: what each looks like, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from m3d_condense.data.tree import Folder
+
+ARRAYS = "open it yourself and give (images, labels), or save these with numpy.savez as an .npz"
+KINDS: Sequence[tuple[str, str, str]] = (
+    (r"\.tfrecords?([-.].*)?$|\.tfrec$", "TFRecord files", "export them as folders of images, parquet or .npz"),
+    (r"\.(zip|7z|rar)$", "an archive", "unpack it and give the folder"),
+    (r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$", "a tar archive, as of WebDataset", "unpack it into one folder per class"),
+    (r"\.(csv|tsv|jsonl?|txt|xlsx?|ods)$", "a table", "put it into the folder of the images and give that folder"),
+    (r"\.(pt|pth|ckpt|pkl|pickle|joblib|p)$", "a pickle, which could run code and is not opened", ARRAYS),
+    (r"\.(h5|hdf5?|hdf|nc|zarr)$", "an HDF5 file", ARRAYS),
+    (r"\.(npy|mat|safetensors|bin|gz|bz2|xz)$", "a file of arrays or bytes", ARRAYS),
+    (r"\.(mdb|lmdb|db|sqlite3?)$", "a database", "export it as folders of images or parquet"),
+    (r"\.(arrow|feather|ipc)$", "Arrow files", "give the folder that save_to_disk made, or write parquet"),
+    (r"\.(beton|mds|rec|idx|lst)$", "records of a training library", "export them as folders of images or parquet"),
+    (r"\.(mp4|avi|mov|mkv|webm)$", "films", "extract pictures into one folder per class"),
+    (r"\.(dcm|nii|nrrd|mha|svs|ndpi)$", "medical images", "convert them to PNG in one folder per class"),
+    (r"\.(heic|heif|cr2|nef|arw|dng|raf|orf)$", "pictures of a camera's own kind", "convert them to JPEG or PNG"),
+)
+
+
+def kind_of(name: str) -> tuple[str, str] | None:
+    """Return what a file looks like by its name, and what to do about it; None for one that says nothing."""
+    return next(((what, advice) for pattern, what, advice in KINDS if re.search(pattern, name.lower())), None)
+
+
+def content(folder: Folder) -> str | None:
+    """Say what most files of a folder look like and what to do about them; None where they say nothing."""
+    names = [name for below in folder.walk() for name in below.others]
+    kinds = Counter(kind for name in names if (kind := kind_of(name)) is not None)
+    for (what, advice), count in kinds.most_common(1):
+        return f"{count} file{'' if count == 1 else 's'} that look like {what}: {advice}"
+    return None

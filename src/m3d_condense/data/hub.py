@@ -1,0 +1,174 @@
+"""Data sets of the Hugging Face hub: known names, addresses, and their tables; they rest in the cache of `datasets`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_condense.data.tables import inside
+from m3d_condense.tools.progress import notice
+
+# The hundred classes of IDC and M3D in their order (the first ten are ImageNet-10), as label ids of
+# ILSVRC/imagenet-1k: the ranks of their WordNet ids among the thousand in sorted order.
+# fmt: off
+IMAGENET_100 = (
+    452, 64, 374, 236, 993, 176, 882, 904, 503, 74, 57, 959, 953, 508, 872, 228, 122, 421, 599, 858,
+    157, 449, 994, 608, 151, 209, 15, 876, 246, 766, 455, 857, 131, 119, 234, 90, 45, 936, 479, 272,
+    665, 653, 659, 158, 960, 765, 908, 703, 407, 560, 317, 938, 724, 748, 331, 619, 120, 267, 155, 708,
+    368, 772, 167, 494, 180, 431, 342, 854, 305, 54, 268, 667, 166, 277, 662, 798, 313, 498, 299, 222,
+    682, 593, 775, 674, 592, 137, 758, 717, 606, 281, 796, 211, 620, 830, 544, 275, 242, 570, 99, 169,
+)
+# fmt: on
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSet:
+    """A data set of the hub.
+
+    Attributes:
+        id, config: of the hub.
+        label_column: where it cannot be told by type.
+        classes: the label ids that are kept, in order; None keeps all.
+        mirrored: whether a mirrored image keeps its class.
+    """
+
+    id: str
+    config: str | None = None
+    label_column: str | None = None
+    classes: tuple[int, ...] | None = None
+    mirrored: bool = True
+
+
+HUB_SETS = {
+    "mnist": HubSet(id="ylecun/mnist", mirrored=False),
+    "fashion-mnist": HubSet(id="zalando-datasets/fashion_mnist"),
+    "svhn": HubSet(id="ufldl-stanford/svhn", config="cropped_digits", mirrored=False),
+    "cifar10": HubSet(id="uoft-cs/cifar10"),
+    "cifar100": HubSet(id="uoft-cs/cifar100", label_column="fine_label"),
+    "imagenet-10": HubSet(id="ILSVRC/imagenet-1k", classes=IMAGENET_100[:10]),
+    "imagenet-100": HubSet(id="ILSVRC/imagenet-1k", classes=IMAGENET_100),
+}
+NAMES = ("digits", *HUB_SETS)
+KNOWN = {word for name, known in HUB_SETS.items() for word in (name, known.id)}
+"""Names and hub ids of known data sets."""
+UNMIRRORED = {"digits"} | {word for name, known in HUB_SETS.items() if not known.mirrored for word in (name, known.id)}
+"""Names and hub ids of known data sets whose images change their meaning when they are mirrored."""
+
+ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/|hf://datasets/|datasets/")
+
+
+def hub_id(text: str) -> str | None:
+    """Return the ``owner/name`` or ``owner/name:config`` that a text gives, as it is or as an address; else None."""
+    start = ADDRESS.match(text)
+    if start is not None:
+        text = "/".join(re.split(r"[?#]", text[start.end() :])[0].strip("/").split("/")[:2])
+    return text if re.fullmatch(r"\w[\w.-]*/[\w.-]+(:[\w.-]+)?", text) else None
+
+
+def read(data: str, known: HubSet | None) -> dict[str, Any]:
+    """Load the tables of a data set by split; raises what `datasets` raises."""
+    import datasets
+
+    name, _, config = data.partition(":")
+    hub = known or HubSet(id=name, config=config or None)
+    notice(f"Reading {hub.id} from the Hugging Face hub, or its cache on this machine")
+    return dict(datasets.load_dataset(hub.id, hub.config))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubTable:
+    """One split as a table of `datasets`; see `labelling.AnyTable`.
+
+    `folder` is where images that are given by their paths must lie; None allows any place, for data of the hub, whose
+    images lie in the cache.
+    """
+
+    name: str
+    table: Any
+    folder: Path | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return list(self.table.features)
+
+    def image_columns(self) -> list[str]:
+        """Return the columns of images by their type, else those of bytes."""
+        import datasets
+
+        kinds = self.table.features.items()
+        known = [name for name, kind in kinds if isinstance(kind, datasets.Image)]
+        binary = (datasets.Value("binary"), datasets.Value("large_binary"))
+        return known or [name for name, kind in kinds if kind in binary or (isinstance(kind, dict) and "bytes" in kind)]
+
+    def label_columns(self) -> list[str]:
+        """Return the columns whose values may be labels: numbers or text."""
+        kinds = ("int", "uint", "string", "large_string", "bool", "float")
+        return [name for name, kind in self.table.features.items() if str(getattr(kind, "dtype", "")).startswith(kinds)]
+
+    def class_columns(self) -> list[str]:
+        """Return the columns of classes by their type."""
+        import datasets
+
+        return [name for name, kind in self.table.features.items() if isinstance(kind, datasets.ClassLabel)]
+
+    def count(self) -> int:
+        """Return how many rows there are."""
+        return len(self.table) if hasattr(self.table, "__len__") else sum(1 for _ in self.table)
+
+    def values(self, column: str) -> list[Any]:
+        """Return all values of one column, read without the images."""
+        batches = self.table.select_columns([column]).with_format("arrow").iter(batch_size=10_000)
+        return [value for batch in batches for value in batch.column(0).to_pylist()]
+
+    def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
+        """Return all values of a column, and the names that ids among them stand for."""
+        return self.values(column), tuple(getattr(self.table.features[column], "names", ()))
+
+    def images(self, column: str, rows: NDArray[np.int64]) -> Any:
+        """Return the images of some rows, ascending, undecoded."""
+        import datasets
+
+        images = self.table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        images = images.with_format("arrow")
+        chosen = images.select(rows) if hasattr(images, "select") else _Chosen(table=images, rows=rows)
+        return chosen if self.folder is None else _Within(table=chosen, folder=self.folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """Some rows of a table that can only be read from its start."""
+
+    table: Any
+    rows: NDArray[np.int64]
+
+    def iter(self, batch_size: int) -> Iterator[Any]:
+        """Yield batches of the rows, `batch_size` or fewer."""
+        start = 0
+        for batch in self.table.iter(batch_size=batch_size):
+            first, last = np.searchsorted(self.rows, [start, start + len(batch)])
+            if first < last:
+                yield batch.take(self.rows[first:last] - start)
+            start += len(batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Within:
+    """A column of images of which those that are given by their paths must lie in a folder."""
+
+    table: Any
+    folder: Path
+
+    def iter(self, batch_size: int) -> Iterator[Any]:
+        """Yield the batches; raises UserError for a path that leads out of the folder."""
+        for batch in self.table.iter(batch_size=batch_size):
+            for item in batch.column(0).to_pylist():
+                if item is not None and item.get("bytes") is None and item.get("path") is not None:
+                    inside(item["path"], self.folder, self.folder, "the table")
+            yield batch

@@ -1,0 +1,199 @@
+"""Labels that a file lists for pictures: which column names the pictures, which the labels, and of which split."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain, split_column
+from m3d_condense.data.side_files import Table, parse
+from m3d_condense.data.words import TEST, TRAIN, VALID, split_name
+from m3d_condense.tools.errors import Setting, UserError
+
+_Key = tuple[str | None, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What a file says of one picture: its label as text, the split it belongs to, and which file says so."""
+
+    label: str
+    role: str
+    source: str
+
+
+@dataclass(kw_only=True)
+class Listed:
+    """What the label files of a folder say.
+
+    Attributes:
+        rows: by the path of a picture.
+        sources: the files that list labels.
+        missing: rows for which there is no picture, by file.
+        problem: why a file that lists pictures could not be used, where there is one.
+    """
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
+    missing: Counter[str] = field(default_factory=Counter)
+    problem: UserError | None = None
+
+    def roles(self) -> list[str]:
+        """The splits that have rows, training first."""
+        return [role for role in (TRAIN, TEST, VALID) if any(row.role == role for row in self.rows.values())]
+
+
+def listed(
+    pictures: Sequence[str],
+    texts: Mapping[str, str],
+    *,
+    shown: str,
+    file_column: str | None = None,
+    label_column: str | None = None,
+) -> Listed:
+    """Find the labels of pictures in the texts of side files, both by their paths from the root.
+
+    Raises UserError for two labels of one picture, a picture in two splits, a training row of a picture that lies in
+    a test folder, and a row of another length.
+    """
+    found = Listed()
+    index = _Index(pictures)
+    for path, text in texts.items():
+        table = parse(path, text)
+        if any("." in name and index.find(posixpath.dirname(path), name, _about(path)) for name in table.columns):
+            table = table.without_names()
+        files = _files(path, table, index, file_column)
+        if files is not None:
+            column, matched = files
+            _take(path, table, column, matched, found, f"{shown}/{path}", label_column)
+    return found
+
+
+class _Index:
+    """Finds pictures by a path, else by a file's name, else by its name without the ending, where these are unique.
+
+    A name need be unique only among the pictures that lie in folders of one split.
+    """
+
+    def __init__(self, pictures: Sequence[str]) -> None:
+        self.paths = set(pictures)
+        names = [(posixpath.basename(path), path) for path in pictures]
+        stems = [(posixpath.splitext(name)[0], path) for name, path in names]
+        self.names = [
+            _unique([((role, key), path) for key, path in keys for role in {None, lies_in(path)}])
+            for keys in (names, stems)
+        ]
+
+    def find(self, folder: str, value: str, role: str | None) -> str | None:
+        """Find the picture that a file in `folder`, which lists the split `role`, calls `value`."""
+        value = value.strip().replace("\\", "/")
+        if not value:
+            return None
+        for path in (posixpath.normpath(posixpath.join(folder, value)), posixpath.normpath(value)):
+            if path in self.paths:
+                return path
+        name = posixpath.basename(value)
+        found = (known.get((of, name)) for of in (role, None) for known in self.names)
+        return next((path for path in found if path is not None), None)
+
+
+def lies_in(path: str) -> str | None:
+    """Return the split in whose folder a file lies, by the names of the folders."""
+    folders = [split_name(part) for part in posixpath.dirname(path).split("/")]
+    return next((name.role for name in folders if name is not None and not name.rest), None)
+
+
+def _said_by(path: str) -> str | None:
+    """Return the split that a file lists, by its name."""
+    named = split_name(posixpath.splitext(posixpath.basename(path))[0])
+    return named.role if named is not None else None
+
+
+def _about(path: str) -> str | None:
+    """Return the split among whose images a file's names are looked up first."""
+    return _said_by(path) or lies_in(path)
+
+
+def _unique(pairs: Sequence[tuple[_Key, str]]) -> dict[_Key, str]:
+    counts = Counter(key for key, _ in pairs)
+    return {key: path for key, path in pairs if counts[key] == 1}
+
+
+def _files(path: str, table: Table, index: _Index, file_column: str | None) -> tuple[str, list[str | None]] | None:
+    """Find the column that names pictures: the one with the most of them, at least half of its rows or of all."""
+    folder = posixpath.dirname(path)
+    best: tuple[str, list[str | None]] | None = None
+    most = 0
+    for name, values in table.columns.items():
+        if file_column not in (None, name):
+            continue
+        matched = [index.find(folder, value, _about(path)) for value in values]
+        count = len(set(matched) - {None})
+        if count > most and 2 * count >= min(len(values), len(index.paths)):
+            best, most = (name, matched), count
+    return best
+
+
+def _take(
+    path: str,
+    table: Table,
+    column: str,
+    matched: list[str | None],
+    found: Listed,
+    where: str,
+    label_column: str | None,
+) -> None:
+    """Add what one file says of its pictures."""
+    others = {name: values for name, values in table.columns.items() if name != column}
+    splits = split_column(others)
+    splits_of_rows = others.pop(splits) if splits is not None else None
+    try:
+        labels = _labels(others, label_column, where)
+    except UserError as error:
+        found.problem = error
+        return
+    if labels is None:
+        return
+    if table.ragged is not None:
+        raise UserError(f"{where}: row {table.ragged} has more or fewer cells than the first; correct it")
+    found.sources.append(path)
+    for number, file in enumerate(matched):
+        if file is None:
+            found.missing[path] += 1
+            continue
+        named = split_name(splits_of_rows[number]) if splits_of_rows is not None else None
+        role = _role(file, named.role if named is not None else _said_by(path), where)
+        _add(found, file, Row(label=labels[number], role=role, source=path), where)
+
+
+def _labels(columns: Mapping[str, list[str]], given: str | None, where: str) -> list[str] | None:
+    if given is not None:
+        return columns.get(given)
+    hot = one_hot(columns)
+    if hot is not None and not any(plain(name) in LABELS for name in columns):
+        return hot
+    name = choose_labels(columns, where)
+    return None if name is None else columns[name]
+
+
+def _role(file: str, said: str | None, where: str) -> str:
+    """The split of a picture: what its row or its file's name says, else its folder, else training."""
+    if said == TRAIN and lies_in(file) == TEST:
+        raise UserError(
+            f"{where} lists {file} for training, but its folder is one for testing: which is right? "
+            "Give the folder another name, or correct the list"
+        )
+    return said or lies_in(file) or TRAIN
+
+
+def _add(found: Listed, file: str, row: Row, where: str) -> None:
+    before = found.rows.setdefault(file, row)
+    if before.label != row.label:
+        raise UserError(
+            f"{where}: {file} has two labels, {before.label} and {row.label}; give each image one label, "
+            f"or name the column of labels with {Setting('label_column')}"
+        )
+    if before.role != row.role:
+        raise UserError(f"{where}: {file} is listed for two splits, {before.role} and {row.role}; keep one of them")

@@ -1,0 +1,160 @@
+"""Which sub-folders are splits, and which only look like classes: decided by names and by what folders share.
+
+Every function takes a pruned `Folder` and raises UserError where a reading would be a guess that may be wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from m3d_condense.data.labels import as_name
+from m3d_condense.data.tree import Folder
+from m3d_condense.data.words import ORDER, TRAIN, SplitName, is_drawn, is_numbered_part, is_pictures, split_name
+from m3d_condense.tools.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A folder that is a split by its name."""
+
+    named: SplitName
+    folder: Folder
+
+    @property
+    def role(self) -> str:
+        """Training, test or validation."""
+        return self.named.role
+
+
+def split_folders(node: Folder, shown: str) -> list[Split]:
+    """Find the splits among the sub-folders that hold pictures; none where these are classes.
+
+    A folder is a split if its name says so and nothing else, or if beside it stands one of the same name but for the
+    split, as ``seg_train`` and ``seg_test``. A training split holds folders; a lone folder of pictures called
+    ``train`` is a class. Raises UserError for a test split among classes, and where there is no training split.
+    """
+    splits = _named(node)
+    others = [folder for folder in node.filled if folder not in [split.folder for split in splits]]
+    nested = [split for split in splits if split.folder.filled]
+    if any(split.role == TRAIN for split in nested):
+        return splits
+    roles = {split.role for split in splits}
+    if TRAIN in roles and (nested or len(roles) > 1 or (not others and len(splits) > 1)):
+        return splits
+    if TRAIN in roles or not splits:
+        return []
+    first, where = splits[0].folder.name, shown_path(shown, node)
+    if others:
+        raise UserError(
+            f"{first} in {where}, beside {some(others)}: a split for testing, or a class? Put the training classes "
+            f"into a folder called train, or give {first} another name, or move it away"
+        )
+    if nested or len(splits) > 1:
+        names = some([split.folder for split in splits])
+        raise UserError(f"{where} has no training split, only {names}; to train on one of these, give that folder")
+    return []
+
+
+def _named(node: Folder) -> list[Split]:
+    """Find the sub-folders whose names are those of splits, in the order in which they are taken for testing."""
+    invalid = any("invalid" in folder.name.casefold() for folder in node.filled)  # beside it, valid is a class
+    named = [(f, split_name(f.name)) for f in node.filled if not (invalid and f.name.casefold() == "valid")]
+    found = [Split(named=name, folder=folder) for folder, name in named if name is not None]
+    roles: dict[tuple[str, ...], set[str]] = {}
+    for split in found:
+        roles.setdefault(split.named.rest, set()).add(split.role)
+    taken = [s for s in found if not s.named.rest or (TRAIN in roles[s.named.rest] and len(roles[s.named.rest]) > 1)]
+    return sorted(taken, key=lambda split: (ORDER[split.named.word], split.folder.path))
+
+
+def training(splits: Sequence[Split], shown: str) -> Split:
+    """Return the one training split, and refuse two of them or two of one other name."""
+    words = Counter(split.named.word if split.role != TRAIN else TRAIN for split in splits)
+    for word, count in words.items():
+        if count > 1:
+            alike = [split.folder for split in splits if word in (split.named.word, split.role)]
+            raise UserError(
+                f"{some(alike)} in {shown}: which is the {word} split, or are they its parts? "
+                "Join them in one folder, or move the others away"
+            )
+    return next(split for split in splits if split.role == TRAIN)
+
+
+def splits_in_classes(node: Folder, shown: str) -> dict[str, list[tuple[str, Folder]]]:
+    """Read classes that each hold their splits, as ``cats/train``: by split, the class and its folder; or nothing.
+
+    Raises UserError where some classes hold splits and others do not.
+    """
+    inside = {folder.path: _named(folder) for folder in node.filled}
+    wholly = [f for f in node.filled if inside[f.path] and len(inside[f.path]) == len(f.filled) and not f.pictures]
+    divided = [folder for folder in wholly if any(split.role == TRAIN for split in inside[folder.path])]
+    if not divided or len(node.filled) < 2:
+        return {}
+    rest = [folder for folder in node.filled if folder not in divided]
+    if rest:
+        raise UserError(
+            f"folders of splits ({some(divided[0].filled)}) lie in some classes of {shown_path(shown, node)} "
+            f"({some(divided)}), but not in {some(rest)}: bring all into one form"
+        )
+    found: dict[str, list[tuple[str, Folder]]] = {}
+    for folder in node.filled:
+        training(inside[folder.path], shown_path(shown, folder))
+        for split in inside[folder.path]:
+            found.setdefault(split.named.word, []).append((as_name(folder.name), split.folder))
+    return found
+
+
+def refuse_look_alikes(node: Folder, shown: str) -> None:
+    """Raise UserError where sub-folders look like classes, but may be parts, splits, copies, or pictures and masks."""
+    where, folders = shown_path(shown, node), node.filled
+    pictures = [folder for folder in folders if is_pictures(folder.name)]
+    drawn = [folder for folder in folders if is_drawn(folder.name)]
+    if pictures and drawn:
+        raise UserError(
+            f"{some(pictures + drawn)} in {where}: pictures and what is drawn on them, not classes; "
+            f"give {shown_path(shown, pictures[0])} if it holds one folder of images per class"
+        )
+    if len(folders) > 1 and all(is_numbered_part(folder.name) for folder in folders):
+        raise UserError(
+            f"{some(folders)} in {where} look like numbered parts of a data set, not like classes: "
+            "give one of them, or join them; if they are classes, give them other names"
+        )
+    _refuse_same_folders(folders, where)
+
+
+def _refuse_same_folders(folders: Sequence[Folder], where: str) -> None:
+    holders: dict[str, list[Folder]] = {}
+    for folder in folders:
+        for below in folder.filled:
+            if not (is_pictures(below.name) or is_drawn(below.name)):
+                holders.setdefault(as_name(below.name), []).append(folder)
+    shared = {name: held for name, held in holders.items() if len(held) > 1}
+    if len(shared) > 1:
+        holding = [folder for folder in folders if any(folder in held for held in shared.values())]
+        raise UserError(
+            f"{some(holding)} in {where} hold the same folders, {some(list(shared))}: they look like splits or parts "
+            f"of a data set. If the classes are {some(list(shared))}, give one of {some(holding)}, or call them train "
+            f"and test; if the classes are {some(holding)}, move the images up into these"
+        )
+    names = {as_name(folder.name) for folder in folders}
+    for folder in folders:
+        copied = [name for name, held in holders.items() if name in names and folder in held]
+        if len(copied) > 1:
+            raise UserError(
+                f"{folder.name} in {where} holds {some(copied)}, as {where} does: a copy or a split, not a class; "
+                f"give {where}/{folder.name}, or move it away"
+            )
+
+
+def shown_path(shown: str, folder: Folder) -> str:
+    """Write the path of a folder for a message."""
+    return f"{shown}/{folder.path}" if folder.path else shown
+
+
+def some(folders: Sequence[Folder | str], most: int = 5) -> str:
+    """Name a few folders, and how many more there are."""
+    names = [folder if isinstance(folder, str) else folder.name for folder in folders]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

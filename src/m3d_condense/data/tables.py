@@ -1,0 +1,248 @@
+"""Parquet files read with pyarrow: their columns of images and of labels, a few rows at a time.
+
+Nothing but the files is opened, and nothing is asked of the network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from m3d_condense.data.pictures import readable_endings
+from m3d_condense.data.tree import is_picture
+from m3d_condense.tools.errors import UserError
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The parquet files of one split, which have the same columns.
+
+    Attributes:
+        name: of the split.
+        files: in order.
+        folder: the folder of the data: images that are given by their paths lie in it.
+        schema: of the first file.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    folder: Path
+    schema: Any
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return list(self.schema.names)
+
+    def image_columns(self) -> list[str]:
+        """Return the columns of images by what `datasets` has written of them, else of bytes, else of paths."""
+        known = [name for name in self.columns if is_kind(self.schema, name, "Image")]
+        encoded = [name for name in self.columns if holds_bytes(self.schema.field(name).type)]
+        return known or encoded or [name for name in self.columns if self._names_pictures(name)]
+
+    def label_columns(self) -> list[str]:
+        """Return the columns whose values may be labels: numbers or text."""
+        return [name for name in self.columns if holds_labels(self.schema.field(name).type)]
+
+    def class_columns(self) -> list[str]:
+        """Return the columns of which `datasets` has written that they hold classes."""
+        return [name for name in self.columns if is_kind(self.schema, name, "ClassLabel")]
+
+    def count(self) -> int:
+        """Return how many rows there are."""
+        return sum(pq.read_metadata(file).num_rows for file in self.files)
+
+    def values(self, column: str) -> list[Any]:
+        """Return all values of one column; raises UserError for a file that lacks it."""
+        values: list[Any] = []
+        for file in self.files:
+            with opened(file) as parquet:
+                if column not in parquet.schema_arrow.names:
+                    raise UserError(f"{file} has no column {column}, which {self.files[0].name} has; give files alike")
+                values += parquet.read(columns=[column]).column(column).to_pylist()
+        return values
+
+    def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
+        """Return all labels, and the names that ids among them stand for; names instead of ids if files differ."""
+        named = [class_names(pq.read_schema(file), column) for file in self.files]
+        if len(set(named)) < 2:
+            return self.values(column), named[0]
+        values: list[Any] = []
+        for file, names in zip(self.files, named, strict=True):
+            values += by_name(replace(self, files=(file,)).values(column), names)
+        return values, ()
+
+    def images(self, column: str, rows: NDArray[np.int64]) -> ImageColumn:
+        """Return the images of some rows, ascending."""
+        return ImageColumn(table=self, column=column, rows=rows)
+
+    def _names_pictures(self, column: str) -> bool:
+        if not holds_text(self.schema.field(column).type):
+            return False
+        with opened(self.files[0]) as parquet:
+            batch = next(parquet.iter_batches(batch_size=1, columns=[column]), None)
+        first = batch.column(0).to_pylist()[:1] if batch is not None else []
+        return is_picture(Path(first[0] or "").name, readable_endings()) if first else False
+
+
+def table(name: str, files: Sequence[Path], folder: Path) -> Table:
+    """Open the files of a split; raises UserError for one that cannot be read."""
+    for file in files:
+        with opened(file):
+            pass
+    return Table(name=name, files=tuple(files), folder=folder, schema=pq.read_schema(files[0]))
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Any]:
+    """Open a parquet file; raises UserError where it, or what is read of it, is damaged."""
+    try:
+        with pq.ParquetFile(file) as parquet:
+            yield parquet
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"cannot read {file}: {reason}; check or replace the file") from error
+
+
+def features(schema: Any) -> dict[str, Any]:
+    """Return what `datasets` has written of the columns of a parquet file, by name; nothing where it has not."""
+    try:
+        info = json.loads((schema.metadata or {})[b"huggingface"])
+        return dict(info["info"]["features"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}
+
+
+def is_kind(schema: Any, column: str, kind: str) -> bool:
+    """Whether `datasets` has written that a column is of a kind, such as ``Image`` or ``ClassLabel``."""
+    feature = features(schema).get(column)
+    return isinstance(feature, dict) and feature.get("_type") == kind
+
+
+def class_names(schema: Any, column: str) -> tuple[str, ...]:
+    """Return the names of the classes that a column's ids stand for, as `datasets` has written them."""
+    if not is_kind(schema, column, "ClassLabel"):
+        return ()
+    names = features(schema)[column].get("names")
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def by_name(values: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """Put names in the place of ids; ids without a name stay."""
+    if not names:
+        return list(values)
+    return [names[v] if isinstance(v, int) and 0 <= v < len(names) else None if v == -1 else v for v in values]
+
+
+def holds_bytes(kind: Any) -> bool:
+    """Whether values of an Arrow type are bytes, lists of numbers from 0 to 255, or objects with a field of these."""
+    if pa.types.is_struct(kind):
+        fields = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
+        only_paths = "path" in fields and pa.types.is_null(fields.get("bytes", pa.string()))
+        return only_paths or ("bytes" in fields and holds_bytes(fields["bytes"]))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return bool(pa.types.is_uint8(kind.value_type))
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    return any(test(kind) for test in binary)
+
+
+def holds_text(kind: Any) -> bool:
+    """Whether values of an Arrow type are text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def holds_labels(kind: Any) -> bool:
+    """Whether values of an Arrow type may be labels: numbers, text, or one of a few values."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        holds_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageColumn:
+    """A column of encoded images, or of their paths, of some rows of a table.
+
+    Attributes:
+        table: whose column it is.
+        column: its name.
+        rows: which rows, ascending.
+    """
+
+    table: Table
+    column: str
+    rows: NDArray[np.int64]
+
+    def iter(self, batch_size: int) -> Iterator[Any]:
+        """Yield Arrow batches of one column of objects with `bytes` and `path`, of `batch_size` rows or fewer.
+
+        Raises UserError for a path that leads out of the folder of the data.
+        """
+        start = 0
+        for file in self.table.files:
+            with opened(file) as parquet:
+                for batch in parquet.iter_batches(batch_size=batch_size, columns=[self.column]):
+                    first, last = np.searchsorted(self.rows, [start, start + len(batch)])
+                    if first < last:
+                        yield self._images(batch.column(0), self.rows[first:last], start, file)
+                    start += len(batch)
+
+    def _images(self, values: Any, rows: NDArray[np.int64], start: int, file: Path) -> Any:
+        """Take rows, numbered within the split, of values that begin at row `start`."""
+        if len(rows) < len(values):
+            values = values.take(pa.array(rows - start))
+        if values.type == IMAGE and values.field("bytes").null_count == 0:
+            return pa.record_batch([values], names=[self.column])
+        items = [self._image(value, file, row) for value, row in zip(values.to_pylist(), rows.tolist(), strict=True)]
+        return pa.record_batch([pa.array(items, type=IMAGE)], names=[self.column])
+
+    def _image(self, value: Any, file: Path, row: int) -> dict[str, Any]:
+        path, data = None, value
+        if isinstance(value, dict):
+            path, data = value.get("path"), value.get("bytes")
+        elif isinstance(value, str):
+            path, data = value, None
+        if isinstance(data, list):
+            data = bytes(number or 0 for number in data)
+        if data is None and path is not None:
+            where = f"row {row} of the {self.table.name} split"
+            return {"bytes": None, "path": str(inside(path, file.parent, self.table.folder, where))}
+        return {"bytes": data or b"", "path": None}
+
+
+def inside(path: str, beside: Path, folder: Path, where: str) -> Path:
+    """Return the regular file that `where` names by a path relative to `beside`; UserError unless it is in `folder`."""
+    try:
+        found = (beside / path).resolve()
+        if found.is_relative_to(folder.resolve()) and found.is_file():
+            return found
+    except (OSError, ValueError) as error:  # a name that is too long, or none
+        raise UserError(f"{where} names the file {path}: {error}; write the images into the table") from error
+    raise UserError(
+        f"{where} names the file {path}, which is none in {folder}: put it there, or write the images into the table"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Images as files, to be read as a column."""
+
+    paths: Sequence[str]
+
+    def iter(self, batch_size: int) -> Iterator[Any]:
+        """Yield Arrow batches of objects with a `path`, `batch_size` or fewer."""
+        for start in range(0, len(self.paths), batch_size):
+            items = [{"bytes": None, "path": path} for path in self.paths[start : start + batch_size]]
+            yield pa.record_batch([pa.array(items, type=IMAGE)], names=["image"])

@@ -1,0 +1,181 @@
+"""Labels that a file lists for pictures: pure functions of names and texts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m3d_condense.data.layout import Layout, pictures_layout
+from m3d_condense.data.side_files import parse, side_files
+from m3d_condense.data.tree import tree
+from m3d_condense.tools.errors import UserError
+
+FLAT = [f"pictures/{number}.png" for number in range(4)]
+
+
+def read(paths: list[str], texts: dict[str, str], **options: Any) -> Layout:
+    return pictures_layout(tree([*paths, *texts], {".png", ".JPEG".lower()}), texts, shown="data", **options)
+
+
+def labels(layout: Layout) -> dict[str, list[str]]:
+    return {part.name: list(part.labels) for part in layout.parts}
+
+
+def rows(*cells: str) -> str:
+    return "\n".join(cells) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.csv", rows("file_name,label", "pictures/0.png,a", "pictures/1.png,b", "pictures/2.png,a")),
+        ("pictures/metadata.csv", rows("file_name,label", "0.png,a", "1.png,b", "2.png,a")),
+        (
+            "pictures/metadata.jsonl",
+            "".join(json.dumps({"file_name": f"{i}.png", "label": "aba"[i]}) + "\n" for i in range(3)),
+        ),
+        ("train.csv", rows("id,breed", "0,a", "1,b", "2,a")),
+        ("labels.csv", rows("label;image", "a;0.png", "b;1.png", "a;2.png")),
+        ("labels.tsv", rows("image\tclass", "0.png\ta", "1.png\tb", "2.png\ta")),
+        ("labels.csv", rows("0.png,a", "1.png,b", "2.png,a")),
+        ("labels.txt", rows("0.png a", "1.png b", "2.png a")),
+        ("labels.csv", rows("path,a,b", "x/y/pictures/0.png,1,0", "x/y/pictures/1.png,0,1", "pictures\\2.png,1,0")),
+        (
+            "labels.csv",
+            "\ufeff" + rows('"name","size","label"', '"0.png","9,5","a"', '"1.png","7","b"', '"2.png","3","a"'),
+        ),
+    ],
+)
+def test_labels_are_read_from_a_list_beside_the_images(name: str, text: str) -> None:
+    found = read(FLAT, {name: text})
+    assert labels(found) == {"train": ["a", "b", "a"]}
+    assert found.parts[0].files == tuple(FLAT[:3])
+    assert found.unused == {f"not listed in {name}": 1}
+    assert f"Labels are read from {name}" in found.notices
+
+
+def test_a_list_for_each_split() -> None:
+    paths = ["train/0.png", "train/1.png", "test/0.png", "valid/0.png"]
+    texts = {
+        "train.csv": rows("id,label", "0,a", "1,b"),
+        "test.csv": rows("id,label", "0,b"),
+        "valid/labels.csv": rows("id,label", "0,a"),
+    }
+    found = read(paths, texts)
+    assert labels(found) == {"train": ["a", "b"], "test": ["b"]}
+    assert found.parts[1].files == ("test/0.png",)
+    assert found.unused == {"in the validation split": 1}
+
+
+def test_the_split_may_stand_in_a_column() -> None:
+    found = read(FLAT, {"birds.csv": rows("file,labels,data set", "0.png,a,train", "1.png,b,train", "2.png,b,valid")})
+    assert labels(found) == {"train": ["a", "b"], "validation": ["b"]}
+    assert "There is no labelled test split: the validation split is the test split" in found.notices
+
+
+def test_rows_without_a_picture_and_pictures_without_a_row_are_counted() -> None:
+    found = read(FLAT, {"labels.csv": rows("id,label", "0,a", "1,b", "7,a", "8,b")})
+    assert "labels.csv: 2 rows without a picture left out" in found.notices
+    assert found.unused == {"not listed in labels.csv": 2}
+
+
+def test_what_is_to_be_submitted_is_no_list_of_labels() -> None:
+    texts = {"train.csv": rows("id,label", "0,a", "1,b"), "sample_submission.csv": rows("id,label", "0,b", "1,b")}
+    assert side_files(tree([*FLAT, *texts], {".png"})) == ["train.csv"]
+
+
+def test_tiny_imagenet_is_read_as_downloaded() -> None:
+    train = [f"train/n0{k}/images/n0{k}_{i}.JPEG" for k in (1, 2) for i in range(2)]
+    boxes = [f"train/n0{k}/n0{k}_boxes.txt" for k in (1, 2)]
+    val = [f"val/images/val_{i}.JPEG" for i in range(2)]
+    texts = {"val/val_annotations.txt": rows("val_0.JPEG\tn02\t0\t32\t44\t62", "val_1.JPEG\tn01\t52\t55\t57\t59")}
+    found = read([*train, *boxes, *val, "test/images/test_0.JPEG", "words.txt", "wnids.txt"], texts)
+    assert labels(found) == {"train": ["n01", "n01", "n02", "n02"], "validation": ["n02", "n01"]}
+    assert found.classes == ("n01", "n02")
+    assert found.unused == {"in test, which holds no class folders": 1, ".txt": 4}
+
+
+def test_without_its_list_the_validation_of_tiny_imagenet_is_counted() -> None:
+    found = read([*(f"train/n{k}/images/0.png" for k in (1, 2)), "val/images/0.png"], {})
+    assert found.unused == {"in val, which holds no class folders": 1}
+
+
+def test_a_list_that_agrees_with_the_folders_is_not_used() -> None:
+    found = read(["a/0.png", "b/1.png"], {"labels.csv": rows("id,label", "0,7", "1,9")})
+    assert labels(found) == {"train": ["a", "b"]}
+    assert "labels.csv: lists the same classes as the folders, and is not used" in found.notices
+
+
+@pytest.mark.parametrize(
+    ("paths", "texts", "message"),
+    [
+        (
+            ["a/0.png", "a/1.png", "b/2.png"],
+            {"labels.csv": rows("id,label", "0,x", "1,y", "2,y")},
+            "the labels in labels.csv are not those of the folders in data: which are meant",
+        ),
+        (
+            ["test/0.png", "test/1.png"],
+            {"train.csv": rows("file,label", "test/0.png,a", "test/1.png,b")},
+            "lists test/0.png for training, but its folder is one for testing",
+        ),
+        (FLAT, {"labels.csv": rows("file,label", "0.png,a", "1.png,b", "0.png,b")}, "0.png has two labels, a and b"),
+        (
+            FLAT,
+            {"train.csv": rows("id,label", "0,a", "1,b"), "test.csv": rows("id,label", "0,a", "2,b")},
+            "pictures/0.png is listed for two splits",
+        ),
+        (FLAT, {"labels.csv": rows("id,label", "0,a", "1,b,c", "2,b")}, "row 2 has more or fewer cells"),
+        (
+            ["HAM_part_1/0.png", "HAM_part_2/1.png"],
+            {"meta.csv": rows("image_id,dx,sex", "0,nv,m", "1,mel,f")},
+            r"meta\.csv: cannot tell the labels; give label_column one of: dx, sex",
+        ),
+        (
+            ["a/0.png", "b/0.png", "1.png", "2.png"],
+            {"labels.csv": rows("id,label", "1,x", "2,y")},
+            "lists 2 images outside of the class folders in data, 1.png the first",
+        ),
+        (FLAT, {"test.csv": rows("id,label", "0,a", "1,b")}, r"test\.csv: no training rows, only of the test split"),
+    ],
+)
+def test_lists_that_can_be_read_in_two_ways_are_refused(paths: list[str], texts: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(paths, texts)
+
+
+def test_a_column_that_is_named_comes_before_the_folders() -> None:
+    paths, texts = ["p1/0.png", "p2/1.png"], {"meta.csv": rows("image_id,dx,sex", "0,nv,m", "1,mel,f")}
+    assert labels(read(paths, texts, label_column="dx")) == {"train": ["nv", "mel"]}
+    assert any("cannot tell the labels" in line for line in read(paths, texts).notices)
+    with pytest.raises(UserError, match="no file in data lists the images in a column named wrong"):
+        read(paths, texts, label_column="wrong")
+
+
+def test_the_test_list_must_have_the_classes_of_training() -> None:
+    paths = ["train/a/0.png", "train/b/0.png", "val/1.png", "val/2.png"]
+    with pytest.raises(UserError, match=r"lists classes that are not in the training split: 5"):
+        read(paths, {"val/labels.txt": rows("1.png a", "2.png 5")})
+
+
+def test_names_that_are_not_unique_find_no_picture() -> None:
+    paths = ["x/0.png", "x/y/0.png", "x/1.png", "x/2.png"]
+    found = read(paths, {"labels.csv": rows("id,label", "0,a", "1,a", "2,b")})
+    assert found.parts[0].files == ("x/1.png", "x/2.png")
+    assert "labels.csv: 1 rows without a picture left out" in found.notices
+
+
+@given(st.text(), st.sampled_from(["a.csv", "a.tsv", "a.jsonl", "labels.txt"]))
+def test_any_text_is_a_table_or_none(text: str, name: str) -> None:
+    table = parse(name, text)
+    assert len({len(values) for values in table.columns.values()}) <= 1
+
+
+@pytest.mark.parametrize("text", ['{"file_name": ' + "[" * 100_000, "\0", '{"a": 1}\n[1]\n', "", '"', "{}"])
+def test_damaged_tables_are_no_lists(text: str) -> None:
+    for name in ("metadata.jsonl", "labels.csv"):
+        assert read(["a/0.png", "b/0.png"], {name: text}).classes == ("a", "b")

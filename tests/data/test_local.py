@@ -1,0 +1,331 @@
+"""Folders and files on disk, read as they lie, without the network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pictures import folder, noise
+from PIL import Image
+
+from m3d_condense.data.load import load
+from m3d_condense.data.tree import listing
+from m3d_condense.tools.errors import UserError
+
+
+def table(path: Path, count: int = 6) -> Path:
+    """A parquet file whose images are files elsewhere in memory."""
+    made = folder(path.parent / "made", classes=("x", "y"), count=count // 2)
+    images = [file.read_bytes() for file in sorted(made.rglob("*.png"))]
+    shutil.rmtree(made)
+    pq.write_table(pa.table({"image": images, "label": ["x", "y"] * (count // 2)}), path)
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err
+
+
+# parquet beside images
+
+
+def test_a_stray_parquet_file_does_not_replace_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clean = load(folder(tmp_path / "clean"))
+    folder(tmp_path / "photos")
+    table(tmp_path / "photos" / "features.parquet")
+    (tmp_path / "photos" / "ant" / "broken.parquet").write_bytes(b"junk")
+    assert load(tmp_path / "photos").fingerprint == clean.fingerprint
+    assert "features.parquet, ant/broken.parquet in" in told(capsys)
+
+
+def test_images_and_parquet_that_are_both_whole_are_refused(tmp_path: Path) -> None:
+    table(folder(tmp_path) / "train.parquet")
+    with pytest.raises(UserError, match=r"folders of images \(ant, bee\) and parquet files \(train\.parquet\): which"):
+        load(tmp_path)
+
+
+def test_images_in_one_folder_beside_parquet_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder(tmp_path / "assets", classes=(".",), count=2)
+    (tmp_path / "data").mkdir()
+    table(tmp_path / "data" / "train-00000-of-00001.parquet")
+    (tmp_path / "README.md").write_text("read me")
+    assert load(tmp_path).class_names == ("x", "y")
+    assert f"Not used in {tmp_path}: 2 images, 1 .md" in told(capsys)
+
+
+def test_a_parquet_file_beside_images_without_classes_is_named(tmp_path: Path) -> None:
+    table(folder(tmp_path, classes=("train", "test1")) / "a.parquet")
+    with pytest.raises(UserError, match=r"train holds no class folders.*; or give a\.parquet itself"):
+        load(tmp_path)
+
+
+def test_the_test_split_of_parquet_is_not_trained_on(tmp_path: Path) -> None:
+    table(tmp_path / "data.parquet")
+    table(tmp_path / "test.parquet")
+    with pytest.raises(UserError, match=r"has no training split: test\.parquet by name for testing, and data\.parquet"):
+        load(tmp_path)
+
+
+def test_a_parquet_file_in_the_place_of_a_folder_is_entered(tmp_path: Path) -> None:
+    (tmp_path / "train.parquet").mkdir()
+    table(tmp_path / "train.parquet" / "part-0.parquet")
+    assert load(tmp_path).class_names == load(tmp_path / "train.parquet").class_names == ("x", "y")
+
+
+# what is on the disk
+
+
+def test_the_results_of_a_run_in_the_folder_of_the_data_are_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from m3d_condense import condense
+
+    before = load(folder(tmp_path, shape=(16, 16, 3)))
+    condense(before, method="random", ipc=1, out=tmp_path / "runs" / "photos-random-ipc1")
+    assert load(tmp_path).fingerprint == before.fingerprint
+    assert "of m3d's own results in runs/photos-random-ipc1" in told(capsys)
+    with pytest.raises(UserError, match="is a condensed set: give the data it was condensed from"):
+        load(tmp_path / "runs" / "photos-random-ipc1")
+
+
+def test_pipes_and_sockets_among_images_are_counted_and_not_opened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = load(folder(tmp_path))
+    os.mkfifo(tmp_path / "ant" / "9.png")
+    with socket.socket(socket.AF_UNIX) as listener:
+        place = Path.cwd()
+        os.chdir(tmp_path)  # the names of sockets are short
+        listener.bind("bee/9.png")
+        os.chdir(place)
+    assert load(tmp_path).fingerprint == before.fingerprint
+    assert "2 pipes, sockets and devices" in told(capsys)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="it is no regular file"):
+        load(tmp_path / "a.parquet")
+
+
+def test_links_in_circles_and_to_what_is_around_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = load(folder(tmp_path / "photos"))
+    (tmp_path / "photos" / "ant" / "up").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos" / "bee" / "around").symlink_to(tmp_path)
+    (tmp_path / "photos" / "bee" / "self").symlink_to(tmp_path / "photos" / "bee" / "self")
+    (tmp_path / "photos" / "cat").symlink_to(tmp_path / "photos" / "ant")
+    (tmp_path / "photos" / "latest").symlink_to(tmp_path / "nowhere")
+    assert load(tmp_path / "photos").fingerprint == before.fingerprint
+    line = told(capsys)
+    assert "3 links to folders that are read already" in line
+    assert "2 links to nowhere" in line
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UserError, match="no such file or folder"):
+        load(tmp_path / "loop")
+
+
+def test_what_a_link_leads_to_keeps_the_name_of_its_own_place(tmp_path: Path) -> None:
+    folder(tmp_path, classes=("bee", "zebra"))
+    (tmp_path / "ant").symlink_to(tmp_path / "zebra")
+    assert load(tmp_path).class_names == ("bee", "zebra")
+
+
+def test_folders_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    folder(tmp_path, classes=("ant", "/".join(["x"] * 80)), count=1)
+    with pytest.raises(UserError, match="more than 60 folders within folders"):
+        load(tmp_path)
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """Two folders of images, with a closed folder each; who runs the tests as root is somebody else meanwhile."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        for part, below in (("photos", "lost+found"), ("other", "private")):
+            (folder(Path(name) / part) / below).mkdir(mode=0)
+        try:
+            os.seteuid(65534) if root else None
+            yield Path(name)
+        finally:
+            os.seteuid(0) if root else None
+
+
+def test_a_closed_folder_of_the_system_is_told_and_any_other_is_refused(closed: Path) -> None:
+    paths, skipped = listing(closed / "photos", {".png"})
+    assert (len(paths), skipped) == (10, {"folders of a system, closed to us": 1})
+    with pytest.raises(UserError, match="cannot read .*private: Permission denied; allow it or move the folder away"):
+        listing(closed / "other", {".png"})
+
+
+def test_names_too_long_to_exist_are_no_paths() -> None:
+    for name in ("x" * 5000, "a/" * 3000, "\0"):
+        with pytest.raises(UserError, match="no such file or folder"):
+            load(name)
+
+
+# lists of labels
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.csv", "file_name,label\n{}"),
+        ("metadata.jsonl", "{}"),
+        ("labels.csv", "image,label\n{}"),
+        ("train.csv", "image,label\n{}"),
+    ],
+)
+def test_flat_images_with_a_list_of_labels(tmp_path: Path, name: str, text: str) -> None:
+    root = folder(tmp_path / "photos", classes=(".",), count=8)
+    line = '{{"file_name": "{0}.png", "label": "{1}"}}\n' if name.endswith("jsonl") else "{0}.png,{1}\n"
+    lines = [line.format(number, ["10", "9", "", "nan"][number % 4]) for number in range(8)]
+    (root / name).write_text(text.format("".join(lines)))
+    data = load(root)
+    assert data.class_names == ("9", "10")
+    assert len(data.train) + len(data.test) == 4
+
+
+def test_a_list_that_is_no_text_is_passed_over(tmp_path: Path) -> None:
+    (folder(tmp_path) / "labels.csv").write_bytes(b"\xff\xfe\x00")
+    assert load(tmp_path).class_names == ("ant", "bee")
+
+
+# other forms
+
+
+@pytest.mark.parametrize("splits", [True, False])
+def test_a_folder_of_save_to_disk_is_read(tmp_path: Path, splits: bool) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["x", "y"])})
+    images = [Image.fromarray(noise(4, 4, 3, seed=number)) for number in range(8)]
+    saved = datasets.Dataset.from_dict({"image": images, "label": [0, 1] * 4}, features=features)
+    whole = datasets.DatasetDict(train=saved, test=saved) if splits else saved
+    whole.save_to_disk(tmp_path / "saved")
+    data = load(tmp_path / "saved")
+    assert data.class_names == ("x", "y")
+    assert len(data.train) + len(data.test) == (16 if splits else 8)
+    first = data.train.images[0].numpy()
+    assert any(np.array_equal(first, noise(4, 4, 3, seed=number).transpose(2, 0, 1)) for number in range(8))
+
+
+def test_a_saved_table_does_not_open_files_elsewhere(tmp_path: Path) -> None:
+    secret = folder(tmp_path, classes=("secret",), count=1) / "secret" / "0.png"
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    rows = {"image": [{"path": str(secret), "bytes": None}] * 4, "label": ["a", "b"] * 2}
+    undecoded = datasets.Features({"image": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}})
+    undecoded["label"] = features["label"]
+    saved = datasets.Dataset.from_dict(rows, features=undecoded)
+    saved.save_to_disk(tmp_path / "saved")
+    with pytest.raises(UserError, match="names the file .*secret/0.png, which is none in"):
+        load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("a.zip", "an archive; unpack it and give the folder"),
+        ("a.tar.gz", "a tar archive, as of WebDataset; unpack it"),
+        ("a-00000.tar", "a tar archive, as of WebDataset"),
+        ("a.tfrecord-00000-of-00002", "TFRecord files; export them"),
+        ("a.csv", "a table; put it into the folder of the images"),
+        ("a.pt", "a pickle, which could run code and is not opened; open it yourself"),
+        ("a.h5", "an HDF5 file; open it yourself"),
+        ("a.arrow", "Arrow files; give the folder that save_to_disk made"),
+        ("a.lmdb", "a database; export it"),
+        ("a.mp4", "films; extract pictures"),
+        ("a.xyz", "its ending is not known"),
+    ],
+)
+def test_files_of_other_kinds_are_named_with_what_to_do(tmp_path: Path, name: str, what: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=what) as caught:
+        load(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["0.tar", "0.tfrecord", "a.zip", "data.mdb", "x.h5", "x.dcm"])
+def test_folders_of_other_kinds_are_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match="sub-folder of images per class; it holds 1 file that look like .*: "):
+        load(tmp_path)
+
+
+def test_one_image_is_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"0\.png is one image: give a folder"):
+        load(folder(tmp_path) / "ant" / "0.png")
+
+
+def test_what_is_left_out_is_named_where_nothing_else_is_there(tmp_path: Path) -> None:
+    folder(tmp_path, classes=(".ant", ".bee"))
+    with pytest.raises(UserError, match=r"left out are 5 in the hidden folder \.ant, 5 in the hidden folder \.bee"):
+        load(tmp_path)
+
+
+# notices
+
+
+@pytest.mark.parametrize(("classes", "kind"), [(("3", "7"), "digits"), (("A", "B", "C"), "letters")])
+def test_folders_called_like_characters_are_pointed_out(
+    tmp_path: Path, classes: tuple[str, ...], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(folder(tmp_path, classes=classes))
+    assert f"look like {kind}, whose mirror images mean something else: give flip=False" in told(capsys)
+
+
+def test_a_folder_called_none_is_a_class_with_a_notice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load(folder(tmp_path, classes=("none", "scratch", "nan"))).class_names == ("nan", "none", "scratch")
+    assert "none is taken for a class" in told(capsys)
+
+
+# the network
+
+READING = """
+import socket, sys
+tried = []
+def refuse(*arguments, **options):
+    tried.append(arguments)
+    raise OSError("no network here")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.create_connection = refuse
+from m3d_condense.data.load import load
+for path in sys.argv[1:]:
+    load(path, size=8)
+print("tried", len(tried), "datasets" in sys.modules)
+"""
+
+
+def forms(root: Path) -> list[str]:
+    """A folder of images, one of parquet, and one parquet file."""
+    folder(root / "photos")
+    (root / "tables").mkdir()
+    train = table(root / "tables" / "train.parquet")
+    table(root / "tables" / "test.parquet")
+    return [str(root / "photos"), str(root / "tables"), str(train)]
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Nothing that turns the network off, and caches of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "M3D_"))}
+    return kept | {"HF_HOME": str(root / "hub")}
+
+
+def test_local_data_ask_no_host_and_need_no_library_that_would(tmp_path: Path) -> None:
+    """Without any interface where the system permits that; everywhere with sockets that note what is tried."""
+    alone = ["unshare", "--net", "--map-root-user"]
+    permitted = (
+        shutil.which("unshare") and subprocess.run([*alone, "true"], capture_output=True, check=False).returncode == 0
+    )
+    command = [*(alone if permitted else []), sys.executable, "-c", READING, *forms(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(tmp_path), check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "tried 0 False\n"

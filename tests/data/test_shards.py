@@ -1,0 +1,90 @@
+"""Which parquet files are which split: pure functions of their paths."""
+
+from __future__ import annotations
+
+import pytest
+
+from m3d_condense.data.shards import assigned, is_parquet
+from m3d_condense.tools.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("paths", "train", "tests"),
+    [
+        (["train.parquet", "test.parquet"], ["train.parquet"], {"test": ["test.parquet"]}),
+        (["a-Train-0.parquet", "a-Test-0.parquet"], ["a-Train-0.parquet"], {"test": ["a-Test-0.parquet"]}),
+        (
+            ["train/0.parquet", "train/1.parquet", "dev/0.parquet"],
+            ["train/0.parquet", "train/1.parquet"],
+            {"dev": ["dev/0.parquet"]},
+        ),
+        (["data/train-0.parquet", "data/val-0.parquet"], ["data/train-0.parquet"], {"val": ["data/val-0.parquet"]}),
+        (["default/partial-train/0.parquet"], ["default/partial-train/0.parquet"], {}),
+        (["0000.parquet", "0001.parquet"], ["0000.parquet", "0001.parquet"], {}),
+        (["train.parquet/part-0.parquet"], ["train.parquet/part-0.parquet"], {}),
+        (["train/test-tube.parquet", "train/a.parquet"], ["train/a.parquet"], {"test": ["train/test-tube.parquet"]}),
+        (
+            ["train.parquet", "eval.parquet", "test.parquet", "validation.parquet", "holdout.parquet"],
+            ["train.parquet"],
+            {
+                "test": ["test.parquet"],
+                "eval": ["eval.parquet"],
+                "holdout": ["holdout.parquet"],
+                "validation": ["validation.parquet"],
+            },
+        ),
+    ],
+)
+def test_parquet_files_are_assigned_to_splits_by_name(
+    paths: list[str], train: list[str], tests: dict[str, list[str]]
+) -> None:
+    found = assigned(paths, "data")
+    assert (found.train, found.tests, found.unused) == (train, tests, [])
+    assert list(found.tests) == list(tests)
+
+
+def test_files_beside_the_splits_are_not_used() -> None:
+    assert assigned(["train.parquet", "extra.parquet"], "data").unused == ["extra.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (
+            ["data.parquet", "test.parquet"],
+            r"data has no training split: test\.parquet by name for testing, and data\.parquet",
+        ),
+        (
+            ["test.parquet"],
+            r"data has no training split: test\.parquet by name for testing; call the training files train",
+        ),
+        (["test.parquet", "val.parquet"], "data has no training split"),
+        (["coarse/train.parquet", "fine/train.parquet"], "in the folders coarse, fine: one data set, or several"),
+        (["a/0.parquet", "b/0.parquet"], "in the folders a, b: one data set, or several"),
+        (
+            ["label=cat/0.parquet", "label=dog/0.parquet"],
+            "folders such as label=.*, whose names are values of a column",
+        ),
+    ],
+)
+def test_parquet_that_can_be_read_in_two_ways_is_refused(paths: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        assigned(paths, "data")
+
+
+def test_the_files_of_a_test_split_may_be_trained_on_where_they_are_given_one_by_one() -> None:
+    paths = ["test-00000-of-00002.parquet", "test-00001-of-00002.parquet"]
+    assert assigned(paths, "the list", given=True).train == paths
+    for more in ("data.parquet", "val.parquet"):
+        with pytest.raises(UserError, match="no training split"):
+            assigned([*paths, more], "the list", given=True)
+
+
+def test_files_that_are_missing_from_a_numbered_row_are_told() -> None:
+    found = assigned(["train-00000-of-00003.parquet", "test-00000-of-00001.parquet"], "data")
+    assert found.notices == ["train-00001-of-00003 and 1 more of 3 files is not there"]
+
+
+def test_parquet_is_known_by_its_ending() -> None:
+    assert all(map(is_parquet, ("a.parquet", "A.PARQUET", "b.parq", "c.pq")))
+    assert not any(map(is_parquet, ("._a.parquet", "parquet", "a.parquet.zip")))
