@@ -19,6 +19,15 @@ LABELS = [0, 1] * 5
 Array = NDArray[Any]
 
 
+def png(image: Array) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+PNG = png(noise(32, 32))
+
+
 def pictures(images: Array) -> list[Image.Image]:
     return [Image.fromarray(image) for image in images]
 
@@ -112,6 +121,16 @@ def test_pil_images_are_read_as_their_files_are() -> None:
     assert load((palette, LABELS)).channels == 3
 
 
+def test_pictures_of_more_than_8_bits_share_their_white(capsys: pytest.CaptureFixture[str]) -> None:
+    levels = np.linspace(0, 4000, 640).astype(np.uint16).reshape(10, 8, 8)
+    deep = [Image.fromarray(image) for image in levels]
+    data = load((deep, LABELS), test=(deep, LABELS))
+    np.testing.assert_array_equal(data.train.images[:, 0].numpy(), np.rint(levels * (255 / 4095)))
+    assert "are read as levels of 12 bits" in capsys.readouterr().err
+    floats = [Image.fromarray((image / 4000).astype(np.float32)) for image in levels]
+    assert int(load((floats, LABELS)).train.images.max()) > 200
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [
@@ -119,9 +138,14 @@ def test_pil_images_are_read_as_their_files_are() -> None:
         ([None] * 10, "image 0 is None"),
         ([noise(8, 8), noise(8, 8) / 255] * 5, "a list of images of several types, uint8 and pictures or floats"),
         ([noise(8, 8), noise(8, 8).astype(int)] * 5, "several types, uint8 and int64"),
-        ([Image.new("F", (8, 8))] * 10, "cannot read image 0: its pixels are floating-point numbers"),
-        ((noise(8, 8) for _ in range(10)), r"images of shape \(\)"),
-        ([], "0 images, but labels"),
+        ([Image.fromarray(noise(8, 8) * np.float32(1))] * 10, "the floats of image 0 range from"),
+        ([Image.open(io.BytesIO(PNG[:300])) for _ in range(10)], "cannot read image 0: "),
+        ((noise(8, 8) for _ in range(10)), "images of type generator: give an array, a tensor or a list"),
+        (np.ma.masked_equal(noise(10, 8, 8), 7), "a masked array: put numbers where it has none"),
+        (torch.empty(10, 8, 8, device="meta"), "a tensor on the device meta"),
+        (torch.from_numpy(noise(10, 8, 8)).to_sparse(), "a sparse, nested or quantised tensor: give a dense one"),
+        ([], "a list without an image"),
+        (np.array([], dtype=object), "a list without an image"),
     ],
 )
 def test_lists_that_hold_no_images(images: Any, message: str) -> None:

@@ -67,9 +67,10 @@ def again(data: ImageDataset) -> ImageDataset:
         ("images.idx3-ubyte", "labels.idx1-ubyte", ".gz"),
     ],
 )
-def test_the_four_files_of_mnist(tmp_path: Path, images: str, labels: str, end: str) -> None:
+def test_the_four_files_of_mnist(tmp_path: Path, images: str, labels: str, end: str, heard: Heard) -> None:
     pixels, numbers = mnist(tmp_path / "mnist", images, labels, end)
     data = load(tmp_path / "mnist")
+    assert "The classes 0 to 9 look like digits" in heard()
     assert (data.name, data.class_names) == ("mnist", tuple("0123456789"))
     assert torch.equal(data.train.images, torch.from_numpy(pixels)[:, None])
     assert data.train.labels.tolist() == numbers.tolist()
@@ -159,6 +160,9 @@ def test_one_file_of_several_is_refused(tmp_path: Path) -> None:
     mnist(tmp_path)
     with pytest.raises(UserError, match="one file of several; give the folder"):
         load(tmp_path / "train-images-idx3-ubyte")
+    cifar100(tmp_path / "cifar")
+    with pytest.raises(UserError, match="one file of several; give the folder"):
+        load(tmp_path / "cifar" / "train.bin")
 
 
 def test_two_data_sets_in_one_folder_are_refused(tmp_path: Path) -> None:

@@ -151,8 +151,3 @@ def test_the_split_that_cannot_be_read_is_named() -> None:
         load((EIGHT, LABELS), test=(EIGHT * 1.0, LABELS))
     with pytest.raises(UserError, match="the floats of image 3 range from .* to 2: levels"):
         load(([*([EIGHT[0] / 255] * 3), EIGHT[0] * 2.0 / EIGHT[0].max()], [0, 1, 0, 1]))
-
-
-def test_a_sparse_tensor_is_refused() -> None:
-    with pytest.raises(UserError, match="a sparse or quantised tensor: give a dense one"):
-        load((torch.from_numpy(EIGHT).to_sparse(), LABELS))

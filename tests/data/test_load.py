@@ -148,7 +148,7 @@ def test_arrays_that_cannot_be_used(data, message):
         load(data)
 
 
-@pytest.mark.parametrize("size", [0, -3, 8.0, (8, 8)])
+@pytest.mark.parametrize("size", [0, -3, 8.0, (8, 8), True, "8"])
 def test_sizes_that_cannot_be_used(size):
     with pytest.raises(UserError, match="size is a whole number of pixels, at least 1, not"):
         load("digits", size=size)

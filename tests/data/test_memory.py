@@ -118,6 +118,7 @@ def test_a_dictionary_of_splits_names_what_is_not_used(capsys: pytest.CaptureFix
         (Items(change=lambda image: image.tolist()[0][0][0]), r"image 0 of shape \(\)"),
         ([{"image": IMAGES[0], "name": "a"}] * 5, "5 parts: give"),
         (Subset([{"image": IMAGES[0], "name": "a"}], [0]), "item 0 of the Subset holds image, name; give an image and"),
+        (Subset([IMAGES[0]], [3]), "item 0 of the Subset cannot be read: IndexError"),
         (Subset([IMAGES[0]], [0]), r"item 0 of the Subset is a ndarray; give \(image, label\)"),
     ],
 )

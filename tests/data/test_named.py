@@ -35,6 +35,7 @@ def saved(root: Path, **arrays: Any) -> Path:
         ("train_data", "train_targets", "test_data", "test_targets"),
         ("training-images", "training-labels", "testing-images", "testing-labels"),
         ("x_tr", "y_tr", "x_te", "y_te"),
+        ("train_set_x", "train_set_y", "test_set_x", "test_set_y"),
         ("images", "labels", "images_test", "labels_test"),
         ("images", "labels"),
         ("Images", "Labels"),
@@ -71,6 +72,22 @@ def test_another_split_serves_as_test_where_there_is_none(
     assert len(load(saved(tmp_path, **arrays)).test) == 2
     said = capsys.readouterr().err
     assert f"Not used of {tmp_path / 'set.npz'}: x_{word} (4 images), y_{word}" in said
+
+
+def test_of_two_spare_splits_one_serves_as_test(capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = {"x_train": IMAGES, "y_train": LABELS}
+    arrays |= {"x_dev": FEW, "y_dev": FEW_LABELS, "x_valid": FEW[:2], "y_valid": FEW_LABELS[:2]}
+    assert len(load(arrays).test) == 2
+    said = capsys.readouterr().err
+    assert "x_valid and y_valid are the test split" in said
+    assert "Not used of the dictionary: x_dev (4 images), y_dev" in said
+
+
+def test_a_closed_archive_is_refused(tmp_path: Path) -> None:
+    with np.load(saved(tmp_path, x=IMAGES, y=LABELS)) as archive:
+        pass
+    with pytest.raises(UserError, match="cannot read . of the archive"):
+        load(archive)
 
 
 def test_what_is_not_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,8 +124,10 @@ def test_columns_without_an_image_are_no_class(capsys: pytest.CaptureFixture[str
         (np.eye(3)[CYCLE].T, r"12 images, but labels of shape \(3, 12\)"),
         ([[0], [1, 2]] * 6, "the label of row 0 of the train split is a list"),
         (CYCLE + 0.5, "the label 0.5 in row 0 of the train split is no class"),
-        (0, r"12 images, but labels of shape \(\)"),
-        (None, r"12 images, but labels of shape \(\)"),
+        (0, "12 images, but labels of type int"),
+        (None, "12 images, but labels of type NoneType"),
+        ({0, 1}, "12 images, but labels of type set"),
+        (np.ma.masked_equal(CYCLE, 2), "a masked array: put numbers where it has none"),
         (IMAGES, r"12 images, but labels of shape \(12, 6, 6\)"),
     ],
 )

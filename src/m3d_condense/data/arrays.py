@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from m3d_condense.data.axes import channels_first, images_last, layout_of, layout_of_one
@@ -68,18 +68,23 @@ class Given:
 
 
 def as_numpy(values: Any) -> NDArray[Any]:
-    """Return an array or a tensor as a numpy array, bfloat16 as float32; raises UserError for a sparse tensor."""
+    """Return an array or a tensor as a numpy array, bfloat16 as float32; raises UserError as `plain` does."""
+    values = plain(values)
     if not isinstance(values, Tensor):
         return np.asarray(values)
-    values = plain(values).detach().cpu()
+    values = values.detach().cpu()
     narrow = values.dtype.is_floating_point and values.dtype.itemsize <= 2  # numpy has no bfloat16
     return np.asarray(values.float().numpy() if narrow else values.numpy())
 
 
-def plain(values: Tensor) -> Tensor:
-    """Return a tensor as it is; raises UserError for one whose numbers do not lie one by one in memory."""
-    if values.layout != torch.strided or values.is_quantized:
-        raise UserError("a sparse or quantised tensor: give a dense one, with to_dense() or dequantize()")
+def plain(values: Any) -> Any:
+    """Return an array or a tensor as it is; raises UserError where numbers are left out, masked or not in memory."""
+    if isinstance(values, Tensor) and (values.layout != torch.strided or values.is_quantized or values.is_nested):
+        raise UserError("a sparse, nested or quantised tensor: give a dense one, with to_dense() or dequantize()")
+    if isinstance(values, Tensor) and values.is_meta:
+        raise UserError("a tensor on the device meta holds no numbers: make it on another")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise UserError("a masked array: put numbers where it has none, with filled()")
     return values
 
 
@@ -90,8 +95,12 @@ def images_of(given: Any, *, layout: str | None = None, size: int | None = None,
     are. Raises UserError for axes that fit no layout or several, and for what holds no images.
     """
     if isinstance(given, list | tuple) or (isinstance(given, np.ndarray) and given.dtype == object):
+        if len(given) == 0:
+            raise UserError("a list without an image: give some")
         return of_list([ready(one, number, layout, size) for number, one in enumerate(given)])
-    array = plain(given) if isinstance(given, Tensor) else np.asarray(given)
+    array = plain(given) if isinstance(given, Tensor) else np.asarray(plain(given))
+    if array.ndim == 0:
+        raise UserError(f"images of type {type(given).__name__}: give an array, a tensor or a list of images")
     if labels is not None and images_last(array.shape, labels):
         raise UserError(
             f"images of shape {tuple(array.shape)} and {labels} labels: the last axis counts the images; "
@@ -108,8 +117,12 @@ def of_array(array: NDArray[Any] | Tensor, layout: str) -> Images:
 
     def chunks(rows: Rows) -> Iterator[NDArray[Any]]:
         for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            yield as_numpy(images[torch.from_numpy(part).to(images.device)] if tensor else images[part])
+            part: Any = rows[start : start + step]
+            if part[-1] - part[0] + 1 == len(part):  # ascending, without a gap: a view in place of a copy
+                part = slice(part[0], part[-1] + 1)
+            elif tensor:
+                part = torch.from_numpy(part).to(images.device)
+            yield as_numpy(images[part])
 
     return Images(count=len(images), dtype=as_numpy(images[:1]).dtype, rgba=images.shape[1] == 4, chunks=chunks)
 
@@ -132,7 +145,9 @@ def ready(given: Any, number: int, layout: str | None, size: int | None) -> tupl
     """Return one image of a list as C×H×W, and whether it is 8-bit: pictures and floats are made so by themselves."""
     what = f"image {number}"
     if isinstance(given, Image.Image):
-        return _picture(given, size, what), True
+        if given.mode[0] not in "IF":
+            return _picture(given, size, what), True
+        given = np.asarray(ImageOps.exif_transpose(given))  # more than 8 bits, whose white all images share
     if given is None or isinstance(given, str | bytes):
         raise UserError(f"{what} is {given!r:.40}: give arrays, tensors or PIL images")
     array = as_numpy(given)

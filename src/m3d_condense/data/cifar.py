@@ -62,7 +62,7 @@ def read_ten(folder: Path, files: Sequence[str]) -> tuple[Given, Collection[str]
         notice(f"{folder}: without {', '.join(missing)}, {len(missing)} of the {len(wanted)} files of CIFAR-10")
     parts = [train] + [[name] for name in batches if name not in train]
     names, used = _class_names(folder, "batches.meta.txt", files)
-    pairs = [_records(folder, part, 1, names) for part in parts]
+    pairs = [_records(folder, part, 1, len(names) or 10) for part in parts]
     return Given(pairs=pairs, class_names=names, partial=True), {*batches, *used}
 
 
@@ -70,7 +70,7 @@ def read_hundred(folder: Path, files: Sequence[str]) -> tuple[Given, Collection[
     """Read records of a coarse label, a fine label and an image; returns also the names of the files."""
     parts = [name for name in ("train.bin", "test.bin") if name in files]
     names, used = _class_names(folder, "fine_label_names.txt", files)
-    pairs = [_records(folder, [name], 2, names) for name in parts]
+    pairs = [_records(folder, [name], 2, len(names) or 100) for name in parts]
     notice(f"{folder}: the fine labels of CIFAR-100 are the classes; the coarse ones are not used")
     return Given(pairs=pairs, class_names=names, partial=True), {*parts, *used}
 
@@ -84,7 +84,7 @@ def _class_names(folder: Path, name: str, files: Sequence[str]) -> tuple[list[st
     return [line.strip() for line in lines if line.strip()], [name]
 
 
-def _records(folder: Path, names: Sequence[str], labels: int, class_names: Sequence[str]) -> Pair:
+def _records(folder: Path, names: Sequence[str], labels: int, classes: int) -> Pair:
     """The images and the last of the labels of the records of some files."""
     tables: list[NDArray[np.uint8]] = []
     for name in names:
@@ -94,8 +94,8 @@ def _records(folder: Path, names: Sequence[str], labels: int, class_names: Seque
             raise UserError(f"{path} holds {size} bytes, no whole number of records of {labels + PIXELS}: {AGAIN}")
         table = np.fromfile(path, dtype=np.uint8).reshape(-1, labels + PIXELS)
         highest = int(table[:, labels - 1].max())
-        if class_names and highest >= len(class_names):
-            raise UserError(f"{path} holds the label {highest}, of {len(class_names)} classes: {AGAIN}")
+        if highest >= classes:
+            raise UserError(f"{path} holds the label {highest}, of {classes} classes: {AGAIN}")
         tables.append(table)
     if len({len(table) for table in tables}) > 1:
         counts = ", ".join(f"{len(table)} in {name}" for name, table in zip(names, tables, strict=True))

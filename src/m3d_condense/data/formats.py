@@ -44,7 +44,8 @@ def read(path: Path, layout: str | None) -> Given | None:
         return matlab.read_file(path, layout=layout)
     if kind == ".npy":
         raise UserError(f"{path} holds {ONE_ARRAY}")
-    if idx.is_named(path.name) or cifar.is_batch(path.name):
+    beside = _listed(path.parent)[0] if path.name in ("train.bin", "test.bin") else []
+    if idx.is_named(path.name) or cifar.is_batch(path.name) or cifar.is_hundred(path.parent, beside):
         raise UserError(f"{path} is one file of several; give the folder that holds them all")
     return None
 
@@ -91,10 +92,16 @@ def _homes(folder: Path, depth: int) -> dict[Path, Reader]:
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:
-    """The names of the files and of the folders in a folder, sorted, without those that are hidden."""
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith((".", "__"))]
-    folders = {entry.name for entry in shown if os.path.isdir(entry)}  # noqa: PTH112  # a link in a circle is none
+    """The names of the files and of the folders in a folder, sorted, without those that are hidden.
+
+    Links to folders are not entered, for they may lead in circles, and neither is what cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith((".", "__"))]
+    except OSError:
+        return [], []
+    folders = {entry.name for entry in shown if entry.is_dir(follow_symlinks=False)}
     return sorted(entry.name for entry in shown if entry.name not in folders), sorted(folders)
 
 

@@ -23,7 +23,7 @@ from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.data.decoding import decode
 from m3d_condense.data.hub import hub_id
 from m3d_condense.data.kept import decoded, remembered
-from m3d_condense.data.labels import encode, labelled_rows
+from m3d_condense.data.labels import encode, labelled_rows, notice_characters
 from m3d_condense.data.memory import given_of, tables_of
 from m3d_condense.data.pictures import Rows
 from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labelled
@@ -67,10 +67,7 @@ def load(
     if isinstance(data, ImageDataset):
         _check_loaded(data, size, [*options.values(), test])
         return data
-    if size is not None and not (isinstance(size, int) and size >= 1):
-        raise UserError(f"size is a whole number of pixels, at least 1, not {size!r}")
-    if size is not None and size > LARGEST:
-        raise UserError(f"at most {LARGEST} pixels", setting="size", value=size)
+    size = _side(size)
     where, name = _named(data)
     if test is not None and where is not None:
         raise UserError("test=(images, labels) goes with data in memory, such as (images, labels), only")
@@ -91,9 +88,22 @@ def _read(data: Any, where: str | list[str] | None, name: str, test: Any, option
         splits = _decoded(rows, size, name, seed)
     notice_odd(splits, class_names)
     mirrored = _mirrored(where, tables) if given is None else given.mirrored
+    if mirrored and (given is not None or tables is not None):  # what `find` has found, it has told
+        notice_characters(class_names)
     train, test = splits
     source = {"data": where, **options}
     return ImageDataset(name=name, train=train, test=test, class_names=class_names, source=source, mirrored=mirrored)
+
+
+def _side(size: Any) -> int | None:
+    """Return the size that is asked for; raises UserError for one that images cannot have."""
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise UserError(f"size is a whole number of pixels, at least 1, not {size!r}")
+    if size > LARGEST:
+        raise UserError(f"at most {LARGEST} pixels", setting="size", value=size)
+    return int(size)
 
 
 def _check_loaded(data: ImageDataset, size: int | None, others: list[Any]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 
 from m3d_condense.data.arrays import Given, Pair, of_list, ready
-from m3d_condense.data.named import ROLES, named, split_of, value
+from m3d_condense.data.named import ROLES, TESTS, named, split_of, value
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice, progress
 
@@ -32,7 +32,7 @@ def tables_of(data: Any, test: Any = None) -> dict[str, Any] | None:
     tables: dict[str, Any] = {}
     if isinstance(data, kinds):
         tables = {"train": data}
-    elif isinstance(data, Mapping) and all(isinstance(one, kinds) for one in data.values()):
+    elif isinstance(data, dict) and all(isinstance(one, kinds) for one in data.values()):
         tables = dict(data)
     elif isinstance(data, list | tuple) and len(data) == 2 and all(isinstance(one, kinds) for one in data):
         tables = {"train": data[0], "test": data[1]}
@@ -78,9 +78,9 @@ def _splits(data: Any) -> list[Any]:
     by_word = _splits_by_name(data)
     if "train" not in by_word:
         raise UserError(f"no training split among {', '.join(map(str, data))}; name it train")
-    test = next((word for word in ("test", "val") if word in by_word), None)
-    if test == "val":
-        notice(f"There is no test split: {by_word[test]} is the test split")
+    test = next((word for word in TESTS if word in by_word), None)
+    if test not in ("test", None):
+        notice(f"There is no test split: {by_word[str(test)]} is the test split")
     used = [by_word[word] for word in ("train", test) if word is not None]
     unused = [
         f"{key} ({_length(one[1] if isinstance(one, tuple) else one)} images)"
@@ -94,7 +94,7 @@ def _splits(data: Any) -> list[Any]:
 
 def _splits_by_name(data: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the keys of splits by what they name, none where the values are arrays and other things."""
-    if not all(split_of(str(key)) and _is_split(one) for key, one in data.items()):
+    if not all(split_of(str(key)) for key in data) or not all(_is_split(one) for one in data.values()):
         return {}
     return {str(split_of(str(key))): key for key in data}
 
@@ -136,18 +136,22 @@ def _of_items(items: Any, layout: str | None, size: int | None) -> Given:
     images, labels = [], []
     with progress(f"Reading the {name}", count, unit="images") as bar:
         for number in range(count):
-            image, label = _parts(items[number], number, name)
+            image, label = _item(items, number, name)
             images.append(ready(image, number, layout, size))
             labels.append(label)
             bar.advance()
-    again = ready(_parts(items[0], 0, name)[0], 0, layout, size)
+    again = ready(_item(items, 0, name)[0], 0, layout, size)
     if not np.array_equal(again[0], images[0][0]):
         notice(f"The {name} changes its images at random: each is taken as it came once")
     return Given(pairs=[Pair(images=of_list(images), labels=labels)], class_names=_class_names(items), partial=True)
 
 
-def _parts(item: Any, number: int, name: str) -> tuple[Any, Any]:
-    """Return the image and the label of an item."""
+def _item(items: Any, number: int, name: str) -> tuple[Any, Any]:
+    """Return an image and its label."""
+    try:
+        item = items[number]
+    except Exception as error:  # a user's data set may raise anything
+        raise UserError(f"item {number} of the {name} cannot be read: {error!r}; mend the data set") from error
     if isinstance(item, Mapping):
         keys = _keys(item)
         if keys is None:
@@ -210,7 +214,7 @@ def _is_items(data: Any) -> bool:
 
 
 def _is_array(data: Any) -> bool:
-    return hasattr(data, "shape")
+    return hasattr(data, "ndim")
 
 
 def _length(data: Any) -> int | None:
@@ -224,7 +228,7 @@ def _length(data: Any) -> int | None:
 def _depth(data: Any) -> int:
     """Return the number of axes of an array, or of lists in lists by their first elements."""
     if _is_array(data):
-        return len(data.shape)
+        return int(data.ndim)
     if isinstance(data, Image.Image):
         return 2
     return 1 + _depth(data[0]) if isinstance(data, list | tuple) and data else int(isinstance(data, list | tuple))

@@ -17,12 +17,16 @@ ROLES = {
     "labels": ("y", "label", "labels", "target", "targets", "class", "category"),
 }
 SPLITS = {
-    "train": ("train", "training", "tr"),
-    "test": ("test", "testing", "te"),
-    "val": ("val", "valid", "validation", "dev", "eval", "evaluation", "holdout", "heldout"),
+    "train": ("train", "training", "trainset", "tr"),
+    "test": ("test", "testing", "testset", "te"),
+    "val": ("val", "valid", "validation", "valset", "validset"),
+    "dev": ("dev", "devset", "development"),
+    "eval": ("eval", "evaluation"),
+    "holdout": ("holdout", "heldout"),
     "": ("",),
 }
-CLASS_NAMES = ("classnames", "classes", "labelnames", "targetnames", "categories", "names")
+TESTS = ("test", "val", "dev", "eval", "holdout")  # the first that is there, with labels, serves as test
+CLASS_NAMES = ("classnames", "classes", "listclasses", "labelnames", "targetnames", "categories", "names")
 ADVICE = "name the arrays x_train, y_train, x_test, y_test or images, labels"
 
 Get = Callable[[str], Any]
@@ -44,9 +48,9 @@ def named(keys: Iterable[str], get: Get, where: str) -> Given:
     train = next((split for split in ("train", "") if split in complete), None)
     if train is None:
         raise UserError(f"{where} holds {', '.join(keys) or 'no arrays'}; {ADVICE}")
-    test = next((split for split in ("test", "val") if split in complete), None)
-    if test == "val":
-        names = " and ".join(chosen[test, role] for role in ROLES)
+    test = next((split for split in TESTS if split in complete), None)
+    if test not in ("test", None):
+        names = " and ".join(chosen[str(test), role] for role in ROLES)
         notice(f"There is no labelled test split: {names} are the test split")
     splits = [train] if test is None else [train, test]
     used = {chosen[split, role] for split in splits for role in ROLES}

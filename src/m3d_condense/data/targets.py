@@ -30,6 +30,8 @@ def label_list(labels: Any, count: int, *, training: bool = True) -> list[Any]:
     other shapes, and for rows of several or of partial labels.
     """
     array = _array(labels)
+    if array.ndim == 0:
+        raise UserError(f"{count} images, but labels of type {type(labels).__name__}: give one label an image")
     if array.size == count and array.ndim > 1 and max(array.shape) == count:
         array = array.reshape(-1)  # N×1 and 1×N
     if array.ndim == 2 and len(array) == count:
