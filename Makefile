@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: demo test test-slow lint bench setup clean
+.PHONY: demo test test-slow lint bench setup interpreters clean
 
 setup: $(VENV)/.ready
 
@@ -21,8 +21,12 @@ demo: setup
 	$(BIN)/m3d evaluate $(RUNS)/digits --random --repeats 5
 	@echo "The condensed images: $(RUNS)/digits/preview.png"
 
-test: setup
+test: setup interpreters
 	$(BIN)/python -m pytest -m "not slow"
+
+# The other supported Pythons found here, on which the command line is tested too; those that are missing are skipped.
+interpreters: setup
+	$(BIN)/python tests/interpreters.py
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -31,9 +35,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
 
 clean:
-	rm -rf $(VENV) $(RUNS)
+	rm -rf $(VENV) .venvs $(RUNS)

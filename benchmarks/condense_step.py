@@ -16,7 +16,7 @@ from benchmarks.workload import Workload, our_run, random_images
 def ours(workload: Workload) -> tuple[Step, str]:
     """Build the package's step."""
     run = our_run(workload)
-    return run.take_step, f"{run.engine.describe()}; {run.engine.reason}"
+    return run.take_step, run.plan.placed.explain()
 
 
 def plain(workload: Workload) -> tuple[Step, str]:

@@ -36,7 +36,7 @@ class PlainGradients(PlainLoop):
 def ours(workload: Workload) -> tuple[Step, str]:
     """Build the package's step."""
     run = our_run(workload, objective="gradient-mse")
-    return run.take_step, f"{run.engine.describe()}; {run.engine.reason}"
+    return run.take_step, run.plan.placed.explain()
 
 
 def plain(workload: Workload) -> tuple[Step, str]:

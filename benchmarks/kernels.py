@@ -28,10 +28,10 @@ def plain(real: Tensor, synthetic: Tensor) -> None:
         reference.mmd(one, other).backward()
 
 
-def ours(real: Tensor, synthetic: Tensor, whole: bool) -> None:
-    """Take the gradient of all classes at once; `whole` adds the value's constant term."""
+def ours(real: Tensor, synthetic: Tensor, constants: bool) -> None:
+    """Take the gradient of all classes at once; `constants` adds the value's constant term."""
     synthetic.grad = None
-    mmd(real, synthetic, whole=whole).sum().backward()
+    mmd(real, synthetic, constants=constants).sum().backward()
 
 
 def main() -> None:

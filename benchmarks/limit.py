@@ -18,19 +18,20 @@ from torch import Tensor, nn
 from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
 from benchmarks.workers import Step, timed
 from benchmarks.workload import Workload, our_run
-from m3d_condense.condensing.condensation import Run
-from m3d_condense.machine.engine import Engine, in_torch
+from m3d_condense.condensing.run import Run
+from m3d_condense.machine.engine import Engine, Placed
 
 
 class Layers:
     """The convolutions of a network, each on its own input, for `count` images in the pieces the engine makes."""
 
-    def __init__(self, network: nn.Module, engine: Engine, images: Tensor, count: int, backward: bool) -> None:
+    def __init__(self, placed: Placed, images: Tensor, count: int, backward: bool) -> None:
+        network, engine = placed.network, placed.engine
         found = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-        self.pieces = math.ceil(count / engine.piece(network, images))
+        self.pieces = math.ceil(count / placed.piece(images))
         images = images.expand(math.ceil(count / self.pieces), *images.shape[1:])
         self.inputs = _inputs(network, found, images.to(engine.device), engine.dtype)
-        self.functions = [engine.compiled(module, True) for module in found]
+        self.functions = [placed.of(module) for module in found]
         self.gradients: list[Tensor] = []
         if backward:
             self.inputs = [values.requires_grad_() for values in self.inputs]
@@ -58,29 +59,29 @@ def _inputs(network: nn.Module, layers: list[nn.Conv2d], images: Tensor, dtype: 
     return [values.clone(memory_format=torch.channels_last) for values in seen]
 
 
-def torch_engine(run: Run) -> Engine:
-    """Return the engine that a run would have without native blocks."""
-    return Engine(dataclasses.replace(run.engine.execution, native=False, compile="yes"))
+def in_torch(run: Run, images: Tensor) -> Placed:
+    """Place a copy of a run's network as it would be without native blocks."""
+    engine = Engine(dataclasses.replace(run.plan.placed.engine.execution, native=False, compile="yes"))
+    return engine.place(copy.deepcopy(run.encoders.at(0).network), images, 0)
 
 
 def convolutions(run: Run) -> Step:
     """Return a step of all convolutions of a condensation step, torch's own, compiled."""
-    engine = torch_engine(run)
-    network = engine.place(copy.deepcopy(in_torch(run.encoders.at(0).network)), compiled=True)
-    images = torch.rand(1, run.dataset.channels, *run.dataset.size)
+    images = torch.rand(1, *run.pixels.values.shape[2:])
+    placed = in_torch(run, images)
     per_class = min(run.pixels.decoded_per_class, run.recipe.batch_synthetic)
     layers = []
-    for classes in run.chunks:
+    for classes in run.plan.chunks:
         for each, backward in ((run.recipe.batch_real, False), (per_class, True)):
-            layers.append(Layers(network, engine, images, len(classes) * each, backward))
+            layers.append(Layers(placed, images, len(classes) * each, backward))
     return lambda: [part() for part in layers]
 
 
 def encoder_alone(run: Run) -> Step:
     """Return a step of the network's part of a condensation step."""
     encoder, prepared = run.encoders.at(0), []
-    for classes in run.chunks:
-        real, synthetic = (images.detach() for images in run.draw(classes))
+    for classes in run.plan.chunks:
+        real, synthetic = (images.detach() for images in run.draws.at(run.step, classes))
         gradient = torch.rand_like(encoder.features(synthetic))
         prepared.append((real, synthetic.requires_grad_(), gradient))
 
@@ -105,7 +106,8 @@ def main() -> None:
     times = alternate(turns, arguments.rounds, warm_up=1)
     comparison = Comparison(case=workload.name, unit="step", baseline="whole step", times=times)
     show("The whole step over its parts", [comparison])
-    runs = f"{run.engine.describe()}; {run.engine.reason}; the convolutions compiled, {torch_engine(run).describe()}"
+    convolved = in_torch(run, torch.zeros(1, *run.pixels.values.shape[2:]))
+    runs = f"{run.plan.placed.explain()}; the convolutions compiled, {convolved.describe()}"
     write(record("limit", arguments, comparisons=[comparison], runs=runs), arguments.out)
 
 

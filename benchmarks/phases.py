@@ -66,11 +66,11 @@ class Clock:
 def watch(run: Run, clock: Clock) -> None:
     """Put the clock at the edges of a run's parts; this process measures nothing else afterwards."""
     clock.wrap(run.encoders, "at", "new encoder")
-    clock.wrap(run.sampler, "draw", "choose real images")
+    clock.wrap(run.draws.sampler, "draw", "choose real images")
     clock.wrap(run.pixels, "draw", "decode synthetic")
     clock.wrap(augment, "draw", "draw augmentation")
     clock.wrap(augment, "apply", "augment")
-    clock.wrap(run, "draw", "gather and normalise")
+    clock.wrap(run.draws, "at", "gather and normalise")
     clock.wrap(run.objective, "distance", "kernel")
     clock.wrap(run.optimizer, "step", "optimiser")
     clock.wrap(run.pixels, "clamp", "optimiser")
@@ -115,8 +115,7 @@ def main() -> None:
     for phase in phases:
         table.add_row(phase["phase"], duration(phase["median"]), f"{phase['share']:.1%}")
     wide().print(table)
-    runs = f"{run.engine.describe()}; {run.engine.reason}"
-    write(record("phases", arguments, phases=phases, runs=runs), arguments.out)
+    write(record("phases", arguments, phases=phases, runs=run.plan.placed.explain()), arguments.out)
 
 
 if __name__ == "__main__":

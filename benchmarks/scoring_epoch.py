@@ -37,11 +37,12 @@ def ours(arguments: argparse.Namespace) -> tuple[Step, str]:
     network = networks.build("convnet", channels=3, num_classes=arguments.classes, size=size)
     protocol = protocols.protocol("idc")
     images, labels = (part.to(engine.device) for part in training_set(arguments))
-    compiled = engine.pays(network, torch.zeros(1, 3, *size), protocol.epochs * len(images))
+    placed = engine.place(network, torch.zeros(1, 3, *size), protocol.epochs * len(images))
     short = protocol.adapted(epochs=arguments.epochs, whole=False, flip=True)
-    trainer = Trainer(network, engine, compiled, short, MEAN, STD)
-    bar = Reporter("", short.steps(len(images)), 0, "steps")
-    return lambda: trainer.fit([(images, labels)], [0], bar), f"{engine.describe()}; {engine.reason}"
+    trainer = Trainer(placed, short.training, MEAN, STD)
+    steps = short.steps(len(images))
+    bar = Reporter("", steps, 0, "steps")
+    return lambda: trainer.fit([(images, labels)], [0], steps, bar), placed.explain()
 
 
 def plain(arguments: argparse.Namespace) -> tuple[Step, str]:

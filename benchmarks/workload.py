@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m3d_condense.condensing.condensation import Run
+from m3d_condense.condensing.run import Run, begin
 from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.recipes import methods
@@ -78,6 +78,4 @@ def our_run(workload: Workload, **settings: Any) -> Run:
     overrides = {"network": "convnet", "factor": workload.factor, "batch_real": workload.batch_real} | settings
     recipe = methods.recipe("m3d", "paper", ipc=workload.ipc, side=workload.side, overrides=overrides)
     keys = ("device", "precision", "native", "compile", "memory")
-    run = Run(dataset, recipe, Engine(Execution(**{key: getattr(workload, key) for key in keys})))
-    run.prepare()
-    return run
+    return begin(dataset, recipe, Engine(Execution(**{key: getattr(workload, key) for key in keys})))

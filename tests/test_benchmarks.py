@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from recipes_to_test import objective_named
 from torch import Tensor
 
 from benchmarks import plot, reference
 from benchmarks.harness import Comparison, alternate, duration, record, write
 from m3d_condense import networks
-from m3d_condense.condensing import objectives
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.training import augment
 
 K, N, M, SIDE = 2, 6, 2, 32
@@ -37,11 +38,12 @@ def as_draws(parameters: augment.Parameters) -> list[reference.Draw]:
 def ours(
     network: torch.nn.Module, real: Tensor, pixels: Pixels, parameters: augment.Parameters, mean: Tensor, std: Tensor
 ) -> tuple[Tensor, Tensor]:
-    encoder = Encoder(network, Engine(Execution(device="cpu", precision="float32")), compiled=False)
+    execution = Execution(device="cpu", precision="float32", compile="no")
+    encoder = Encoder(Engine(execution).place(network, torch.zeros(1, 3, 32, 32), 0))
     synthetic = pixels.draw(range(K), 200, [])
     inputs = [augment.apply((images - mean) / std, parameters) for images in (real, synthetic)]
     views = [View(encoder, images, range(len(images)), graph=images.requires_grad) for images in inputs]
-    losses = objectives.build("mmd", kernel="gaussian")(*views, whole=True)
+    losses = objective_named("mmd")(*views, constants=True)
     losses.sum().backward()
     assert pixels.values.grad is not None
     return losses.detach(), pixels.values.grad
@@ -52,7 +54,7 @@ def test_reference_has_the_package_s_loss_and_gradient(factor: int) -> None:
     stream = torch.Generator().manual_seed(factor)
     real, start = torch.rand(K, N, 3, SIDE, SIDE, generator=stream), torch.rand(K, M, 3, SIDE, SIDE, generator=stream)
     mean, std = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.tensor([0.2, 0.25, 0.3]).view(3, 1, 1)
-    parameters = augment.draw("color_crop_cutout", K, (SIDE, SIDE), stream)
+    parameters = augment.draw(Augmentation.parse("color_crop_cutout"), K, (SIDE, SIDE), stream)
     network = networks.build("convnet", channels=3, num_classes=K, size=(SIDE, SIDE))
     networks.initialise(network, factor)
     plain = reference.ConvNet(3, K, SIDE).requires_grad_(False)

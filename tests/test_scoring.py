@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pictures
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from m3d_condense.condensing.condensation import condense, random_selections
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Execution
-from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.scoring import evaluate, source_of
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
@@ -49,7 +51,7 @@ def test_a_score_is_stored_with_all_it_takes_to_repeat_it(
 ) -> None:
     made = score(chosen, digits, plain, protocol="idc")
     assert json.loads(json.dumps(made.settings)) == made.settings
-    assert {field.name for field in dataclasses.fields(Protocol)} < made.settings.keys()
+    assert {field.name for field in dataclasses.fields(Training)} < made.settings.keys()
     assert made.settings["epochs"] == 3
     assert made.settings["flip"] is False
     assert made.settings["augmentation"] == "color_crop_scale_rotate"
@@ -69,7 +71,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor, int]
     """Have training only note its images, labels and seed."""
     seen: list[tuple[Tensor, Tensor, int]] = []
 
-    def fit(self: Trainer, sets: list[tuple[Tensor, Tensor]], seeds: list[int], bar: Reporter) -> None:
+    def fit(self: Trainer, sets: list[tuple[Tensor, Tensor]], seeds: list[int], steps: int, bar: Reporter) -> None:
         seen.extend((*one, seed) for one, seed in zip(sets, seeds, strict=True))
 
     monkeypatch.setattr(Trainer, "fit", fit)
@@ -143,14 +145,78 @@ def test_the_source_is_found_again(chosen: CondensedSet, digits: ImageDataset) -
         evaluate(arrays)
 
 
+def test_a_source_that_has_moved_is_asked_for(tmp_path: Path, plain: Execution) -> None:
+    made = condense(pictures.folder(tmp_path / "pictures"), ipc=1, method="random")
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"pictures, which this set was condensed from, is gone; say with data where"):
+        evaluate(made)
+    assert source_of(made, tmp_path / "moved").fingerprint == made.source["fingerprint"]
+
+
+def test_the_layout_of_arrays_is_kept_with_the_set(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", x=pictures.noise(10, 3, 8, 3), y=np.arange(10) % 2)
+    made = condense(load(tmp_path / "set.npz", layout="NHWC"), ipc=1, method="random")
+    made.save(tmp_path / "made")
+    again = source_of(CondensedSet.load(tmp_path / "made"))
+    assert (again.size, again.fingerprint) == ((3, 8), made.source["fingerprint"])
+
+
+def test_other_data_are_taken_at_the_size_of_the_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = condense(load(pictures.folder(tmp_path / "small"), size=6), ipc=1, method="random")
+    large = pictures.folder(tmp_path / "large", shape=(9, 12, 3))
+    set_quiet(False)
+    for given in (large, str(large), load(large)):
+        assert source_of(made, given).size == (6, 6)
+    assert "large: its images are resized to the 6×6 pixels of the set" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"images of \(3, 8, 8\) do not fit a condensed set of \(3, 6, 6\); size makes"):
+        source_of(made, load(large, size=8))
+    with pytest.raises(UserError, match="one is grey, the other in colour"):
+        source_of(made, pictures.folder(tmp_path / "grey", shape=(6, 6)))
+
+
+@pytest.mark.parametrize("subject", [(np.zeros((4, 8, 8)), [0, 1, 0, 1]), [], None, 3, {"x": 1}, [None]])
+def test_what_networks_cannot_be_trained_on(subject: Any, digits: ImageDataset) -> None:
+    with pytest.raises(UserError, match="networks are trained on a condensed set, its folder, or a data set from load"):
+        evaluate(subject, digits)
+
+
+def test_a_file_is_no_condensed_set(tmp_path: Path, digits: ImageDataset) -> None:
+    torch.save(torch.zeros(1), tmp_path / "set.pt")
+    for path in (tmp_path / "set.pt", tmp_path / "none.pt", str(tmp_path / "set.pt")):
+        with pytest.raises(UserError, match="is not a condensed set"):
+            evaluate(path, digits)
+
+
+def test_several_folders_take_turns(
+    chosen: CondensedSet, digits: ImageDataset, plain: Execution, tmp_path: Path
+) -> None:
+    chosen.save(tmp_path / "set")
+    expected = evaluate([chosen, chosen], digits, repeats=1, epochs=1, execution=plain)
+    found = evaluate([tmp_path / "set", str(tmp_path / "set")], digits, repeats=1, epochs=1, execution=plain)
+    assert found.accuracies == expected.accuracies
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_taken_where_the_caller_has_turned_them_off(
+    chosen: CondensedSet, digits: ImageDataset, plain: Execution, mode: Any
+) -> None:
+    expected = score(chosen, digits, plain)
+    with mode():
+        made = condense(load("digits"), ipc=2, method="random")
+        assert score(made, load("digits"), plain).accuracies == expected.accuracies
+        assert not torch.is_grad_enabled()
+    assert score(made, digits, plain).accuracies == expected.accuracies
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"repeats": 0}, "repeats=0"),
         ({"epochs": 0}, "epochs=0"),
+        ({"epochs": 10**20}, "epochs=100000000000000000000: at most"),
         ({"protocol": "x"}, "unknown protocol"),
         ({"network": "x"}, "unknown network"),
-        ({"network": "convnet7"}, "too small"),
+        ({"network": "convnet7"}, "too small for a ConvNet of depth 7; give size=N to load them larger"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

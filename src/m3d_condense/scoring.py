@@ -1,4 +1,4 @@
-"""Scoring: networks trained from scratch on a condensed set, a random selection or the whole, tested on real images.
+"""Scoring: networks trained from scratch on a condensed set, a random selection or all data, tested on real images.
 
 The last state of each network is what counts; nothing is chosen by test accuracy.
 """
@@ -30,6 +30,8 @@ Subject = CondensedSet | ImageDataset
 """What networks are trained on: a condensed set, or the training split of a data set."""
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def evaluate(
     subject: Subject | str | Path | Sequence[Subject],
     data: Any = None,
@@ -66,28 +68,46 @@ def evaluate(
     """
     if repeats < 1:
         raise UserError("at least 1", setting="repeats", value=repeats)
-    if isinstance(subject, (str, Path)):
-        subject = CondensedSet.load(subject)
-    subjects = [subject] if isinstance(subject, Subject) else list(subject)
+    subjects = _subjects(subject)
     first = subjects[0]
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
     if flip is None:
         flip = mirrored(first, dataset)
-    training = protocols.protocol(protocol).adapted(epochs=epochs, whole=isinstance(first, ImageDataset), flip=flip)
+    scored_by = protocols.protocol(protocol).adapted(epochs=epochs, whole=isinstance(first, ImageDataset), flip=flip)
     engine = Engine(execution)
-    trainer = _trainer(network, training, dataset, first, repeats, engine)
-    accuracies = _accuracies(trainer, subjects, dataset, [derive(seed, "repeat", r) for r in range(repeats)], network)
+    trainer = _trainer(network, scored_by, dataset, first, repeats, engine)
+    accuracies = _accuracies(
+        trainer, scored_by, subjects, dataset, [derive(seed, "repeat", r) for r in range(repeats)], network
+    )
     versions, hardware = describe_environment()
+    training = scored_by.training
     settings = dataclasses.asdict(training) | {
+        "augmentation": str(training.augmentation),
+        "augmentation_draw": training.augmentation.draw,
+        "epochs": scored_by.epochs,
         "seed": seed,
         "flip": flip,
         "fingerprint": dataset.fingerprint,
         "versions": versions,
-        "hardware": hardware | {"used": engine.describe()},
-        "arithmetic": engine.arithmetic(trainer.network),
-        "compiled": trainer.compiled,
+        "hardware": hardware | {"used": trainer.placed.describe()},
+        "arithmetic": trainer.placed.arithmetic,
+        "compiled": trainer.placed.compiled,
     }
     return Score.of(network, protocol, accuracies, settings)
+
+
+def _subjects(given: Any) -> list[Subject]:
+    """Return what networks are trained on, condensed sets read from their folders."""
+    several = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    subjects = [CondensedSet.load(one) if isinstance(one, str | Path) else one for one in several]
+    wrong = [one for one in subjects if not isinstance(one, Subject)]
+    if wrong or not subjects:
+        found = f"a {type(wrong[0]).__name__}" if wrong else "nothing"
+        raise UserError(
+            f"networks are trained on a condensed set, its folder, or a data set from load(), not on {found}; "
+            "load((images, labels)) makes a data set of arrays"
+        )
+    return subjects
 
 
 def mirrored(subject: Subject, dataset: ImageDataset) -> bool:
@@ -103,25 +123,30 @@ def _trainer(
     channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
     network = networks.build(name, channels=channels, num_classes=num_classes, size=size)
     count = len(_training_set(first)[0])
-    images = repeats * (protocol.steps(count) * min(protocol.batch, count) + len(dataset.test) / 3)
+    images = repeats * (protocol.steps(count) * min(protocol.training.batch, count) + len(dataset.test) / 3)
     together = repeats if engine.stacks and not networks.mixes_images(network) else 1
-    compiled = engine.pays(network, torch.zeros(1, channels, *size), images)
-    notice(f"{engine.describe()}; {engine.reason}")
-    return Trainer(network, engine, compiled, protocol, first.mean, first.std, together=together)
+    placed = engine.place(network, torch.zeros(1, channels, *size), images, stacked=together > 1)
+    notice(placed.explain())
+    return Trainer(placed, protocol.training, first.mean, first.std, together=together)
 
 
 def _accuracies(
-    trainer: Trainer, subjects: Sequence[Subject], dataset: ImageDataset, seeds: Sequence[int], name: str
+    trainer: Trainer,
+    protocol: Protocol,
+    subjects: Sequence[Subject],
+    dataset: ImageDataset,
+    seeds: Sequence[int],
+    name: str,
 ) -> list[float]:
-    device = trainer.engine.device
+    device = trainer.device
     test = dataset.test.images.to(device), dataset.test.labels.to(device)
     sets = [tuple(part.to(device) for part in _training_set(subject)) for subject in subjects]
     accuracies: list[float] = []
-    steps = trainer.protocol.steps(len(sets[0][0]))
+    steps = protocol.steps(len(sets[0][0]))
     with progress(f"Scoring {name}", len(seeds) * steps, unit="steps") as bar:
         for start in range(0, len(seeds), trainer.together):
             some = range(start, min(start + trainer.together, len(seeds)))
-            trainer.fit([sets[r % len(sets)] for r in some], [seeds[r] for r in some], bar)
+            trainer.fit([sets[r % len(sets)] for r in some], [seeds[r] for r in some], steps, bar)
             accuracies += trainer.accuracies(*test)
             bar.note = f"{accuracies[-1]:.1f} %"
     return accuracies
@@ -135,29 +160,21 @@ def _training_set(subject: Subject) -> tuple[Tensor, Tensor]:
 
 
 def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
-    """Load the data set a condensed set is tested on: its source, or `data` at the same size.
+    """Load the data set a condensed set is tested on: its source, or `data` at the size of the set.
 
     Raises:
-        UserError: where the source is unknown or has changed, or classes or image shapes differ.
+        UserError: where the source is unknown or gone, or classes or image shapes differ.
     """
-    keys = ("data", "size", "image_column", "label_column", "seed")
-    source = {key: condensed.source[key] for key in keys if key in condensed.source}
-    if data is None and source.get("data") is None:
-        raise UserError(f"this set was condensed from arrays; say with {Setting('data')} what to test on")
-    dataset = load(**source) if data is None else load(data)
-    expected = condensed.source.get("fingerprint")
-    if data is None and dataset.fingerprint != expected:
-        notice(f"{source['data']}: has changed since the set was condensed from it; the score is of what it holds now")
+    dataset = _own_source(condensed) if data is None else _fitted(data, side_of(condensed))
     if dataset.class_names != condensed.class_names:
         raise UserError(
             f"{dataset.name}: its classes are not those of the condensed set: "
             f"{_difference(dataset.class_names, condensed.class_names)}; {Setting('data')} names other data"
         )
-    if dataset.train.images.shape[1:] != condensed.images.shape[1:]:
-        raise UserError(
-            f"{dataset.name}: images of {tuple(dataset.train.images.shape[1:])} do not fit a condensed set of "
-            f"{tuple(condensed.images.shape[1:])}; {Setting('size')} makes them fit"
-        )
+    shape, expected = tuple(dataset.train.images.shape[1:]), tuple(condensed.images.shape[1:])
+    if shape != expected:
+        advice = f"{Setting('size')} makes them fit" if shape[0] == expected[0] else "one is grey, the other in colour"
+        raise UserError(f"{dataset.name}: images of {shape} do not fit a condensed set of {expected}; {advice}")
     return dataset
 
 
@@ -176,3 +193,38 @@ def _difference(real: Sequence[str], condensed: Sequence[str]) -> str:
         return f"{len(real)} of them, and {len(condensed)} in the set"
     place = next(number for number, name in enumerate(real) if name != condensed[number])
     return f"in another order, class {place} is {real[place]} in the data and {condensed[place]} in the set"
+
+
+def side_of(condensed: CondensedSet) -> int | None:
+    """Return the side of a set's images in pixels, None where they are no squares."""
+    height, width = condensed.images.shape[2:]
+    return height if height == width else None
+
+
+def _own_source(condensed: CondensedSet) -> ImageDataset:
+    """Load what a set was condensed from, as it is now."""
+    keys = ("data", "size", "image_column", "label_column", "layout", "seed")
+    source = {key: condensed.source[key] for key in keys if key in condensed.source}
+    data = source.get("data")
+    if data is None:
+        raise UserError(f"this set was condensed from arrays; say with {Setting('data')} what to test on")
+    for path in [data] if isinstance(data, str) else data:
+        if Path(path).is_absolute() and not Path(path).exists():
+            raise UserError(
+                f"{path}, which this set was condensed from, is gone; say with {Setting('data')} where it is"
+            )
+    dataset = load(**source)
+    if dataset.fingerprint != condensed.source.get("fingerprint"):
+        notice(f"{data}: has changed since the set was condensed from it; the score is of what it holds now")
+    return dataset
+
+
+def _fitted(data: Any, side: int | None) -> ImageDataset:
+    """Load data at a set's size, again where they were loaded as they are."""
+    if not isinstance(data, ImageDataset):
+        return load(data, size=side)
+    again = data.source.get("data") is not None and data.source.get("size") is None
+    if side is None or data.size == (side, side) or not again:
+        return data
+    notice(f"{data.name}: its images are resized to the {side}×{side} pixels of the set")
+    return load(**data.source | {"size": side})

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from m3d_condense import networks
-from m3d_condense.condensing.condensation import Run, condense
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.condensing.run import begin
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.data.sampler import ClassSampler
@@ -55,6 +56,35 @@ def test_steps_change_the_pixels(digits: ImageDataset, plain: Execution, method:
     assert (start.images.int() - end.images.int()).abs().max() > 5
 
 
+@pytest.mark.parametrize(
+    ("mode", "method"), [(torch.no_grad, "m3d"), (torch.inference_mode, "m3d"), (torch.inference_mode, "dsa")]
+)
+def test_pixels_move_where_the_caller_has_turned_gradients_off(plain: Execution, mode: Any, method: str) -> None:
+    few = TINY | {"iterations": 2}
+    expected = condense("digits", method=method, execution=plain, **few)
+    with mode():
+        made = condense(load("digits"), method=method, execution=plain, **few)
+    assert torch.equal(made.images, expected.images)
+
+
+@pytest.mark.parametrize("method", ["random", "herding", "m3d"])
+def test_classes_of_fewer_images_than_are_asked_for_are_named(
+    plain: Execution, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 16, 16), dtype=np.uint8)
+    labels = ["ant"] * 2 + ["bee"] * 7 + ["cat"] * 3
+    data = load((images, labels), test=(images, labels))
+    set_quiet(False)
+    options: dict[str, Any] = {"ipc": 3, "factor": 1, "iterations": 1, "selection_features": "pixels"}
+    options = {"ipc": 3} if method == "random" else options if method == "m3d" else options | {"iterations": 0}
+    condense(data, method=method, execution=plain, **options)
+    said = capsys.readouterr().err
+    assert "1 of 3 classes have fewer than the 3 training images a class that are asked for" in said
+    assert "and repeat them: ant (2)" in said
+    condense(data, method="random", ipc=2, execution=plain)
+    assert "fewer" not in capsys.readouterr().err
+
+
 def reference_steps(digits: ImageDataset, recipe: Recipe, steps: int) -> tuple[Tensor, Tensor]:
     """M3D class by class in plain loops, out of RECIPE.md: the initial and the final pixels K×M×C×H×W."""
     sampler = ClassSampler(digits.train.labels, 10)
@@ -73,9 +103,7 @@ def reference_steps(digits: ImageDataset, recipe: Recipe, steps: int) -> tuple[T
     network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
     for step in range(steps):
         networks.initialise(network, derive(seed, "encoder", step // recipe.iterations_per_model))
-        draws = augment.draw(
-            recipe.augmentation, 10, (8, 8), generator(seed, "augment", step), recipe.augmentation_draw
-        )
+        draws = augment.draw(recipe.siamese, 10, (8, 8), generator(seed, "augment", step))
         new = pixels.clone()
         for k in range(10):
             learned = pixels[k].clone().requires_grad_()
@@ -111,9 +139,8 @@ def test_steps_equal_plain_loops_class_by_class(
     recipe = methods.recipe("m3d", "paper", ipc=1, side=8, mirrored=False, overrides=overrides)
     assert (recipe.optimizer, recipe.momentum, recipe.factor) == ("sgd", 0.5, 2)
     start, expected = reference_steps(digits, recipe, 3)
-    run = Run(digits, recipe, Engine(plain))
+    run = begin(digits, recipe, Engine(plain))
     torch.testing.assert_close(run.pixels.values.detach(), start, rtol=0, atol=1e-6)
-    run.prepare()
     for _ in range(3):
         run.take_step()
     got = run.pixels.values.detach()
@@ -126,31 +153,27 @@ def test_a_draw_of_some_classes_is_part_of_the_draw_of_all(digits: ImageDataset,
     recipe = methods.recipe(
         "m3d", "quick", ipc=2, side=8, overrides={"batch_synthetic": 3, "batch_real": 5, "factor": 2}
     )
-    run = Run(digits, recipe, Engine(plain))
-    run.prepare()
-    whole = run.draw(range(10))
+    run = begin(digits, recipe, Engine(plain))
+    whole = run.draws.at(0, range(10))
     assert [x.shape for x in whole] == [(10, 5, 1, 8, 8), (10, 3, 1, 8, 8)]
     for part in (range(0, 1), range(3, 7)):
-        for some, every in zip(run.draw(part), whole, strict=True):
+        for some, every in zip(run.draws.at(0, part), whole, strict=True):
             torch.testing.assert_close(some, every[part.start : part.stop], rtol=0, atol=1e-5)
 
 
 def test_pixels_stay_in_range(digits: ImageDataset, plain: Execution) -> None:
     recipe = methods.recipe("m3d", "paper", ipc=1, side=8, overrides={"lr": 1e5, "batch_real": 4})
-    run = Run(digits, recipe, Engine(plain))
-    run.prepare()
+    run = begin(digits, recipe, Engine(plain))
     run.take_step()
     assert float(run.pixels.values.detach().min()) == 0.0
     assert float(run.pixels.values.detach().max()) == 1.0
 
 
-def test_flip_is_taken_out_where_images_do_not_stand_it(digits: ImageDataset, plain: Execution) -> None:
+def test_flip_is_taken_out_where_images_do_not_stand_it(digits: ImageDataset) -> None:
     for flip, expected in ((False, "color_crop"), (True, "color_crop_flip")):
         overrides = {"augmentation": "color_crop_flip", "flip": flip}
         recipe = methods.recipe("m3d", "quick", ipc=1, side=8, overrides=overrides)
-        run = Run(digits, recipe, Engine(plain))
-        run.prepare()
-        assert run.strategy == expected
+        assert str(recipe.siamese) == expected
     assert condense(digits, method="random", ipc=1).settings["flip"] is False
 
 

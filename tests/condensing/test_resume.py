@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from m3d_condense.condensing.condensation import Run, condense
+from m3d_condense.condensing import run as run_module
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.condensing.objectives import WithCrossEntropy
+from m3d_condense.condensing.run import Run
+from m3d_condense.condensing.view import View
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Execution
@@ -43,7 +46,7 @@ def before_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], object]) -
     taken: list[int] = []
     original = Run.take_step
 
-    def take_step(run: Run) -> list[Tensor]:
+    def take_step(run: Run) -> Tensor:
         taken.append(run.step)
         act(run.step)
         return original(run)
@@ -113,7 +116,7 @@ def test_a_second_interrupt_stops_at_once(
 def test_a_checkpoint_is_left_every_so_often(
     digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["m3d_condense.condensing.condensation"], "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(run_module, "SAVE_EVERY", 0.0)
 
     def die(step: int) -> None:
         if step == 4:
@@ -235,19 +238,13 @@ def test_a_corrupt_checkpoint_is_refused(
 
 def spoil(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Have the loss be no number from this step on."""
-    original = Run.prepare
+    original = WithCrossEntropy.__call__
+    calls = iter(range(100))
 
-    def prepare(run: Run) -> None:
-        original(run)
-        objective = run.objective
-        run.objective = lambda *parts, whole: (
-            objective(*parts, whole=whole)
-            * (  # type: ignore[method-assign, assignment]
-                float("nan") if run.step >= step else 1.0
-            )
-        )
+    def spoiled(self: WithCrossEntropy, real: View, synthetic: View, constants: bool = False) -> Tensor:
+        return original(self, real, synthetic, constants) * (float("nan") if next(calls) >= step else 1.0)
 
-    monkeypatch.setattr(Run, "prepare", prepare)
+    monkeypatch.setattr(WithCrossEntropy, "__call__", spoiled)
 
 
 @pytest.mark.parametrize("step", [0, 1, 5])
@@ -256,7 +253,7 @@ def test_a_loss_that_is_no_number_is_said_and_not_stored(
 ) -> None:
     spoil(monkeypatch, step)
     with pytest.raises(UserError, match="not a number.*lr"):
-        condense(digits, out=tmp_path / "set", execution=plain, **TINY)
+        condense(digits, out=tmp_path / "set", execution=plain, cross_entropy=0.1, **TINY)
     assert nothing_is_left_in(tmp_path)
 
 
@@ -266,7 +263,7 @@ def test_a_set_that_cannot_be_written_leaves_the_run_to_go_on(
     def full(made: CondensedSet, path: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys.modules["m3d_condense.condensing.condensation"], "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(run_module, "SAVE_EVERY", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(CondensedSet, "save", full)
         with pytest.raises(OSError, match="No space"):

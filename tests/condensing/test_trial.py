@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from torch import Tensor
 
+from m3d_condense.condensing import run as run_module
 from m3d_condense.condensing import trial
-from m3d_condense.condensing.condensation import Run
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.run import Run
 from m3d_condense.condensing.trial import fitting_iterations
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
@@ -20,19 +22,22 @@ def test_the_trial_counts_the_start_once(
     """By a clock of our own: a start of 2 s, a first step of 0.8 s, and steps of 0.1 s."""
     clock = [0.0]
 
-    def passing(seconds: Callable[[Run], float], original: Callable[[Run], Any]) -> Callable[[Run], Any]:
-        def method(run: Run) -> Any:
-            clock[0] += seconds(run)
-            return original(run)
+    original_start, original_step = run_module.start, Run.take_step
 
-        return method
+    def start(*arguments: Any) -> Pixels:
+        clock[0] += 2.0
+        return original_start(*arguments)
 
-    monkeypatch.setattr(Run, "prepare", passing(lambda run: 2.0, Run.prepare))
-    monkeypatch.setattr(Run, "take_step", passing(lambda run: 0.1 if run.step else 0.8, Run.take_step))
+    def take_step(run: Run) -> Tensor:
+        clock[0] += 0.1 if run.step else 0.8
+        return original_step(run)
+
+    monkeypatch.setattr(run_module, "start", start)
+    monkeypatch.setattr(Run, "take_step", take_step)
     monkeypatch.setattr(trial.time, "monotonic", lambda: clock[0])
     settings = {"iterations": most, "batch_real": 4, "network": "convnet1"}
     tried = recipe("dm", "quick", ipc=1, side=8, overrides=settings)
-    count, start, each, compiled = fitting_iterations(digits, tried, Engine(plain), limit)
-    assert (count, start) == (expected, pytest.approx(2.8))
+    count, setup, each, compiled = fitting_iterations(digits, tried, Engine(plain), limit)
+    assert (count, setup) == (expected, pytest.approx(2.8))
     assert each == pytest.approx(0.8 if most == 1 else 0.1)
     assert not compiled

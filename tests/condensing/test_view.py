@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
+from recipes_to_test import objective_named
 from torch import Tensor, nn
 
 from m3d_condense import networks
-from m3d_condense.condensing.objectives import build
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.machine import engine as engine_module
 from m3d_condense.machine.engine import Engine, Execution, has_compiler
@@ -40,7 +40,8 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def encoder(name: str = "convnet2", side: int = 8, compiled: bool = False) -> Encoder:
     network = networks.build(name, channels=1, num_classes=5, size=(side, side))
-    used = Encoder(network, Engine(Execution(device="cpu", precision="float32", native=False, compile="no")), compiled)
+    execution = Execution(device="cpu", precision="float32", native=False, compile="yes" if compiled else "no")
+    used = Encoder(Engine(execution).place(network, torch.zeros(1, 1, side, side), 0))
     used.refill(3)
     return used
 
@@ -111,7 +112,7 @@ def test_a_network_without_maps_gives_the_rest() -> None:
     torch.testing.assert_close(used.logits(images, view.features), of_each_class(used, images, "forward"), **CLOSE)
     for name in ("layers", "attention"):
         with pytest.raises(UserError, match="network"):
-            build(name)(view, View(used, images, range(2), graph=True))
+            objective_named(name)(view, View(used, images, range(2), graph=True))
 
 
 @pytest.mark.parametrize("name", ["convnet2-batch", "resnet10-batch"])
@@ -175,7 +176,7 @@ def test_each_view_takes_one_forward_pass(name: str, cross_entropy: float, netwo
     real, synthetic = (
         View(used, noise(3, count, 1, 8, 8), range(3), graph) for count, graph in ((4, False), (2, True))
     )
-    build(name, cross_entropy=cross_entropy)(real, synthetic)
+    objective_named(name, cross_entropy=cross_entropy)(real, synthetic)
     assert sorted(calls) == [6, 12]
 
 
@@ -183,7 +184,7 @@ def test_each_view_takes_one_forward_pass(name: str, cross_entropy: float, netwo
 def test_gradients_reach_the_synthetic_images_alone(name: str) -> None:
     used, real, synthetic = encoder(), noise(3, 4, 1, 8, 8), noise(3, 2, 1, 8, 8, seed=1)
     views = [View(used, x.requires_grad_(), range(3), graph) for x, graph in ((real, False), (synthetic, True))]
-    build(name)(*views).sum().backward()
+    objective_named(name)(*views).sum().backward()
     assert real.grad is None
     assert synthetic.grad is not None
     assert (synthetic.grad.abs().amax((2, 3, 4)) > 0).all()
@@ -198,7 +199,7 @@ def test_cross_entropy_is_added_with_its_weight_and_the_confidence(name: str, co
     def views() -> tuple[View, View]:
         return View(used, real, range(3), graph=False), View(used, synthetic, range(3), graph=True)
 
-    both, bare = build(name, cross_entropy=0.5)(*views()), build(name)(*views())
+    both, bare = objective_named(name, cross_entropy=0.5)(*views()), objective_named(name)(*views())
     chances = used.network(synthetic.flatten(0, 1)).softmax(1)
     entropies = torch.stack([-torch.log(chances[2 * k, k] * chances[2 * k + 1, k]) / 2 for k in range(3)])
     total = bare + 0.5 * confidence * entropies

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from m3d_condense import networks
-from m3d_condense.condensing.condensation import Run
+from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine import engine as engine_module
 from m3d_condense.machine.costs import activation_bytes, forward_flops
-from m3d_condense.machine.engine import Engine, Execution, has_compiler, in_pieces
+from m3d_condense.machine.engine import Engine, Execution, Placed, has_compiler, in_pieces
 from m3d_condense.recipes import methods
 from m3d_condense.tools.errors import UserError
 
@@ -31,9 +31,9 @@ def engine(**execution: object) -> Engine:
     return Engine(Execution(device="cpu", **{"precision": "float32", "native": False, "compile": "no"} | execution))  # type: ignore[arg-type]
 
 
-def encoder(used: Engine, compiled: bool = False, width: int = 128) -> Encoder:
+def encoder(used: Engine, width: int = 128) -> Encoder:
     network = networks.convnet.ConvNet(1, 10, (8, 8), depth=1, width=width)
-    made = Encoder(network, used, compiled)
+    made = Encoder(used.place(network, torch.zeros(1, 1, 8, 8), 0))
     made.refill(5)
     return made
 
@@ -114,10 +114,9 @@ def test_chunked_steps_equal_whole_ones(digits: ImageDataset, objective: str) ->
     )
     results, counts, starts = [], [], []
     for memory in (0.0, 2**-20):
-        run = Run(digits, recipe, engine(memory=memory))
+        run = begin(digits, recipe, engine(memory=memory))
         starts.append(run.pixels.values.detach().clone())
-        run.prepare()
-        counts.append(len(run.chunks))
+        counts.append(len(run.plan.chunks))
         for _ in range(3):
             run.take_step()
         results.append(run.pixels.values.detach())
@@ -147,8 +146,8 @@ def test_compiled_equals_eager() -> None:
         pytest.skip("inductor has no C++ compiler here")
     images = noise(2, 3, 1, 8, 8)
     results = []
-    for compiled in (False, True):
-        used = encoder(engine(), compiled, width=8)
+    for compiled in ("no", "yes"):
+        used = encoder(engine(compile=compiled), width=8)
         leaf = images.clone().requires_grad_()
         features = used.features(leaf)
         features.square().sum().backward()
@@ -182,17 +181,28 @@ def test_whether_compiling_pays_follows_from_counts(monkeypatch: pytest.MonkeyPa
     network = networks.build("convnet1", channels=1, num_classes=10, size=(8, 8))
     image = torch.zeros(1, 1, 8, 8)
     monkeypatch.setitem(engine_module.EAGER_FLOPS, "cpu", 3 * forward_flops(network, image))  # an image a second
-    used = engine(compile="auto")
-    assert not used.pays(network, image, 19)  # half of 19 seconds
-    assert used.reason == "not compiled: it would save about 10 s and cost about 10 s"
-    assert used.pays(network, image, 21)
-    assert used.reason.startswith("compiled: it would save about")
-    assert [used.pays(network, image, 21) for _ in range(3)] == [True] * 3
-    assert engine(compile="yes").pays(network, image, 0)
-    assert not engine(compile="no").pays(network, image, 1e12)
+
+    def placed(images: float, compiled: str = "auto") -> Placed:
+        return engine(compile=compiled).place(network, image, images)
+
+    assert not placed(19).compiled  # half of 19 seconds
+    assert placed(19).reason == "not compiled: it would save about 10 s and cost about 10 s"
+    assert placed(21).compiled
+    assert placed(21).reason.startswith("compiled: it would save about")
+    assert placed(0, "yes").compiled
+    assert not placed(1e12, "no").compiled
+    assert not engine(compile="yes").place(network, image, 1e12, stacked=True).compiled
     monkeypatch.setattr(engine_module, "has_compiler", lambda device: False)
-    assert not used.pays(network, image, 1e12)
-    assert used.reason == "not compiled: no compiler for cpu here"
+    assert not placed(1e12).compiled
+    assert placed(1e12).reason == "not compiled: no compiler for cpu here"
+
+
+def test_a_network_says_in_what_precision_it_runs() -> None:
+    network, image = networks.build("convnet1", channels=1, num_classes=10, size=(8, 8)), torch.zeros(1, 1, 8, 8)
+    where = f"cpu, {torch.get_num_threads()} threads"
+    assert engine().describe() == where
+    assert engine().place(network, image, 1).describe() == f"{where}, float32"
+    assert engine(precision="bfloat16").place(network, image, 1).describe() == f"{where}, bfloat16"
 
 
 @pytest.mark.parametrize(
@@ -201,10 +211,13 @@ def test_whether_compiling_pays_follows_from_counts(monkeypatch: pytest.MonkeyPa
         ({"device": "toaster"}, "device=toaster"),
         ({"device": "cuda:99"}, "device=cuda:99"),
         ({"device": ""}, "device="),
+        ({"device": "meta"}, "device=meta"),  # its tensors hold no values
+        ({"device": "hpu"}, "device=hpu"),  # whose module is not here
         ({"precision": "float16"}, "precision=float16"),
         ({"compile": "maybe"}, "compile=maybe"),
         ({"memory": -1.0}, "memory=-1.0"),
         ({"memory": float("nan")}, "memory=nan"),
+        ({"memory": 1e300}, "memory=1e[+]300: GiB, from 0 to 1048576"),
     ],
 )
 def test_executions_that_cannot_be_are_refused(execution: dict[str, object], message: str) -> None:
@@ -218,7 +231,6 @@ def test_precision_is_what_was_asked_for() -> None:
     assert engine(precision="bfloat16").dtype == torch.bfloat16
     native = torch.cpu._is_avx512_bf16_supported()
     assert engine(precision="auto").dtype == (torch.bfloat16 if native else torch.float32)
-    assert engine().describe() == f"cpu, {torch.get_num_threads()} threads, float32"
 
 
 def test_pages_are_recycled_unless_the_environment_says_no() -> None:

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from native_blocks import layers, noise
+from recipes_to_test import objective_named
 from torch import Tensor, nn
 
 from m3d_condense import Execution, networks
-from m3d_condense.condensing.condensation import Run
-from m3d_condense.condensing.objectives import build
+from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine import native
-from m3d_condense.machine.engine import Engine, in_torch, is_native
+from m3d_condense.machine.engine import Engine, Placed
 from m3d_condense.machine.native import building
 from m3d_condense.machine.native.gradients import WeightGradient
 from m3d_condense.networks.convnet import ConvNet
@@ -49,21 +50,6 @@ SHAPES = [  # N, C, H, W, O, padding
 ]
 
 
-def layers(channels: int, after: int, padding: int, seed: int = 0) -> nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = nn.Sequential(
-            nn.Conv2d(channels, after, 3, padding=padding), nn.GroupNorm(after, after), nn.ReLU(), nn.AvgPool2d(2)
-        )
-        nn.init.uniform_(made[1].weight, 0.5, 1.5)  # type: ignore[arg-type]
-        nn.init.uniform_(made[1].bias, -0.5, 0.5)  # type: ignore[arg-type]
-    return made
-
-
-def noise(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
-
-
 def off(got: Tensor, expected: Tensor) -> float:
     return float((got - expected).norm() / expected.norm().clamp_min(1e-12))
 
@@ -87,11 +73,11 @@ def gradients(output: Tensor, images: Tensor, block: nn.Sequential) -> list[Tens
 
 @contextmanager
 def lanes(number: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the block compiled for registers of so many floats; None for what this processor has."""
+    """Have the block compiled, quickly, for registers of so many floats; None for what this processor has."""
     with monkeypatch.context() as patch:
         if number is not None:
             machine = building.MACHINES.get(torch.backends.cpu.get_cpu_capability(), ())
-            built = building.build((f"-DM3D_LANES={number}", "-Wno-psabi", *machine))
+            built = building.build((f"-DM3D_LANES={number}", "-Wno-psabi", "-O1", *machine))
             patch.setattr(building, "library", lambda: built)
         yield
 
@@ -110,7 +96,7 @@ def test_values_and_gradients_are_those_of_the_formulae(
 ) -> None:
     block, images = layers(channels, after, padding), noise(count, channels, height, side).requires_grad_()
     with lanes(width, monkeypatch):
-        assert native.serves(block)
+        assert native.supports(block)
         got = native.block(images, block)
         found = gradients(got, images, block)
     exact = images.detach().double().requires_grad_()
@@ -217,8 +203,8 @@ def test_what_it_does_not_compute_it_does_not_serve() -> None:
         made[index] = module
         return made
 
-    assert native.serves(layers(32, 32, 1))
-    assert native.serves(layers(3, 32, 3))
+    assert native.supports(layers(32, 32, 1))
+    assert native.supports(layers(3, 32, 3))
     for block in (
         changed(0, nn.Conv2d(32, 32, 5, padding=2)),
         changed(0, nn.Conv2d(32, 32, 3, padding=1, stride=2)),
@@ -238,7 +224,7 @@ def test_what_it_does_not_compute_it_does_not_serve() -> None:
         layers(20, 32, 1),
         nn.Identity(),
     ):
-        assert not native.serves(block)
+        assert not native.supports(block)
 
 
 def test_autograd_finds_no_second_derivative() -> None:
@@ -293,7 +279,7 @@ def test_second_derivatives_are_those_of_autograd_in_float64(
     network, images = convnet(channels, sides, depth), noise(count, channels, *sides)
     directions = {name: noise(*p.shape) for name, p in network.named_parameters() if p.ndim > 1}
     with lanes(width, monkeypatch):
-        assert all(map(native.serves, network.blocks))
+        assert all(map(native.supports, network.blocks))
         found = WeightGradient(network, images, torch.arange(count) % 3)
         got = found.along(directions)
         assert torch.equal(found.along(directions), got)
@@ -333,31 +319,46 @@ def test_second_derivatives_do_not_depend_on_the_threads() -> None:
 
 def encoder(**execution: object) -> Encoder:
     network = networks.build("convnet2", channels=1, num_classes=3, size=(16, 16))
-    made = Encoder(network, Engine(Execution(**{"device": "cpu", "compile": "no"} | execution)), False)  # type: ignore[arg-type]
+    engine = Engine(Execution(**{"device": "cpu", "compile": "no", "precision": "float32"} | execution))  # type: ignore[arg-type]
+    made = Encoder(engine.place(network, torch.zeros(1, 1, 16, 16), 0))
     made.refill(5)
     return made
 
 
+def placed(name: str, stacked: bool = False, **execution: object) -> Placed:
+    network = networks.build(name, channels=3, num_classes=3, size=(32, 32))
+    engine = Engine(Execution(**{"device": "cpu"} | execution))  # type: ignore[arg-type]
+    return engine.place(network, torch.zeros(1, 3, 32, 32), 0, stacked=stacked)
+
+
 def test_the_engine_takes_it_where_it_serves_and_it_is_wanted() -> None:
-    assert is_native(encoder().network)
-    assert is_native(encoder(precision="float32").network)
-    assert not is_native(encoder(native=False).network)
-    assert not is_native(encoder(precision="bfloat16").network)
-    engine = Engine(Execution(device="cpu"))
+    assert placed("convnet").native
+    assert placed("convnet", precision="float32").native
+    assert not placed("convnet", native=False).native
+    assert not placed("convnet", precision="bfloat16").native
+    assert not placed("convnet", stacked=True).native
     for name in ("convnet-batch", "convnet-group", "resnet10"):
-        network = networks.build(name, channels=3, num_classes=3, size=(32, 32))
-        assert not is_native(engine.place(network, False))
-    network = networks.build("convnet", channels=3, num_classes=3, size=(32, 32))
-    assert not engine.pays(network, torch.zeros(1, 3, 32, 32), 1e12)
-    assert engine.reason == "native blocks in float32"
-    assert is_native(engine.place(network, False))
-    other = Engine(Execution(device="cpu", native=False))
-    assert not is_native(other.place(network, False))  # the last word counts
-    assert (engine.arithmetic(network), other.arithmetic(network)) == ("native", str(other.dtype))
-    plain = in_torch(engine.place(network, False))
-    assert not is_native(plain)
-    assert plain.blocks is network.blocks
-    assert in_torch(plain) is plain
+        assert not placed(name).native
+
+
+def test_a_network_that_runs_natively_says_so() -> None:
+    used = placed("convnet", compile="yes")
+    assert (used.native, used.compiled, used.reason) == (True, False, "native blocks in float32")
+    assert used.arithmetic == "native"
+    assert used.describe().endswith("threads, float32")  # whatever torch's own side would compute in
+    assert placed("convnet", native=False, precision="bfloat16").arithmetic == "torch.bfloat16"
+
+
+def test_swapping_keeps_the_layers_and_their_names_and_can_be_taken_back() -> None:
+    network = networks.build("convnet2", channels=1, num_classes=3, size=(16, 16))
+    layers, names, image = [*network.modules()], [*network.state_dict()], torch.zeros(1, 1, 16, 16)
+    used = Engine(Execution(device="cpu")).place(network, image, 0)
+    assert used.network is network
+    assert [*network.state_dict()] == names
+    kept = [module for module in network.modules() if not isinstance(module, nn.Sequential)]
+    assert kept == [module for module in layers if not isinstance(module, nn.Sequential)]
+    assert not Engine(Execution(device="cpu", native=False)).place(network, image, 0).native  # the last word counts
+    assert [type(module) for module in network.modules()] == [type(module) for module in layers]
 
 
 def test_weights_in_other_precisions_run_in_torch() -> None:
@@ -374,7 +375,7 @@ def test_objectives_see_the_same_through_it(name: str) -> None:
     for used in (encoder(), encoder(native=False)):
         real, synthetic = noise(3, 6, 1, 16, 16), noise(3, 4, 1, 16, 16).requires_grad_()
         views = View(used, real, range(3), graph=False), View(used, synthetic, range(3), graph=True)
-        loss = build(name, cross_entropy=0.1)(*views)
+        loss = objective_named(name, cross_entropy=0.1)(*views)
         loss.sum().backward()
         results.append((loss.detach(), synthetic.grad))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-4, atol=1e-5)
@@ -386,23 +387,23 @@ def test_objectives_see_the_same_through_it(name: str) -> None:
 def test_gradient_matching_needs_no_compiler_beside_it(digits: ImageDataset) -> None:
     recipe = methods.recipe("idc", "paper", ipc=10, side=8, overrides={})
     for wanted in (True, False):
-        run = Run(digits, recipe, Engine(Execution(device="cpu", native=wanted)))
-        run.prepare()
-        assert run.compiled != wanted
+        run = begin(digits, recipe, Engine(Execution(device="cpu", precision="float32", native=wanted)))
+        assert run.plan.placed.compiled != wanted
 
 
 def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
     digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
+    original = Engine.place
 
-    def pays(engine: Engine, network: nn.Module, image: Tensor, images: float) -> bool:
+    def place(engine: Engine, network: nn.Module, image: Tensor, images: float) -> Placed:
         asked.append(images)
-        return False
+        return original(engine, network, image, images)
 
-    monkeypatch.setattr(Engine, "pays", pays)
+    monkeypatch.setattr(Engine, "place", place)
     recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})
-    Run(digits, recipe, Engine(Execution(device="cpu", native=False))).prepare()
+    begin(digits, recipe, Engine(Execution(device="cpu", precision="float32", native=False, compile="no")))
     synthetic, real = 7 * 10 * 2 * 3, 7 * 10 * recipe.batch_real  # steps, classes, images a class, passes
     assert asked[0] == synthetic + real + 7 * recipe.encoder_steps * recipe.encoder_batch
 
@@ -412,11 +413,12 @@ def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
     training = protocol("quick").adapted(epochs=6, whole=False, flip=False)
     for wanted in (True, False):
         network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
-        engine = Engine(Execution(device="cpu", native=wanted, compile="no"))
-        trainer = Trainer(network, engine, False, training, digits.mean, digits.std)
+        engine = Engine(Execution(device="cpu", native=wanted, compile="no", precision="float32"))
+        used = engine.place(network, torch.zeros(1, 1, 8, 8), 0)
+        trainer = Trainer(used, training.training, digits.mean, digits.std)
         some = digits.train.images[:200], digits.train.labels[:200]
-        trainer.fit([some], [3], Reporter("", 24, 0, "steps"))
-        assert is_native(network) == wanted
+        trainer.fit([some], [3], 24, Reporter("", 24, 0, "steps"))
+        assert used.native == wanted
         ends.append(torch.cat([p.detach().flatten() for n, p in network.named_parameters() if n != "blocks.0.0.bias"]))
         accuracies.append(trainer.accuracies(digits.test.images, digits.test.labels)[0])
     assert off(ends[0], ends[1]) < 0.01

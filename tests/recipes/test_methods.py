@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recipes_to_test import objective_named
 
-from m3d_condense.condensing.objectives import build
+from m3d_condense.condensing.encoders.source import EncoderSource
 from m3d_condense.recipes.methods import METHODS, PRESETS, recipe
-from m3d_condense.recipes.recipe import ENCODERS, KERNELS, OBJECTIVES, Recipe
+from m3d_condense.recipes.names import ENCODERS, OBJECTIVES, SELECTIONS, find
+from m3d_condense.recipes.recipe import KERNELS, Recipe, meanings
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.seeds import derive, generator
 
@@ -110,10 +112,21 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
     assert recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"flip": True}).flip
 
 
+def test_every_setting_has_a_type_and_a_meaning() -> None:
+    found = meanings()
+    assert found.keys() == Recipe.__dataclass_fields__.keys()
+    made = paper("m3d")
+    for name, (kind, text) in found.items():
+        assert isinstance(made[name], kind)
+        assert text == text.strip()
+        assert text
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"ipc": 0}, "ipc=0: at least 1"),
+        ({"ipc": 2**31}, "ipc=2147483648: at most 2147483647"),
         ({"factor": 0}, "factor=0: at least 1"),
         ({"iterations": -1}, "iterations=-1: at least 0"),
         ({"iterations_per_model": 0}, "iterations_per_model=0"),
@@ -122,6 +135,7 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
         ({"lr": 0.0}, "lr=0.0"),
         ({"lr": float("inf")}, "lr=inf"),
         ({"lr": float("nan")}, "lr=nan"),
+        ({"lr": 1e300}, "lr=1e[+]300: a number above 0, at most 1000000"),
         ({"momentum": 1.0}, "momentum=1.0"),
         ({"momentum": -0.1}, "momentum=-0.1"),
         ({"kernel": "laplace"}, "kernel=laplace: one of gaussian, polynomial, linear"),
@@ -133,6 +147,7 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
         ({"encoder_lr": 0.0}, "encoder_lr=0.0"),
         ({"encoder_warmup": -1}, "encoder_warmup=-1"),
         ({"cross_entropy": -0.1}, "cross_entropy=-0.1"),
+        ({"cross_entropy": 1e300}, "cross_entropy=1e[+]300"),
         ({"cross_entropy": float("nan")}, "cross_entropy=nan"),
         ({"initialisation": "x"}, "initialisation=x"),
         ({"optimizer": "x"}, "optimizer=x"),
@@ -158,10 +173,10 @@ def test_unknown_names_are_refused(method: str, preset: str, overrides: dict[str
         recipe(method, preset, ipc=1, side=8, overrides=overrides)
 
 
-def test_every_objective_of_the_record_can_be_built() -> None:
-    assert all(build(name, kernel=kernel) for name in OBJECTIVES for kernel in KERNELS)
-    with pytest.raises(ValueError, match="unknown objective 'x'"):
-        build("x")
+def test_everything_named_can_be_found() -> None:
+    assert all(objective_named(name, kernel=kernel) for name in OBJECTIVES for kernel in KERNELS)
+    assert all(issubclass(find(place), EncoderSource) for place in ENCODERS.values())
+    assert all(callable(find(selection.function)) for selection in SELECTIONS.values())
 
 
 def test_streams_are_functions_of_seed_and_name() -> None:

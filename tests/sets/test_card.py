@@ -1,42 +1,21 @@
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import datasets
 import pytest
 import torch
 import yaml
 from condensed_sets import make
 
+from m3d_condense.data.sources import HUB_SETS
 from m3d_condense.sets.card import card
-from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.sets.preview import preview
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_preview_has_a_row_a_class(channels: int) -> None:
-    condensed = make(num_classes=4, ipc=12, shape=(channels, 8, 8))
-    picture = preview(condensed)
-    pixels = np.asarray(picture)
-    assert (picture.mode, picture.height) == ("RGB", 3 + 4 * (64 + 3))
-    painted = (pixels[:, 60:700] != 255).any(axis=(1, 2))  # rows of pixels that are not all white
-    assert int((np.diff(painted.astype(int)) == 1).sum()) == 4
-    last = condensed.images[-3].permute(1, 2, 0).numpy()  # tenth image of the last class: two are hidden
-    right = int(np.flatnonzero((pixels[-8] != 255).any(axis=1) & (pixels[-60] != 255).any(axis=1))[-1])
-    assert np.array_equal(pixels[-7, right - 3], np.broadcast_to(last[-1, -1], 3))
-
-
-def test_preview_limits_rows_columns_and_size() -> None:
-    small = make(num_classes=2, ipc=10, shape=(1, 8, 8))
-    assert preview(make(num_classes=2, ipc=50, shape=(1, 8, 8))).width > preview(small).width  # "+40 more"
-    many = preview(make(num_classes=103, ipc=1, shape=(1, 8, 8)))
-    assert 100 * 67 < many.height < 101 * 67
-    assert preview(make(num_classes=1, ipc=1, shape=(3, 200, 100))).height == 128 + 6
-    unequal = make(num_classes=2, ipc=2, labels=torch.tensor([0, 1, 1, 1]))
-    assert preview(unequal).height == 3 + 2 * 67
-
+from m3d_condense.sets.condensed import CondensedSet, Score
+from m3d_condense.sets.origins import ORIGINS
 
 NASTY = ("pipe | and\nline", 'quo"ted', "Größe 汉字 🐱", "*star* <b>&amp; `tick` [link](x)", "x" * 200)
 
@@ -52,7 +31,66 @@ def test_card_has_a_valid_header_and_the_scores() -> None:
     assert "2×2 tiles" in body
     assert '"kernel": "gaussian"' in body
     assert "Not evaluated yet" in card(make(scores=[]))
-    assert yaml.safe_load(card(make(1, 1000)).split("---\n")[1])["size_categories"] == ["1K<n<10K"]
+    assert header_of(card(make(1, 1000)))["size_categories"] == ["1K<n<10K"]
+    assert header_of(card(make(1, 1000, factor=4)))["size_categories"] == ["10K<n<100K"]  # as decoded
+
+
+def header_of(text: str) -> dict[str, Any]:
+    return dict(yaml.safe_load(text.split("---\n")[1]))
+
+
+@pytest.mark.parametrize(
+    ("data", "licence", "sources"),
+    [
+        ("digits", "cc-by-4.0", None),
+        ("cifar10", "unknown", ["uoft-cs/cifar10"]),
+        ("uoft-cs/cifar10", "unknown", ["uoft-cs/cifar10"]),
+        ("someone/pictures:small", None, ["someone/pictures"]),
+        ("/home/someone/pictures", None, None),
+        (["a.parquet", "b.parquet"], None, None),
+        (None, None, None),
+    ],
+)
+def test_card_says_where_the_source_is_and_its_licence(
+    data: Any, licence: str | None, sources: list[str] | None
+) -> None:
+    text = card(make(source={"data": data, "name": "a name"}))
+    header = header_of(text)
+    assert (header.get("license"), header.get("source_datasets")) == (licence, sources)
+    assert f"| Licence of the source | {licence or 'unknown'} |" in text
+    assert "viewer" not in header
+
+
+def test_what_the_card_knows_of_sources_agrees_with_where_data_come_from() -> None:
+    assert set(ORIGINS) == {"digits", *HUB_SETS}
+    assert {name: ORIGINS[name].hub_id for name in HUB_SETS} == {name: known.id for name, known in HUB_SETS.items()}
+
+
+def test_card_links_the_paper() -> None:
+    text = card(make())
+    assert "https://arxiv.org/abs/2312.15927" in text
+    assert "https://doi.org/10.1609/aaai.v38i8.28784" in text
+    assert "arxiv:2312.15927" in header_of(text)["tags"]
+
+
+def test_control_characters_do_not_reach_the_card() -> None:
+    raw = "\x1b[31mred\x07\x7f\x9b\u2028\u202eneder\udce9\r\nend"
+    condensed = make(
+        num_classes=1,
+        class_names=(raw,),
+        method=raw,
+        created=raw,
+        source={"name": raw, "fingerprint": raw, raw: raw},
+        settings={raw: raw},
+        scores=[Score.of(raw, raw, [50.0], {})],
+    )
+    text = card(condensed)
+    unseen = {character for character in text if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")}
+    assert unseen == {"\n"}
+    assert "\u202e" not in text
+    assert "| Classes | 1: �\\[31mred��� �neder� end |" in text
+    block = re.findall(r"```json\n(.*?)```", text, re.DOTALL)[0]
+    assert json.loads(block)["settings"] == {raw: raw}
 
 
 def test_nasty_names_break_neither_card_nor_preview(tmp_path: Path) -> None:
@@ -73,14 +111,18 @@ def test_the_cards_own_code_loads_the_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: int, side: int
 ) -> None:
     condensed = make(shape=(3, side, side), factor=factor)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(condensed.save(tmp_path / "set"))
     blocks = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(encoding="utf-8"), re.DOTALL)
-    images, labels = condensed.decode()
-    for block in blocks:
-        names: dict[str, Any] = {}
+    results: list[dict[str, Any]] = [{}, {}, {}]
+    for block, names in zip(blocks, results, strict=True):
         exec(block, names)
-        assert torch.allclose(names["images"], images)
-        assert torch.equal(names["labels"], labels)
+    tables, ours, theirs = results
+    images, labels = condensed.decode()
+    assert tables["decoded"]["label"] == labels.tolist()
+    assert tables["stored"]["label"] == condensed.labels.tolist()
+    assert torch.equal(ours["images"], images)
+    assert torch.allclose(theirs["images"], images)
+    assert torch.equal(theirs["labels"], labels)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (condensed.mean, condensed.std))
-    assert len(blocks) == 2
-    assert torch.allclose(names["normalised"], (images - mean) / std)
+    assert torch.allclose(theirs["normalised"], (images - mean) / std)

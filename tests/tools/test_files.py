@@ -103,6 +103,18 @@ def test_foreign_content_and_files_are_refused_before_writing(tmp_path: Path) ->
     assert not (tmp_path / "new").exists()
 
 
+def test_the_working_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    for name in (".", "", "..", "../..", "new/..", "../../a"):
+        with pytest.raises(UserError, match="is the working folder or lies above it"):
+            check_folder(Path(name), everything)
+        with pytest.raises(UserError, match="is the working folder"), write_folder(Path(name), replaceable=everything):
+            pass
+    check_folder(Path("new"), nothing)
+    check_folder(Path("../c"), nothing)
+
+
 def test_file_is_written_and_replaced(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "a.txt"
     write_file_atomic(file, "Größe\n")
@@ -136,3 +148,6 @@ def test_json_is_plain_or_refused(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(UserError, match=r"list\.json holds no JSON object"):
         read_json(tmp_path / "list.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"deep\.json cannot be read"):
+        read_json(tmp_path / "deep.json")

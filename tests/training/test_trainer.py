@@ -9,7 +9,8 @@ import torch
 from m3d_condense import networks
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
-from m3d_condense.recipes.protocols import PROTOCOLS, Protocol, protocol
+from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.recipes.protocols import PROTOCOLS, Training, protocol
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import progress, set_quiet
 from m3d_condense.training import trainer as training
@@ -21,9 +22,9 @@ def _quietly() -> None:
     set_quiet(True)
 
 
-def rates(used: Protocol, steps: int) -> list[float]:
+def rates(used: Training, steps: int) -> list[float]:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=used.lr)
-    schedule = training._schedule(optimizer, used, steps)
+    schedule = training.schedule(optimizer, used, steps)
     seen = []
     for _ in range(steps):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -34,14 +35,18 @@ def rates(used: Protocol, steps: int) -> list[float]:
 
 # Protocols
 
+IDC = protocol("idc").training
+
 
 def test_the_protocols_have_their_papers_values() -> None:
     idc, dm = protocol("idc"), protocol("dm")
-    assert (idc.epochs, idc.batch, idc.lr, idc.momentum, idc.weight_decay) == (1000, 64, 0.01, 0.9, 5e-4)
-    assert (idc.cutmix, idc.augmentation, idc.augmentation_draw) == (0.5, "color_crop_flip_scale_rotate", "idc")
-    assert (dm.epochs, dm.batch, dm.lr, dm.momentum, dm.weight_decay) == (1000, 256, 0.01, 0.9, 5e-4)
-    assert (dm.cutmix, dm.augmentation_draw) == (0.0, "dsa")
-    assert "cutout" in dm.augmentation
+    assert (idc.epochs, dm.epochs) == (1000, 1000)
+    of_idc, of_dm = idc.training, dm.training
+    assert (of_idc.batch, of_idc.lr, of_idc.momentum, of_idc.weight_decay) == (64, 0.01, 0.9, 5e-4)
+    assert (of_idc.cutmix, of_idc.augmentation) == (0.5, Augmentation.parse("color_crop_flip_scale_rotate", "idc"))
+    assert (of_dm.batch, of_dm.lr, of_dm.momentum, of_dm.weight_decay) == (256, 0.01, 0.9, 5e-4)
+    assert (of_dm.cutmix, of_dm.augmentation.draw) == (0.0, "dsa")
+    assert "cutout" in of_dm.augmentation.operations
     with pytest.raises(UserError, match="unknown protocol 'x': one of quick, idc, dm"):
         protocol("x")
     with pytest.raises(UserError, match="epochs=0"):
@@ -50,19 +55,19 @@ def test_the_protocols_have_their_papers_values() -> None:
 
 @pytest.mark.parametrize("steps", [12, 100, 1001])
 def test_idc_takes_a_fifth_of_the_rate_at_two_thirds_and_five_sixths(steps: int) -> None:
-    seen = rates(protocol("idc"), steps)
+    seen = rates(IDC, steps)
     first, second = round(steps * 2 / 3), round(steps * 5 / 6)
     expected = [0.01] * first + [0.002] * (second - first) + [0.0004] * (steps - second)
     assert seen == pytest.approx(expected)
 
 
 def test_dm_takes_a_tenth_of_the_rate_at_half_way() -> None:
-    assert rates(protocol("dm"), 10) == pytest.approx([0.01] * 5 + [0.001] * 5)
+    assert rates(protocol("dm").training, 10) == pytest.approx([0.01] * 5 + [0.001] * 5)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 150])
 def test_one_cycle_ends_low_and_peaks_at_the_rate(steps: int) -> None:
-    seen = rates(protocol("quick"), steps)
+    seen = rates(protocol("quick").training, steps)
     assert len(seen) == steps
     assert max(seen) <= 0.05 + 1e-9
     if steps == 150:
@@ -82,8 +87,8 @@ def test_epochs_and_steps() -> None:
 
 def test_flip_is_taken_out_of_the_augmentation() -> None:
     for used in PROTOCOLS.values():
-        assert "flip" not in used.adapted(epochs=None, whole=False, flip=False).augmentation.split("_")
-        assert "flip" in used.adapted(epochs=None, whole=False, flip=True).augmentation.split("_")
+        assert "flip" not in used.adapted(epochs=None, whole=False, flip=False).training.augmentation.operations
+        assert "flip" in used.adapted(epochs=None, whole=False, flip=True).training.augmentation.operations
 
 
 @pytest.mark.parametrize(("count", "batch", "steps"), [(10, 4, 25), (64, 64, 3), (7, 64, 5), (10, 3, 11)])
@@ -108,9 +113,10 @@ def test_batches_cover_the_set_evenly(count: int, batch: int, steps: int) -> Non
 # Training
 
 
-def trainer(used: Protocol, plain: Execution, together: int = 1) -> Trainer:
+def trainer(used: Training, plain: Execution, together: int = 1) -> Trainer:
     network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
-    return Trainer(network, Engine(plain), False, used, (0.3,), (0.4,), together=together)
+    placed = Engine(plain).place(network, torch.zeros(1, 1, 8, 8), 0, stacked=together > 1)
+    return Trainer(placed, used, (0.3,), (0.4,), together=together)
 
 
 def test_fit_takes_the_protocols_steps_at_its_rates(
@@ -124,16 +130,16 @@ def test_fit_takes_the_protocols_steps_at_its_rates(
         original(self, closure)
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)
-    used = dataclasses.replace(protocol("idc"), epochs=6, batch=16)
+    used = dataclasses.replace(IDC, batch=16)
     with progress("test", 12) as bar:
-        trainer(used, plain).fit([(digits.train.images[:20], digits.train.labels[:20])], [0], bar)
+        trainer(used, plain).fit([(digits.train.images[:20], digits.train.labels[:20])], [0], 12, bar)
         assert bar.done == 12
     assert [group["lr"] for group in seen] == pytest.approx([0.01] * 8 + [0.002] * 2 + [0.0004] * 2)
     assert {(group["momentum"], group["weight_decay"], group["nesterov"]) for group in seen} == {(0.9, 5e-4, False)}
 
 
 def test_the_loss_without_augmentation_is_the_cross_entropy(digits: ImageDataset, plain: Execution) -> None:
-    used = dataclasses.replace(protocol("idc"), augmentation="none", cutmix=0.0)
+    used = dataclasses.replace(IDC, augmentation=Augmentation(), cutmix=0.0)
     made = trainer(used, plain)
     images, labels = digits.train.images[:6], digits.train.labels[:6]
     logits = made.network((images.float() / 255 - 0.3) / 0.4).double()
@@ -147,7 +153,7 @@ def test_the_loss_without_augmentation_is_the_cross_entropy(digits: ImageDataset
 def test_mixed_labels_count_by_their_share_of_the_pixels(digits: ImageDataset, plain: Execution) -> None:
     from m3d_condense.training import augment
 
-    made = trainer(dataclasses.replace(protocol("idc"), augmentation="none", cutmix=1.0), plain)
+    made = trainer(dataclasses.replace(IDC, augmentation=Augmentation(), cutmix=1.0), plain)
     images, labels = digits.train.images[:6], digits.train.labels[:6]
     stream = torch.Generator().manual_seed(1)
     mixed, order, share = augment.cutmix((images.float() / 255 - 0.3) / 0.4, stream, 1.0)
@@ -167,18 +173,18 @@ def test_every_image_has_its_own_augmentation(
 
     groups, original = [], augment.draw
 
-    def draw(strategy: str, count: int, *rest: Any) -> augment.Parameters:
-        groups.append((strategy, count))
-        return original(strategy, count, *rest)
+    def draw(augmentation: Augmentation, count: int, *rest: Any) -> augment.Parameters:
+        groups.append((str(augmentation), count))
+        return original(augmentation, count, *rest)
 
     monkeypatch.setattr(augment, "draw", draw)
-    made = trainer(protocol("idc"), plain)
+    made = trainer(IDC, plain)
     made.loss([(digits.train.images[:5], digits.train.labels[:5])], [torch.Generator()])
     assert groups == [("color_crop_flip_scale_rotate", 5)]
 
 
 def test_accuracy_is_a_percentage_of_the_right_ones(digits: ImageDataset, plain: Execution) -> None:
-    made = trainer(protocol("idc"), plain)
+    made = trainer(IDC, plain)
     images = digits.test.images[:300]  # more than a piece
     predicted = made.network((images.float() / 255 - 0.3) / 0.4).argmax(1)
     labels = predicted.clone()
@@ -188,17 +194,17 @@ def test_accuracy_is_a_percentage_of_the_right_ones(digits: ImageDataset, plain:
 
 
 def test_networks_trained_together_end_as_they_would_alone(digits: ImageDataset, plain: Execution) -> None:
-    used = dataclasses.replace(protocol("idc"), epochs=3, batch=16)
+    used = dataclasses.replace(IDC, batch=16)
     sets = [(digits.train.images[start : start + 30], digits.train.labels[start : start + 30]) for start in (0, 40, 80)]
     images, labels = digits.test.images[:100], digits.test.labels[:100]
     alone, together = trainer(used, plain), trainer(used, plain, together=3)
     with progress("test", 1) as bar:
-        together.fit(sets, [5, 6, 7], bar)
+        together.fit(sets, [5, 6, 7], 6, bar)
         for number, seed in enumerate((5, 6, 7)):
-            alone.fit([sets[number]], [seed], bar)
+            alone.fit([sets[number]], [seed], 6, bar)
             for name, parameter in alone.network.named_parameters():
                 # Six steps of float32: sums in another order, magnified by the norm where a map is flat.
-                torch.testing.assert_close(together._stacked[name][number], parameter, rtol=1e-3, atol=1e-4)
+                torch.testing.assert_close(together.stacked[name][number], parameter, rtol=1e-3, atol=1e-4)
             assert together.accuracies(images, labels)[number] == pytest.approx(
                 alone.accuracies(images, labels)[0], abs=1.0
             )

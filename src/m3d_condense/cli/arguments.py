@@ -1,38 +1,41 @@
-"""The words of the command line and of configuration files: the flags, and how a run's settings are read."""
+"""The flags of the command line, and how a command's settings are read from them and from a configuration file."""
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from m3d_condense.cli.config import Config, apply, read
+from m3d_condense.cli.wording import flag, mistakes_worded
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
-from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.recipes.recipe import MOST, meanings
 from m3d_condense.tools.errors import Setting, UserError
 
 DATA_HELP = (
-    "a name (digits, mnist, fashion-mnist, svhn, cifar10, cifar100, imagenet-10, imagenet-100), a hub id (owner/name "
-    "or owner/name:config), "
-    "a folder of images in a folder per class (or train/ and test/ of those), parquet files, or an .npz"
+    "a name (digits, mnist, fashion-mnist, svhn, cifar10, cifar100, imagenet-10, imagenet-100); a data set of the "
+    "Hugging Face hub (owner/name, or owner/name:config); a folder with a sub-folder of images for each class, or with "
+    "train/ and test/ above those; a parquet file, or a folder of them; an .npz or .mat file; or "
+    "the binary files of MNIST, CIFAR or SVHN as they are downloaded"
 )
 NETWORKS_HELP = (
-    "of convnet, convnetD with its depth, resnet10, resnet18, resnetap10, densenet121, any with -batch or -group; "
-    "module:callable; timm:NAME (default: convnet)"
+    "architectures to train: convnet (its depth follows from the images' size), convnetD with depth D, resnet10, "
+    "resnet18, resnetap10 or densenet121, each with -batch or -group for another norm; module:callable; timm:NAME "
+    "(default: convnet)"
 )
 COMPARE_HELP = (
     "Condense a data set by several methods, score every set by the same networks under one protocol, and print one "
-    "table, beside random selection and the whole data set. It is kept in --out, also as CSV, Markdown and JSON. An "
-    "interrupted comparison goes on where it stopped when the same command is given again; methods, ipc, seeds and "
-    "networks may be added to a finished one."
+    "table of them, of random selection and of the whole data set. The table is kept in --out, also as CSV, Markdown "
+    "and JSON. An interrupted comparison goes on where it stopped when the same command is given again; methods, ipc, "
+    "seeds and networks may be added later."
 )
-NAMING = ("method", "preset", "ipc", "seed")  # the settings that m3d compare varies, or has its own flags for
-SOURCE_KEYS = ("data", "size", "image_column", "label_column")
+NAMING = ("method", "preset", "ipc", "seed")  # settings that m3d compare varies, or has flags of its own for
+METAVARS = {int: "N", float: "X", str: "NAME", bool: "{true,false}"}
+SEED_MOST = 2**64 - 1
 
 
 def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
@@ -40,210 +43,205 @@ def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
 
     Raises:
         UserError: for a flag, a value or a configuration file that is not understood.
+        SystemExit: after printing the help that ``--help`` asks for.
     """
     parser, commands = _parser()
     if not arguments:
         parser.print_help()
         return None
-    try:
-        _apply_config(arguments, commands)
+    with mistakes_worded():
+        found = _configure(arguments, commands)
         parsed = parser.parse_args(list(arguments))
-    except argparse.ArgumentError as error:
-        raise UserError(_plain(str(error))) from None
-    return parsed.subcommand, parsed[parsed.subcommand]
+    given = parsed[parsed.subcommand]
+    if found is not None and found.code is not None and given.network is None:
+        own = Setting("network", found.code)
+        raise UserError(f"--config {found.path}: its network is code, which no set may import; give {own} yourself")
+    for name, value in given.items():
+        _check_whole(name, value)
+    return parsed.subcommand, given
+
+
+def _configure(arguments: Sequence[str], commands: Mapping[str, ArgumentParser]) -> Config | None:
+    """Make the settings of ``--config``, if that is given, the defaults of its command, before flags are read."""
+    finder = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    finder.add_argument("--config")
+    path = finder.parse_known_args(list(arguments))[0].config
+    if path is None or arguments[0] not in commands:
+        return None
+    found = read(Path(path), sets=arguments[0] == "condense")
+    apply(found, commands[arguments[0]])
+    return found
+
+
+def _check_whole(name: str, value: Any) -> None:
+    """Raise `UserError` for a whole number that no seed, or no count, can be."""
+    most = SEED_MOST if name.endswith("seed") else MOST
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, int) and not -(2**63) <= number <= most:
+            raise UserError(f"at most {most}" if number > 0 else f"at least -{2**63}", setting=name, value=number)
 
 
 def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     parser = _new(prog="m3d", description="A few synthetic images per class in place of a whole data set.")
-    subparsers = parser.add_subcommands(title="commands", metavar="COMMAND")
+    subparsers = parser.add_subcommands(
+        title="commands", metavar="COMMAND", description="m3d COMMAND --help lists the flags of a command."
+    )
     commands = {
         "condense": (_condense_parser(), "make a condensed set of a labelled image data set"),
-        "evaluate": (_evaluate_parser(), "train networks on a condensed set and test them on real images"),
-        "compare": (_compare_parser(), "condense by several methods and score them side by side, in one table"),
-        "info": (_execution_flags(_new()), "what this machine offers, what will be used, and what there is by name"),
+        "evaluate": (_evaluate_parser(), "train networks on condensed sets and test them on real images"),
+        "compare": (_compare_parser(), "condense by several methods and score the sets, in one table"),
+        "info": (_info_parser(), "show the versions, the hardware, and the names of methods, protocols and networks"),
     }
     for name, (command, text) in commands.items():
         subparsers.add_subcommand(name, command, help=text)
+        command.prog = f"m3d {name}"
     return parser, {name: command for name, (command, _) in commands.items()}
 
 
+def _new(**keywords: Any) -> ArgumentParser:
+    return ArgumentParser(
+        exit_on_error=False, allow_abbrev=False, formatter_class=argparse.HelpFormatter, add_help=True, **keywords
+    )
+
+
 def _condense_parser() -> ArgumentParser:
-    parser = _new(description="Condense a data set. Flags without a default here take the preset's value.")
-    parser.add_argument("data", nargs="?", default=None, help=DATA_HELP)
-    parser.add_argument("--out", metavar="DIR", default=None, help="where to (default: runs/DATA-METHOD-ipcIPC)")
+    parser = _new(
+        description="Condense a data set. Settings of the recipe that show no default take the preset's value."
+    )
+    _data(parser)
+    parser.add_argument("--out", type=str, metavar="DIR", help="folder to write (default: runs/DATA-METHOD-ipcIPC)")
     _source_flags(parser)
-    parser.add_argument("--time-limit", default=None, metavar="TIME", help="stop in good order after 90s, 10m or 2h")
-    parser.add_argument("--overwrite", action="store_true", help="discard a finished or begun run in --out")
+    limit = "stop after this time, such as 90s, 10m or 2h, and store what there is; the same command goes on from there"
+    parser.add_argument("--time-limit", type=str, metavar="TIME", help=limit)
+    parser.add_argument("--overwrite", action="store_true", help="discard the finished or interrupted run in --out")
     _recipe_flags(parser, "the recipe", own={"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0})
-    _config_flag(parser, "a YAML or JSON file of these settings, or a condensed set, whose run is repeated")
+    _config_flag(parser, "; or from a condensed set, whose recipe and data set are taken")
     return _execution_flags(parser)
 
 
 def _evaluate_parser() -> ArgumentParser:
-    parser = _new(description="Train networks from scratch and test them. Scores of condensed sets are stored in them.")
-    parser.add_argument("subjects", nargs="+", metavar="SET", help="folders of condensed sets; or a data set")
-    parser.add_argument("--data", default=None, help="test on this instead of the set's own source: " + DATA_HELP)
-    parser.add_argument("--random", action="store_true", help="score random selections beside it, one a network")
-    parser.add_argument("--whole", action="store_true", help="score the whole data set beside it")
-    parser.add_argument("--ipc", type=int, default=10, help="of --random where no set says it (default: 10)")
-    _scoring_flags(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of all of them (default: 0)")
-    parser.add_argument("--flip", type=bool, default=None, help="mirror images (default: as the set was condensed)")
-    _source_flags(parser)
-    _config_flag(parser, "a YAML or JSON file of these settings")
+    parser = _new(
+        description="Train networks from scratch and test them on real images. Scores of condensed sets are stored "
+        "in the sets."
+    )
+    sets = "folders of condensed sets; also data sets, with --random or --whole"
+    parser.add_argument("sets", type=str, nargs="*", default=[], metavar="SET", help=sets)
+    parser.add_argument("--data", type=str, help="test sets on this data set, not on their own source: " + DATA_HELP)
+    parser.add_argument(
+        "--random", action="store_true", help="also score random selections, a new one for each network"
+    )
+    parser.add_argument("--whole", action="store_true", help="also score the whole training split")
+    per_class = "images per class of --random, for data sets; for condensed sets it is their own"
+    _number(parser, "--ipc", 10, per_class)
+    _scoring_flags(parser, "in place of the protocol's")
+    _number(parser, "--seed", 0, "seed of all networks and random selections")
+    mirrored = "whether a mirrored image keeps its class (default: as the set was condensed, or as the data set says)"
+    parser.add_argument("--flip", type=bool, help=mirrored)
+    _source_flags(parser, ", for data sets that are named here; a set's own source is loaded as it was")
+    _config_flag(parser)
     return _execution_flags(parser)
 
 
 def _compare_parser() -> ArgumentParser:
     parser = _new(description=COMPARE_HELP)
-    parser.add_argument("data", nargs="?", default=None, help=DATA_HELP)
-    parser.add_argument("--out", metavar="DIR", default=None, help="where to (default: runs/compare-DATA)")
-    names, default = ("all", *METHODS), ["all"]
+    _data(parser)
+    parser.add_argument("--out", type=str, metavar="DIR", help="folder to write (default: runs/compare-DATA)")
     shown = f"all (the default), or some of {', '.join(METHODS)}"
-    parser.add_argument("--methods", nargs="+", choices=names, default=default, metavar="NAME", help=shown)
-    parser.add_argument("--ipc", type=int, nargs="+", default=[10], help="stored images per class (default: 10)")
-    parser.add_argument("--preset", default="quick", help="quick or paper (default: quick)")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="sets of each kind (default: 3)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first of them, and of all networks (default: 0)")
-    limit = "for each method and set, such as 90s, 10m or 2h: it makes the iterations that a trial finds to fit"
-    parser.add_argument("--time-limit", default=None, metavar="TIME", help=limit)
-    parser.add_argument("--no-random", action="store_true", help="leave the random selection out, else always there")
-    parser.add_argument("--no-whole", action="store_true", help="leave the whole data set out, else always there")
-    _scoring_flags(parser, "in place of the protocol's, on sets; at most, on the whole data set")
-    parser.add_argument(
-        "--sort",
-        type=Literal["accuracy", "seconds", "method", "bytes"],
-        default="accuracy",
-        help="the table by accuracy (the default), seconds, method or bytes",
-    )
+    names = ("all", *METHODS)
+    parser.add_argument("--methods", nargs="+", choices=names, default=["all"], metavar="NAME", help=shown)
+    per_class = "stored images per class; several numbers make several sets (default: 10)"
+    parser.add_argument("--ipc", type=int, nargs="+", default=[10], metavar="N", help=per_class)
+    parser.add_argument("--preset", type=str, default="quick", metavar="NAME", help="quick or paper (default: quick)")
+    _number(parser, "--seeds", 3, "sets of each kind, each with a seed of its own")
+    _number(parser, "--seed", 0, "seed of the first of them, and of all networks")
+    limit = "time for each set, such as 90s, 10m or 2h; a short trial finds how many iterations fit in it"
+    parser.add_argument("--time-limit", type=str, metavar="TIME", help=limit)
+    parser.add_argument("--no-random", action="store_true", help="leave random selection out of the comparison")
+    parser.add_argument("--no-whole", action="store_true", help="leave the whole data set out of the comparison")
+    _scoring_flags(parser, "in place of the protocol's; on the whole data set, at most the protocol's for that")
+    by = "sort the table by accuracy, seconds, method or bytes (default: accuracy)"
+    orders = Literal["accuracy", "seconds", "method", "bytes"]
+    parser.add_argument("--sort", type=orders, default="accuracy", help=by)
     parser.add_argument("--overwrite", action="store_true", help="discard the comparison in --out, and its sets")
     _source_flags(parser)
     _recipe_flags(parser, "the recipes of all methods that take steps, in place of the preset's values")
-    _config_flag(parser, "a YAML or JSON file of these settings")
+    _config_flag(parser)
     return _execution_flags(parser)
+
+
+def _info_parser() -> ArgumentParser:
+    return _execution_flags(_new(description="Show what this machine offers, what would be used, and what there is."))
 
 
 def _recipe_flags(parser: ArgumentParser, title: str, own: Mapping[str, Any] | None = None) -> None:
     """Add a flag for each setting; those that name a run (its method and seed, say) only with defaults of its own."""
-    types = {"int": int, "float": float, "bool": bool, "str": str}
     group = parser.add_argument_group(title)
-    for name, text in _documented(Recipe).items():
+    for name, (kind, text) in meanings().items():
         if own is None and name in NAMING:
             continue
         default = (own or {}).get(name)
-        kind = types[str(Recipe.__dataclass_fields__[name].type)]
-        shown = text if default is None else f"{text} (default: {default})"
-        group.add_argument(flag(Setting(name)), type=kind, default=default, help=shown, metavar=_metavar(name))
+        names = f"; one of {', '.join(METHODS)}" if name == "method" else ""
+        shown = f"{text}{names}" + ("" if default is None else f" (default: {default})")
+        metavar = METAVARS[kind]
+        group.add_argument(flag(Setting(name)), type=kind, default=default, help=_escaped(shown), metavar=metavar)
 
 
-def _scoring_flags(parser: ArgumentParser, epochs: str = "in place of the protocol's") -> None:
-    parser.add_argument("--networks", nargs="+", default=["convnet"], metavar="NAME", help=NETWORKS_HELP)
-    parser.add_argument("--protocol", default="quick", help=f"{', '.join(PROTOCOLS)} (default: quick)")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="networks of each kind (default: 3)")
-    parser.add_argument("--epochs", type=int, default=None, help=epochs)
+def _scoring_flags(parser: ArgumentParser, epochs: str) -> None:
+    parser.add_argument("--networks", type=str, nargs="+", default=["convnet"], metavar="NAME", help=NETWORKS_HELP)
+    trained = f"how networks are trained: {', '.join(PROTOCOLS)} (default: quick)"
+    parser.add_argument("--protocol", type=str, default="quick", metavar="NAME", help=trained)
+    _number(parser, "--repeats", 3, "networks of each architecture to train on each set")
+    parser.add_argument("--epochs", type=int, metavar="N", help=f"passes over the training images, {epochs}")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
 
 
-def _new(**keywords: Any) -> ArgumentParser:
-    return ArgumentParser(exit_on_error=False, formatter_class=argparse.HelpFormatter, **keywords)
+def _data(parser: ArgumentParser) -> None:
+    parser.add_argument("data", nargs="?", metavar="DATA", help="the data set: " + DATA_HELP)
 
 
-def _source_flags(parser: ArgumentParser) -> None:
-    parser.add_argument("--size", type=int, default=None, help="resize and crop the images to so many pixels a side")
-    parser.add_argument("--image-column", default=None, metavar="NAME", help="default: the one of images")
-    parser.add_argument("--label-column", default=None, metavar="NAME", help="default: the one of labels")
-    parser.add_argument("--split-seed", type=int, default=0, help="of the test split, where the data has none")
+def _number(parser: ArgumentParser, name: str, default: int, text: str) -> None:
+    parser.add_argument(name, type=int, default=default, metavar="N", help=f"{text} (default: {default})")
 
 
-def _config_flag(parser: ArgumentParser, text: str) -> None:
-    parser.add_argument("--config", default=None, metavar="PATH", help=text + "; flags win over it")
+def _source_flags(parser: ArgumentParser, of: str = "") -> None:
+    sized = f"resize and crop the images to N×N pixels{of}"
+    parser.add_argument("--size", type=int, metavar="N", help=sized)
+    parser.add_argument(
+        "--image-column", type=str, metavar="NAME", help="column of the images (default: found by type)"
+    )
+    parser.add_argument(
+        "--label-column", type=str, metavar="NAME", help="column of the labels (default: found by type)"
+    )
+    parser.add_argument(
+        "--layout",
+        type=Literal["NHW", "NHWC", "NCHW"],
+        help="axes of arrays, where their shape does not say them: images, height, width and channels",
+    )
+    _number(parser, "--split-seed", 0, "seed of the test split, where the data has none of its own")
+
+
+def _config_flag(parser: ArgumentParser, sets: str = "") -> None:
+    text = f"read settings, named as these flags, from a YAML or JSON file{sets}; flags that are given take precedence"
+    parser.add_argument("--config", type=str, metavar="PATH", help=text)
 
 
 def _execution_flags(parser: ArgumentParser) -> ArgumentParser:
     group = parser.add_argument_group("the machine")
-    group.add_argument("--device", default="auto", help="auto, or a torch device such as cpu or cuda:1")
-    group.add_argument(
-        "--precision", type=Literal["auto", "float32", "tf32", "bfloat16"], default="auto", help="of the networks"
-    )
-    own = "run ConvNet's blocks in this package's own code, on a CPU and in float32"
-    group.add_argument("--native", type=bool, default=True, help=own)
-    group.add_argument(
-        "--compile", type=Literal["auto", "yes", "no"], default="auto", help="the rest; auto: where it pays back"
-    )
-    group.add_argument(
-        "--memory", type=float, default=0.0, metavar="GIB", help="for activations; 0 lets the device decide"
-    )
-    group.add_argument("-q", "--quiet", action="store_true", help="no notices and no progress")
+    device = "auto (a GPU where there is one), or a device of torch, such as cpu or cuda:1 (default: auto)"
+    group.add_argument("--device", type=str, default="auto", metavar="NAME", help=device)
+    precision = "precision of the networks; auto is bfloat16 where the hardware has it, but float32 in native blocks"
+    precisions = Literal["auto", "float32", "tf32", "bfloat16"]
+    group.add_argument("--precision", type=precisions, default="auto", help=f"{precision} (default: auto)")
+    native = "compute ConvNet's blocks in this package's own code, on a CPU in float32 (default: true)"
+    group.add_argument("--native", type=bool, default=True, help=native)
+    compiled = "compile the networks that run in torch; auto compiles where that pays back (default: auto)"
+    group.add_argument("--compile", type=Literal["auto", "yes", "no"], default="auto", help=compiled)
+    memory = "GiB for the activations of one chunk of classes; 0 lets the device decide (default: 0)"
+    group.add_argument("--memory", type=float, default=0.0, metavar="GIB", help=memory)
+    group.add_argument("-q", "--quiet", action="store_true", help="show no notices and no progress")
     return parser
 
 
-def _apply_config(arguments: Sequence[str], commands: dict[str, ArgumentParser]) -> None:
-    """Make the settings of --config, if one is given, the defaults of its command."""
-    finder = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    finder.add_argument("--config")
-    path = finder.parse_known_args(list(arguments))[0].config
-    parser = commands.get(arguments[0])
-    if path is None or parser is None:
-        return
-    settings = _read_config(Path(path))
-    known = {action.dest for action in parser._actions} - {"help", "config"}
-    for name in settings:
-        if name not in known:
-            raise UserError(f"{path}: unknown setting {name!r}; the flags of m3d {arguments[0]} are the settings")
-    lists = {action.dest for action in parser._actions if action.nargs == "+"}
-    settings |= {name: [value] for name, value in settings.items() if name in lists and not isinstance(value, list)}
-    try:
-        parser.set_defaults({name: parser.parse_object({name: settings[name]})[name] for name in settings})
-    except argparse.ArgumentError as error:
-        raise UserError(f"{path}: {_plain(str(error))}") from None
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if is_set(path):
-        from m3d_condense.sets.condensed import CondensedSet
-
-        condensed = CondensedSet.load(path.parent if path.name == "condensed.json" else path)
-        source = {key: condensed.source.get(key) for key in SOURCE_KEYS}
-        return condensed.settings | source | {"split_seed": condensed.source.get("seed", 0)}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path}: cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"--config {path}: holds no settings, such as `ipc: 10`")
-    return {str(name).replace("-", "_"): value for name, value in content.items()}
-
-
-def flag(setting: Setting) -> str:
-    """Write a setting as the command line has it: its flag, and its value."""
-    name = setting.name.replace("_", "-")
-    if setting.value is False and setting.name in ("random", "whole"):
-        return f"--no-{name}"
-    if setting.value is None or setting.value is True:
-        return f"--{name}"
-    return f"--{name} {str(setting.value).lower() if setting.value is False else setting.value}"
-
-
-def is_set(path: str | Path) -> bool:
-    """Whether a path is that of a condensed set, or of its condensed.json."""
-    return Path(path).name == "condensed.json" or (Path(path) / "condensed.json").is_file()
-
-
-def _plain(message: str) -> str:
-    """Say a parser's complaint of a value in the words of the command line, on one line."""
-    message = " ".join(message.split())
-    match = re.search(r"""[Kk]ey "(\w+)":? .*?[Ee]xpected an? (.+?)\. Got value: (.*)""", message)
-    if match is None:
-        return message
-    expected = re.sub(r"typing\.Literal|<class '(\w+)'>", r"\1", match[2])
-    return f"{flag(Setting(match[1], match[3]))}: expected {expected}"
-
-
-def _documented(record: type) -> dict[str, str]:
-    """Return the fields of a dataclass and what its docstring says of each."""
-    entries = re.findall(r"^ {8}(\w+): ((?:.|\n {12})+)", record.__doc__ or "", re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
-
-
-def _metavar(name: str) -> str:
-    return name.rsplit("_", 1)[-1].upper()
+def _escaped(text: str) -> str:
+    """Return a text as argparse takes it, which fills in what stands behind a %."""
+    return text.replace("%", "%%")

@@ -1,4 +1,4 @@
-"""A run's state in one file, written whole or not at all; a resumed run ends in the same bits."""
+"""A run's state in one file, written completely or not at all; a resumed run ends in the same bits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
 
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.tools.errors import Setting, UserError
@@ -40,10 +41,8 @@ def save(
     write_file_atomic(path, safetensors.torch.save(tensors, metadata))
 
 
-def restore(
-    path: Path, identity: dict[str, Any], pixels: Pixels, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
-    """Put a saved state back in place; return its progress and the encoders' state, None where there is no file.
+def read(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+    """Return the progress and the tensors of a file; None where there is none.
 
     Raises:
         UserError: where the file cannot be read, or belongs to a run with other settings or data.
@@ -53,14 +52,29 @@ def restore(
     try:
         tensors, metadata = read_tensors(path)
         progress: dict[str, Any] = json.loads(metadata["progress"])
-        values = tensors.pop("pixels")
+        tensors["pixels"]
     except (UserError, KeyError, ValueError) as error:
-        raise UserError(
-            f"{path}: not a readable checkpoint ({error}); {Setting('overwrite', True)} starts anew"
-        ) from None
+        advice = f"{Setting('overwrite', True)} starts anew"
+        raise UserError(f"{path}: not a readable checkpoint ({error}); {advice}") from None
     if metadata.get("identity") != _canonical(identity):
         advice = f"{Setting('overwrite', True)} discards it and starts anew"
         raise UserError(f"{path}: left by a run with other settings or data; {advice}")
+    return progress, tensors
+
+
+def restore(
+    path: Path, identity: dict[str, Any], pixels: Pixels, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+    """Put a saved state back in place; return its progress and the encoders' state, None where there is no file.
+
+    Raises:
+        UserError: where the file cannot be read, or belongs to a run with other settings or data.
+    """
+    found = read(path, identity)
+    if found is None:
+        return None
+    progress, tensors = found
+    values = tensors.pop("pixels")
     with torch.no_grad():
         pixels.values.copy_(values)
     state, encoders = (
@@ -71,6 +85,15 @@ def restore(
     device = pixels.values.device
     optimizer.state[pixels.values] = {k: v.to(device) if v.dim() else v for k, v in state.items()}
     return progress, encoders
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a file is one that `save` wrote; its tensors are not read."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            return {"identity", "progress"} <= (stored.metadata() or {}).keys()
+    except (OSError, SafetensorError):
+        return False
 
 
 def _canonical(identity: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ Shapes: N images of one class, D features, M chosen.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import torch
@@ -16,10 +17,12 @@ from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.recipes import protocols
+from m3d_condense.recipes.names import SELECTIONS, find
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import Tensors, kept
 from m3d_condense.tools.progress import notice, progress
 from m3d_condense.tools.seeds import derive
+from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.training.trainer import Trainer
 
 BLOCK = 1024  # images whose features are computed at once
@@ -76,67 +79,86 @@ def k_center(features: Tensor, count: int) -> Tensor:
     return torch.stack(chosen)
 
 
-SELECTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {"herding": herding, "k-center": k_center}
-
-
-def select(dataset: ImageDataset, recipe: Recipe, count: int, engine: Engine) -> tuple[Tensor, float]:
+def select(dataset: ImageDataset, recipe: Recipe, count: int, engine: Engine, watch: Stopwatch) -> Tensor:
     """Choose `count` training images of every class, as the recipe's initialisation says.
 
     A class of fewer images gives them all, again and again until the row is full. The network that is trained for it
-    is kept on disk and serves every selection from the same data with the same seed.
+    is kept on disk, for every selection from the same data with the same seed; `watch` is credited with what
+    that spares.
 
     Returns:
-        Indices K×M into the split, and the seconds that were spared as the network was there.
+        Indices K×M into the split.
     """
-    encode, spared = _features(dataset, recipe, engine)
+    encode, choose = _encode(dataset, recipe, engine, watch), find(SELECTIONS[recipe.initialisation].function)
     rows = []
     with progress(f"Selecting by {recipe.initialisation}", dataset.num_classes, unit="classes") as bar:
         for number in range(dataset.num_classes):
             members = torch.nonzero(dataset.train.labels == number).flatten()
             features = torch.cat([encode(dataset.train.images[part]) for part in torch.split(members, BLOCK)])
-            chosen = SELECTIONS[recipe.initialisation](features, min(count, len(members))).cpu()
-            repeats = -(-count // len(chosen))
+            chosen = choose(features, min(count, len(members))).cpu()
+            repeats = math.ceil(count / len(chosen))
             rows.append(members[chosen].repeat(repeats)[:count])
             bar.advance()
-    return torch.stack(rows), spared
+    return torch.stack(rows)
 
 
-def _features(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> tuple[Callable[[Tensor], Tensor], float]:
+def notice_repeats(dataset: ImageDataset, count: int) -> None:
+    """Say so where classes have fewer than `count` images, so that some are taken more than once."""
+    counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes).tolist()
+    few = [f"{name} ({has})" for name, has in zip(dataset.class_names, counts, strict=True) if has < count]
+    if few:
+        shown = ", ".join(few[:5]) + (", …" if len(few) > 5 else "")
+        notice(
+            f"{len(few)} of {dataset.num_classes} classes have fewer than the {count} training images a class that are "
+            f"asked for, and repeat them: {shown}"
+        )
+
+
+def _encode(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch) -> Callable[[Tensor], Tensor]:
     """Return what takes uint8 images N×C×H×W to features N×D: a network trained on the data, a random one, or none."""
     if recipe.selection_features == "pixels":
-        return lambda images: images.to(engine.device).flatten(1).float() / 255, 0.0
-    channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
-    network = networks.build(recipe.network, channels=channels, num_classes=num_classes, size=size)
+        return lambda images: images.to(engine.device).flatten(1).float() / 255
+    trained = recipe.selection_features == "trained"
+    network = networks.build(
+        recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size
+    )
     protocol = protocols.protocol("quick").adapted(epochs=None, whole=True, flip=recipe.flip)
-    protocol = dataclasses.replace(protocol, cutmix=0.0)
+    training = dataclasses.replace(protocol.training, cutmix=0.0)
     steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
-    example = torch.zeros(1, channels, *size)
-    compiled = engine.pays(network, example, steps * protocol.batch if recipe.selection_features == "trained" else 0)
-    trainer = Trainer(network, engine, compiled, protocol, dataset.mean, dataset.std)
-    seed, spared = derive(recipe.seed, "selection"), 0.0
-
-    def train() -> Tensors:
-        notice(f"{engine.describe()}; {engine.reason}")
-        whole = dataset.train.images.to(engine.device), dataset.train.labels.to(engine.device)
-        with progress("Training the selector", steps, unit="steps") as bar:
-            trainer.fit([whole], [seed], bar, steps=steps)
-        return network.state_dict()
-
+    example = torch.zeros(1, dataset.channels, *dataset.size)
+    trainer = Trainer(
+        engine.place(network, example, steps * training.batch if trained else 0), training, dataset.mean, dataset.std
+    )
+    seed = derive(recipe.seed, "selection")
     networks.initialise(network, seed)
-    if recipe.selection_features == "trained":
-        made_from = {"fingerprint": dataset.fingerprint, "network": recipe.network, "seed": seed}
-        made_from |= {
-            "protocol": dataclasses.asdict(protocol),
-            "steps": steps,
-            "arithmetic": engine.arithmetic(network),
-        }
-        tensors, spared = kept("selectors", made_from, 0, train)
-        network.load_state_dict(tensors)
-    encoder = Encoder(trainer.network, engine, compiled=False)
+    if trained:
+        _train(trainer, dataset, recipe.network, steps, seed, watch)
+    encoder = Encoder(trainer.placed.eager())
     encoder.network.eval()
 
     @torch.no_grad()
     def encode(images: Tensor) -> Tensor:
         return encoder.features(trainer.normalised(images.to(engine.device)).unsqueeze(0)).squeeze(0)
 
-    return encode, spared
+    return encode
+
+
+def _train(trainer: Trainer, dataset: ImageDataset, network: str, steps: int, seed: int, watch: Stopwatch) -> None:
+    """Train the network whose features are compared, or take it from the cache."""
+
+    def train() -> Tensors:
+        notice(trainer.placed.explain())
+        split = dataset.train.images.to(trainer.device), dataset.train.labels.to(trainer.device)
+        with progress("Training the selector", steps, unit="steps") as bar:
+            trainer.fit([split], [seed], steps, bar)
+        return trainer.network.state_dict()
+
+    made_from = {
+        "fingerprint": dataset.fingerprint,
+        "network": network,
+        "seed": seed,
+        "training": dataclasses.asdict(trainer.training),
+        "steps": steps,
+        "arithmetic": trainer.placed.arithmetic,
+    }
+    trainer.network.load_state_dict(kept("selectors", made_from, 0, train, watch))

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from m3d_condense.condensing.condensation import Run
+from m3d_condense.condensing.run import begin
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.recipes.recipe import Recipe
@@ -14,6 +14,8 @@ from m3d_condense.recipes.recipe import Recipe
 TRIAL_SHARE, TRIAL_MOST, TRIAL_STEPS = 0.1, 20.0, 3  # of the time limit; seconds; steps at least
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fitting_iterations(
     dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float
 ) -> tuple[int, float, float, bool]:
@@ -31,16 +33,14 @@ def fitting_iterations(
             torch.accelerator.synchronize(engine.device)
         return time.monotonic()
 
-    begun = now()
-    run = Run(dataset, recipe, engine)
-    run.prepare()
-    ready = now()
+    run = begin(dataset, recipe, engine)
+    ready, setup = now(), run.watch.seconds  # which also count what was trained for an earlier run
     run.take_step()
     start = now()
-    setup = max(ready - begun, run.seconds) + start - ready  # seconds also count what was trained for an earlier run
+    setup += start - ready
     taken, spent = 0, 0.0
     while taken < recipe.iterations - 1 and (taken < TRIAL_STEPS or spent < min(limit * TRIAL_SHARE, TRIAL_MOST)):
         run.take_step()
         taken, spent = taken + 1, now() - start
     each = spent / taken if taken else start - ready
-    return max(1, min(recipe.iterations, int((limit - setup) / each))), setup, each, run.compiled
+    return max(1, min(recipe.iterations, int((limit - setup) / each))), setup, each, run.plan.placed.compiled

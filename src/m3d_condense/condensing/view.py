@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_condense.machine.costs import at_rest
-from m3d_condense.machine.engine import Engine, in_pieces
+from m3d_condense.machine.engine import Placed, in_pieces
 from m3d_condense.networks import initialise, mixes_images
 from m3d_condense.tools.errors import UserError
 
@@ -22,27 +22,23 @@ NO_MAPS = "this objective compares the maps of a network's blocks, which this ne
 
 
 class Encoder:
-    """One network, compiled once, whose parameters are refilled in place: what it makes of normalised images.
+    """One network whose parameters are refilled in place, and what it makes of normalised images.
 
     Its weights take no gradient; the images may.
 
     Attributes:
-        compiled: whether it is.
+        placed: the network, and how it runs.
         confidence: how far to trust its classifier, in [0, 1]: what the cross-entropy of a step is multiplied with.
     """
 
-    def __init__(self, network: nn.Module, engine: Engine, compiled: bool) -> None:
-        self.network = cast(Any, engine.place(network, compiled).requires_grad_(False).train())
-        self.engine, self.compiled = engine, compiled
+    def __init__(self, placed: Placed) -> None:
+        self.placed = placed
+        self.network = cast(Any, placed.network.requires_grad_(False).train())
         self.confidence = 1.0
-        self._mixes = mixes_images(network)
-        self._features = engine.of(network, self.network.features, compiled)
-        self._logits = engine.of(network, self.network, compiled)
-        self._maps = engine.of(network, self.network.maps, compiled) if hasattr(network, "maps") else None
-
-    def derived(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of images, and more, that takes derivatives of the network, as this encoder runs it."""
-        return self.engine.compiled(function, self.compiled)
+        self._mixes = mixes_images(self.network)
+        self._features = placed.of(self.network.features)
+        self._logits = placed.of(self.network)
+        self._maps = placed.of(self.network.maps) if hasattr(self.network, "maps") else None
 
     def refill(self, seed: int) -> None:
         """Make the network a new random one."""
@@ -76,7 +72,7 @@ class Encoder:
                 torch.cat(parts) if isinstance(parts[0], Tensor) else [torch.cat(p) for p in zip(*parts, strict=True)]
             )
         else:
-            found = in_pieces(function, images.flatten(0, 1), self.engine.piece(self.network, images))
+            found = in_pieces(function, images.flatten(0, 1), self.placed.piece(images))
         results = [found] if isinstance(found, Tensor) else found
         return [result.float().view(*images.shape[:2], *result.shape[1:]) for result in results]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_condense.data.tables import inside
+from m3d_condense.data.pictures import inside
 from m3d_condense.tools.progress import notice
 
 # The hundred classes of IDC and M3D in their order (the first ten are ImageNet-10), as label ids of

@@ -8,30 +8,30 @@ scaled to 8 bits, CMYK becomes RGB, and the orientation in the EXIF data is appl
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
+from m3d_condense.data import formats
+from m3d_condense.data.arrays import Given, Images, Pair, converted, images_of, levels
+from m3d_condense.data.axes import checked
 from m3d_condense.data.dataset import ImageDataset, Split
+from m3d_condense.data.decoding import decode
 from m3d_condense.data.hub import hub_id
-from m3d_condense.data.labels import encode, labelled_rows
-from m3d_condense.data.pictures import Labels, Pixels, decode, eight_bit, resized
-from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find
-from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.progress import notice
+from m3d_condense.data.kept import decoded, remembered
+from m3d_condense.data.labels import encode, labelled_rows, notice_characters
+from m3d_condense.data.memory import given_of, tables_of
+from m3d_condense.data.pictures import Rows
+from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labelled
+from m3d_condense.data.splitting import check, held_out, joined, notice_odd, without_absent
+from m3d_condense.data.targets import label_count, label_list
+from m3d_condense.tools.errors import UserError
 
-TEST_SHARE = 0.2  # of each class, where a source has no test split
-NPZ_KEYS = (
-    ("x_train", "y_train", "x_test", "y_test"),
-    ("train_images", "train_labels", "test_images", "test_labels"),
-    ("images", "labels"),
-    ("x", "y"),
-)
+LARGEST = 2**16  # pixels a side that images are resized to
 
 
 def load(
@@ -41,49 +41,88 @@ def load(
     image_column: str | None = None,
     label_column: str | None = None,
     seed: int = 0,
-    test: tuple[Any, Any] | None = None,
+    test: Any = None,
+    layout: str | None = None,
 ) -> ImageDataset:
-    """Make an `ImageDataset` of a name, a hub id, a path, a list of parquet files, or ``(images, labels)``.
+    """Make an `ImageDataset` of a name, a hub id, a path, a list of parquet files, or what lies in memory.
 
-    Names are ``digits`` and those of `sources.HUB_SETS`; a path is an image folder, a folder of parquet
-    files, a ``.parquet`` or an ``.npz``; arrays and ``.npz`` hold uint8, or floats in [0, 1], as N×H×W,
-    N×H×W×C or N×C×H×W. `size` resizes the shorter side and crops the centre to size×size. Without a test
-    split, `seed` draws one from a fifth of each training class. `test` goes with arrays. Raises UserError for
-    data that cannot be found, read or told apart, for fewer than two classes, and for a class without images.
+    Names are ``digits`` and those of `sources.HUB_SETS`. A path is an image folder, a folder of parquet files or of
+    the binary files of MNIST, CIFAR or SVHN, a ``.parquet``, ``.npz`` or ``.mat``. In memory, it takes ``(images,
+    labels)``, ``((images, labels), (images, labels))`` of training and test, a dictionary of arrays, a torch data set
+    of (image, label), and a ``datasets.Dataset``; docs/data.md has the rules of them all.
+
+    Args:
+        data: the source; what was loaded already passes through.
+        size: the shorter side is resized to it, and the centre cropped to size×size.
+        image_column, label_column: of tables, where they cannot be told.
+        seed: of the test split, a fifth of each training class, where the data have none.
+        test: the test split of data in memory, of the same form.
+        layout: of arrays, one of NHW, NHWC and NCHW, where their shape has more than one reading.
+
+    Raises:
+        UserError: for data that cannot be found, read or told apart, for fewer than two classes, and for a class
+            without images.
     """
-    options = {"size": size, "image_column": image_column, "label_column": label_column, "seed": seed}
+    options = {"image_column": image_column, "label_column": label_column, "layout": checked(layout)}
     if isinstance(data, ImageDataset):
-        if image_column or label_column or test or (size is not None and data.size != (size, size)):
-            raise UserError(f"{data.name} is loaded already: give the other arguments where it was loaded")
+        _check_loaded(data, size, [*options.values(), test])
         return data
-    if size is not None and not (isinstance(size, int) and size >= 1):
-        raise UserError(f"size is a whole number of pixels, at least 1, not {size!r}")
-    data, name = _named(data)
-    if test is not None and not isinstance(data, tuple):
-        raise UserError("test=(images, labels) goes with (images, labels) arrays only")
-    if isinstance(data, tuple):
-        splits, class_names = _from_arrays([data] if test is None else [data, test], size)
-    elif data == "digits":
-        splits, class_names = _digits(size)
-    elif isinstance(data, str) and data.lower().endswith(".npz") and Path(data).is_file():
-        splits, class_names = _from_npz(Path(data), size)
+    size = _side(size)
+    where, name = _named(data)
+    if test is not None and where is not None:
+        raise UserError("test=(images, labels) goes with data in memory, such as (images, labels), only")
+    settings = {"size": size, **options, "seed": seed}
+    return remembered(where, settings, partial(_read, data, where, name, test, settings))
+
+
+def _read(data: Any, where: str | list[str] | None, name: str, test: Any, options: dict[str, Any]) -> ImageDataset:
+    """Read what is not in the cache."""
+    size, seed, layout = options["size"], options["seed"], options["layout"]
+    tables = tables_of(data, test)
+    given = None if tables is not None else _given(data, where, test, layout, size)
+    _check_used(options, tables=given is None)
+    if given is not None:
+        splits, class_names = _from_arrays(given, size, layout, name, seed)
     else:
-        rows, class_names = find(data, image_column, label_column)
-        _check(rows[0].labels, class_names)
-        splits = _splits(decode(rows, size), [split.labels for split in rows])
-    if len(splits) == 1:
-        if name != "digits":
-            notice(f"{name} has no test split: {TEST_SHARE:.0%} of each class is held out, with seed {seed}")
-        splits = [splits[0][indices] for indices in _stratified(splits[0].labels, seed)]
-    mirrored = not (isinstance(data, str) and data.partition(":")[0] in UNMIRRORED)
-    source = {"data": None if isinstance(data, tuple) else data, **options}
-    return ImageDataset(
-        name=name, train=splits[0], test=splits[1], class_names=class_names, source=source, mirrored=mirrored
-    )
+        rows, class_names = _rows(where, tables, options["image_column"], options["label_column"])
+        splits = _decoded(rows, size, name, seed)
+    notice_odd(splits, class_names)
+    mirrored = _mirrored(where, tables) if given is None else given.mirrored
+    if mirrored and (given is not None or tables is not None):  # what `find` has found, it has told
+        notice_characters(class_names)
+    train, test = splits
+    source = {"data": where, **options}
+    return ImageDataset(name=name, train=train, test=test, class_names=class_names, source=source, mirrored=mirrored)
 
 
-def _named(data: Any) -> tuple[Any, str]:
-    """The data in the form kept in `source`, paths made absolute, and a short name."""
+def _side(size: Any) -> int | None:
+    """Return the size that is asked for; raises UserError for one that images cannot have."""
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise UserError(f"size is a whole number of pixels, at least 1, not {size!r}")
+    if size > LARGEST:
+        raise UserError(f"at most {LARGEST} pixels", setting="size", value=size)
+    return int(size)
+
+
+def _check_loaded(data: ImageDataset, size: int | None, others: list[Any]) -> None:
+    """Raise UserError where anything is asked of a data set that it is not already."""
+    if any(other is not None for other in others) or (size is not None and data.size != (size, size)):
+        raise UserError(f"{data.name} is loaded already: give the other arguments where it was loaded")
+
+
+def _check_used(options: dict[str, Any], *, tables: bool) -> None:
+    """Raise UserError for an option of arrays where the data are tables or pictures, and the other way round."""
+    for setting in ("image_column", "label_column", "layout"):
+        value = options[setting]
+        if value is not None and tables == (setting == "layout"):
+            goes_with = "arrays" if tables else "tables, such as parquet files"
+            raise UserError(f"goes with {goes_with} only", setting=setting, value=value)
+
+
+def _named(data: Any) -> tuple[str | list[str] | None, str]:
+    """The data in the form kept in `source`, paths made absolute and None for data in memory, and a short name."""
     many = isinstance(data, list | tuple) and len(data) > 0 and all(isinstance(x, str | os.PathLike) for x in data)
     if many:
         paths = [_expanded(path).absolute() for path in data]
@@ -96,9 +135,8 @@ def _named(data: Any) -> tuple[Any, str]:
             return text, text.rpartition("/")[2].replace(":", "-")
         path = path.absolute()
         return str(path), path.name if path.is_dir() else path.stem
-    if isinstance(data, list | tuple) and len(data) == 2:
-        return tuple(data), "arrays"
-    raise UserError("data is a name, a path, a list of parquet files, or (images, labels); arrays must be given again")
+    plain = isinstance(data, list | tuple | dict | np.lib.npyio.NpzFile)
+    return None, "arrays" if plain else type(data).__name__.lower()
 
 
 def _expanded(path: str | os.PathLike[str]) -> Path:
@@ -108,80 +146,69 @@ def _expanded(path: str | os.PathLike[str]) -> Path:
         raise UserError(f"cannot find {os.fspath(path)}: its home is unknown; write the path in full") from error
 
 
-def _digits(size: int | None) -> tuple[list[Split], tuple[str, ...]]:
-    from sklearn.datasets import load_digits
+def _given(data: Any, where: str | list[str] | None, test: Any, layout: str | None, size: int | None) -> Given | None:
+    """Return what is held as arrays, in memory or in files; None for tables and pictures."""
+    if where is None:
+        return given_of(data, test, layout=layout, size=size)
+    if where == "digits":
+        from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    return _from_arrays([(digits.images / 16, digits.target)], size)
-
-
-def _from_npz(path: Path, size: int | None) -> tuple[list[Split], tuple[str, ...]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key.lower(): file[key] for key in file.files}
-    except Exception as error:  # a damaged archive may raise anything
-        raise UserError(f"cannot read {path}: {error}; save plain arrays with numpy.savez") from error
-    keys = next((keys for keys in NPZ_KEYS if keys[0] in arrays and keys[1] in arrays), None)
-    if keys is None:
-        wanted = " or ".join(", ".join(keys) for keys in NPZ_KEYS)
-        raise UserError(f"{path} holds {', '.join(arrays)}; name the arrays {wanted}")
-    found = [arrays[key] for key in keys if key in arrays]
-    names = [str(name) for name in arrays.get("class_names", ())]
-    return _from_arrays(list(zip(found[::2], found[1::2], strict=False)), size, names)
+        digits = load_digits()
+        return Given(pairs=[Pair(images=digits.images / 16, labels=digits.target)], mirrored=False)
+    if not isinstance(where, str) or where in HUB_SETS or not exists(Path(where)):
+        return None
+    return formats.read(Path(where), layout)
 
 
 def _from_arrays(
-    pairs: Iterable[tuple[Any, Any]], size: int | None, names: Sequence[str] = ()
+    given: Given, size: int | None, layout: str | None, name: str, seed: int
 ) -> tuple[list[Split], tuple[str, ...]]:
-    images, labels = [], []
-    for pixels, values in pairs:
-        classes = _array(values)
-        images.append(resized(eight_bit(_array(pixels)), size))
-        if classes.shape != (len(images[-1]),):
-            raise UserError(f"{len(images[-1])} images, but labels of shape {classes.shape}: give one label an image")
-        labels.append(classes.tolist())
-    encoded, class_names = encode(labels, names)
-    kept = labelled_rows(encoded)
-    encoded = [values[rows] for values, rows in zip(encoded, kept, strict=False)]
-    images = [pixels[rows] for pixels, rows in zip(images, kept, strict=False)]
-    _check(encoded[0], class_names)
-    return _splits(images, encoded), class_names
+    """Number the classes, choose the rows, and only then convert these to 8 bits: pixels are held once."""
+    images, values = [], []
+    for pair in given.pairs:
+        known = isinstance(pair.images, Images)
+        count = label_count(pair.labels)
+        images.append(pair.images if known else images_of(pair.images, layout=layout, size=size, labels=count))
+        values.append(label_list(pair.labels, images[-1].count, training=len(images) == 1))
+    labels, class_names = encode(values, given.class_names)
+    rows = labelled_rows(labels)
+    if given.partial:
+        labels, class_names = without_absent(labels, class_names)
+    check(labels[0][rows[0]], class_names)
+    images, labels = images[: len(rows)], labels[: len(rows)]  # a test split without labels is left out
+    parts = list(zip(images, rows, levels(list(zip(images, rows, strict=True))), labels, strict=True))
+    if len(parts) == 1:
+        ((x, kept, white, y),) = parts
+        kept_and_out = held_out(torch.from_numpy(y[kept]), name, seed)
+        parts = [(x, kept[indices.numpy()], white, y) for indices in kept_and_out]
+    pixels = [converted(x, kept, white, size) for x, kept, white, _ in parts]
+    return joined(pixels, [y[kept] for _, kept, _, y in parts]), class_names
 
 
-def _array(values: Any) -> NDArray[Any]:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+def _rows(
+    where: Any, tables: dict[str, Any] | None, image_column: str | None, label_column: str | None
+) -> tuple[list[Rows], tuple[str, ...]]:
+    """Find the pictures of the splits, in tables that lie in memory or in what `where` names."""
+    if tables is None:
+        rows, class_names = find(where, image_column, label_column)
+    else:
+        rows, class_names = labelled(tables, image_column, label_column)
+        labels, class_names = without_absent([split.labels for split in rows], class_names)
+        rows = [replace(split, labels=y) for split, y in zip(rows, labels, strict=True)]
+    check(rows[0].labels, class_names)
+    return rows, class_names
 
 
-def _splits(images: Sequence[Pixels], labels: Sequence[Labels]) -> list[Split]:
-    """Splits of one size, all grey or all RGB."""
-    if len({pixels.shape[2:] for pixels in images}) > 1:
-        sizes = " and ".join(f"{pixels.shape[3]}×{pixels.shape[2]}" for pixels in images)
-        raise UserError(
-            f"train and test images differ in size, {sizes} pixels; give {Setting('size', 'N')} to make them N×N"
-        )
-    channels = max(pixels.shape[1] for pixels in images)
-    images = [p if p.shape[1] == channels else np.repeat(p, channels, axis=1) for p in images]
-    pairs = zip(images, labels, strict=True)
-    return [Split(images=torch.from_numpy(x), labels=torch.from_numpy(y)) for x, y in pairs]
+def _decoded(rows: list[Rows], size: int | None, name: str, seed: int) -> list[Split]:
+    splits = joined(decoded(rows, size, name, decode), [split.labels for split in rows])
+    if len(splits) == 1:
+        splits = [splits[0][indices] for indices in held_out(splits[0].labels, name, seed)]
+    return splits
 
 
-def _check(labels: Labels, class_names: tuple[str, ...]) -> None:
-    if len(class_names) < 2:
-        raise UserError(f"only one class ({', '.join(class_names)}): at least two are needed")
-    counts = np.bincount(labels, minlength=len(class_names)).tolist()
-    empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
-    if empty:
-        raise UserError(f"no training image of {', '.join(empty[:5])}; add some or remove the class")
-
-
-def _stratified(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices of what stays and of what is held out: a share of each class with two images or more."""
-    generator = torch.Generator().manual_seed(seed)
-    held_out = torch.zeros(len(labels), dtype=torch.bool)
-    for number in range(int(labels.max()) + 1):
-        members = torch.nonzero(labels == number).flatten()
-        count = max(1, round(TEST_SHARE * len(members))) if len(members) > 1 else 0
-        held_out[members[torch.randperm(len(members), generator=generator)[:count]]] = True
-    if not held_out.any():
-        raise UserError("one image a class leaves none to test on; give a test split")
-    return torch.nonzero(~held_out).flatten(), torch.nonzero(held_out).flatten()
+def _mirrored(where: str | list[str] | None, tables: dict[str, Any] | None) -> bool:
+    """Whether mirror images keep their class, as far as the name of the data says."""
+    names = {str(where).partition(":")[0]}
+    if tables is not None:
+        names = {str(getattr(getattr(table, "info", None), "dataset_name", None)) for table in tables.values()}
+    return not names & UNMIRRORED

@@ -16,8 +16,9 @@ from m3d_condense.data.hub import HubTable
 from m3d_condense.data.labelling import labelled
 from m3d_condense.data.labels import encode, labelled_rows, notice_doubtful
 from m3d_condense.data.layout import Layout, pictures_layout
-from m3d_condense.data.pictures import Rows, readable_endings, translated
+from m3d_condense.data.pictures import Rows, translated
 from m3d_condense.data.pruning import pruned
+from m3d_condense.data.raster import readable_endings
 from m3d_condense.data.shards import Shards
 from m3d_condense.data.side_files import side_files
 from m3d_condense.data.splits import some

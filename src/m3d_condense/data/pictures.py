@@ -1,31 +1,24 @@
-"""Pixels made 8-bit N×C×H×W: files and encoded bytes decoded by PIL, and arrays of several layouts.
-
-Images are decoded one at a time into their final place, so that memory stays flat and a damaged one can be named.
-"""
+"""Pictures before they are decoded: rows of a split, and what reading them raises."""
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.progress import is_quiet, progress
+from m3d_condense.data.raster import Item
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import is_quiet
 
-Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 BATCH = 256  # undecoded images held at a time
-CHUNK = 1024  # images turned from one type into another at a time
-NO_PIXELS = {".bufr", ".emf", ".eps", ".grib", ".h5", ".hdf", ".mpeg", ".mpg", ".ps", ".wmf"}  # PIL tells these only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +33,8 @@ class Rows:
     images: Any
     rows: Labels | None = None
 
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        """Say where each image lies, in words, and give what PIL opens: a path or a buffer."""
+    def __iter__(self) -> Iterator[Item]:
+        """Say where each image lies, in words, and give its path or its encoded bytes."""
         tables = self.images.iter(batch_size=BATCH)
         for index, item in enumerate(item for table in tables for item in table.column(0).to_pylist()):
             path, data = (item or {}).get("path"), (item or {}).get("bytes")
@@ -49,7 +42,20 @@ class Rows:
                 yield path, path
             else:
                 number = index if self.rows is None else self.rows[index]
-                yield f"in row {number} of the {self.name} split", io.BytesIO(data or b"")
+                yield f"in row {number} of the {self.name} split", data or b""
+
+
+def inside(path: str, beside: Path, folder: Path, where: str) -> Path:
+    """Return the regular file that `where` names by a path relative to `beside`; UserError unless it is in `folder`."""
+    try:
+        found = (beside / path).resolve()
+        if found.is_relative_to(folder.resolve()) and found.is_file():
+            return found
+    except (OSError, ValueError) as error:  # a name that is too long, or none
+        raise UserError(f"{where} names the file {path}: {error}; write the images into the table") from error
+    raise UserError(
+        f"{where} names the file {path}, which is none in {folder}: put it there, or write the images into the table"
+    )
 
 
 @contextmanager
@@ -109,132 +115,3 @@ def _silenced(bars: bool) -> Iterator[None]:
             module.set_verbosity(verbosity)
         for module in shown:
             module.enable_progress_bars()
-
-
-def readable_endings() -> set[str]:
-    """The ends of file names, in small letters, that PIL decodes."""
-    return {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN} - NO_PIXELS
-
-
-def decode(splits: Sequence[Rows], size: int | None) -> list[Pixels]:
-    """Decode the images of each split, uint8 N×C×H×W; a split has C = 1 if all its images are grey.
-
-    Raises UserError for a damaged image, and where images differ in size and no `size` is given.
-    """
-    images: list[Pixels] = []
-    for rows in splits:
-        pixels: Pixels | None = None
-        bar_of = progress(f"Reading {rows.name}", len(rows.labels), unit="images")
-        with translated(f"the {rows.name} split", local=True), bar_of as bar:
-            for index, (where, file) in enumerate(rows):
-                image = _pixels(where, file, size)
-                if pixels is None:
-                    pixels = np.empty((len(rows.labels), *image.shape), dtype=np.uint8)
-                if image.shape[1:] != (images or [pixels])[0].shape[2:]:
-                    raise _mixed_sizes(splits)
-                if len(image) > pixels.shape[1]:  # the first colour after grey images only
-                    pixels = np.repeat(pixels, 3, axis=1)
-                pixels[index] = image
-                bar.advance()
-        if pixels is None:
-            raise UserError(f"the {rows.name} split has no images")
-        images.append(pixels)
-    return images
-
-
-def eight_bit(images: NDArray[Any]) -> Pixels:
-    """uint8 or floats in [0, 1], in any of the three layouts, as uint8 N×C×H×W."""
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise UserError(f"images of shape {images.shape}: give N×H×W, N×H×W×C or N×C×H×W with 1 or 3 channels")
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise UserError(f"images of type {images.dtype}: give uint8, or floats in [0, 1]")
-    pixels = np.empty(images.shape, dtype=np.uint8)
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK]
-        if images.dtype != np.uint8:
-            if not (chunk.min() >= 0 and chunk.max() <= 1):
-                if np.isnan(images).any():
-                    raise UserError("float images hold NaN (not a number): replace them and scale to [0, 1]")
-                raise UserError(f"float images range from {images.min():g} to {images.max():g}: scale them to [0, 1]")
-            chunk = np.rint(chunk * 255)
-        pixels[start : start + CHUNK] = chunk
-    return pixels
-
-
-def resized(images: Pixels, size: int | None) -> Pixels:
-    """N×C×size×size: the shorter side resized and the centre cropped, or the images as they are for None."""
-    if size is None or images.shape[2:] == (size, size):
-        return images
-    fitted = np.empty((*images.shape[:2], size, size), dtype=np.uint8)
-    for index, channels in enumerate(images):
-        fitted[index] = [_fit(Image.fromarray(channel), size) for channel in channels]
-    return fitted
-
-
-def _fit(image: Image.Image, size: int | None) -> Image.Image:
-    """Resize the shorter side to `size` (bicubic, antialiased) and crop the centre to size×size."""
-    if size is None or image.size == (size, size):
-        return image
-    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-
-
-@contextmanager
-def _opened(where: str, file: Any) -> Iterator[Image.Image]:
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")  # of large images and odd metadata
-            with Image.open(file) as image:
-                yield image
-    except Image.DecompressionBombError as error:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise UserError(f"the image {where} has more than {limit:,} pixels; make it smaller or remove it") from error
-    except Exception as error:  # a decoder may raise anything on damaged bytes
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"cannot read the image {where}: {reason}; replace or remove it") from error
-
-
-def _pixels(where: str, file: Any, size: int | None) -> Pixels:
-    """One image upright in 8 bits, C×H×W."""
-    with _opened(where, file) as image:
-        if size is not None:
-            image.draft(image.mode, (2 * size, 2 * size))  # JPEG decodes large photographs at a fraction
-        ImageOps.exif_transpose(image, in_place=True)
-        array = np.asarray(_fit(_grey_or_rgb(image), size))
-    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-
-
-def _grey_or_rgb(image: Image.Image) -> Image.Image:
-    """In mode L or RGB: 16-bit levels scaled, transparency laid on white."""
-    if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError(f"its pixels range from {levels.min()} to {levels.max()}, beyond 16 bits")
-        return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, not 8 or 16 bits")
-    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)
-
-
-def _mixed_sizes(splits: Sequence[Rows]) -> UserError:
-    """The error that tells the smallest and the largest image, by the headers of all."""
-    sizes = set()
-    with progress("Measuring the images", sum(len(rows.labels) for rows in splits), unit="images") as bar:
-        for rows in splits:
-            for where, file in rows:
-                with _opened(where, file) as image:
-                    turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-                    sizes.add(image.size[::-1] if turned else image.size)
-                bar.advance()
-    (w, h), (width, height) = (choose(sizes, key=lambda s: (s[0] * s[1], s)) for choose in (min, max))
-    return UserError(
-        f"the images differ in size, from {w}×{h} to {width}×{height} pixels; "
-        f"give {Setting('size', 'N')} to resize and crop them all to N×N"
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -27,7 +28,7 @@ class ClassSampler:
         """
         rows = []
         for members in (self._members[number] for number in classes):
-            rounds = -(-count // len(members))
+            rounds = math.ceil(count / len(members))
             order = [torch.randperm(len(members), generator=generator) for _ in range(rounds)]
             rows.append(members[torch.cat(order)[:count]])
         return torch.stack(rows)

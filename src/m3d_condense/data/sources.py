@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from m3d_condense.data import hub, local
+from m3d_condense.data import hub
 from m3d_condense.data.hub import HUB_SETS, IMAGENET_100, NAMES, UNMIRRORED
 from m3d_condense.data.labels import notice_characters
-from m3d_condense.data.local import Found, labelled_tables
 from m3d_condense.data.pictures import translated
 from m3d_condense.tools.errors import UserError
+
+if TYPE_CHECKING:
+    from m3d_condense.data.local import Found
 
 __all__ = ["HUB_SETS", "IMAGENET_100", "NAMES", "UNMIRRORED", "exists", "find", "labelled"]
 
@@ -27,6 +29,8 @@ def find(data: str | list[str], image_column: str | None, label_column: str | No
     Returns the training split, the test split where there is one, and the K class names. Raises UserError
     where the data cannot be found, reached or read, or could be read in more than one way.
     """
+    from m3d_condense.data import local  # and pyarrow with it, which what is found in the cache does not need
+
     known = HUB_SETS.get(data) if isinstance(data, str) else None
     if known is None and (paths := _existing(data)):
         found = local.find(paths, image_column, label_column)
@@ -36,7 +40,7 @@ def find(data: str | list[str], image_column: str | None, label_column: str | No
         column = label_column or (known.label_column if known else None)
         with translated(data, local=False):
             tables = hub.read(str(data), known)
-            found = labelled_tables(tables, image_column, column, classes=known.classes if known else None)
+            found = local.labelled_tables(tables, image_column, column, classes=known.classes if known else None)
     if isinstance(data, list) or data.partition(":")[0] not in hub.KNOWN:
         notice_characters(found[1])
     return found
@@ -44,8 +48,10 @@ def find(data: str | list[str], image_column: str | None, label_column: str | No
 
 def labelled(tables: dict[str, Any], image_column: str | None, label_column: str | None) -> Found:
     """Take tables of `datasets` by split, as `find` takes names and paths."""
+    from m3d_condense.data import local
+
     with translated("the data set", local=True):
-        return labelled_tables(tables, image_column, label_column)
+        return local.labelled_tables(tables, image_column, label_column)
 
 
 def exists(path: Path) -> bool:

@@ -17,7 +17,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from m3d_condense.data.pictures import readable_endings
+from m3d_condense.data.pictures import inside
+from m3d_condense.data.raster import readable_endings
 from m3d_condense.data.tree import is_picture
 from m3d_condense.tools.errors import UserError
 
@@ -220,19 +221,6 @@ class ImageColumn:
             where = f"row {row} of the {self.table.name} split"
             return {"bytes": None, "path": str(inside(path, file.parent, self.table.folder, where))}
         return {"bytes": data or b"", "path": None}
-
-
-def inside(path: str, beside: Path, folder: Path, where: str) -> Path:
-    """Return the regular file that `where` names by a path relative to `beside`; UserError unless it is in `folder`."""
-    try:
-        found = (beside / path).resolve()
-        if found.is_relative_to(folder.resolve()) and found.is_file():
-            return found
-    except (OSError, ValueError) as error:  # a name that is too long, or none
-        raise UserError(f"{where} names the file {path}: {error}; write the images into the table") from error
-    raise UserError(
-        f"{where} names the file {path}, which is none in {folder}: put it there, or write the images into the table"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from m3d_condense.machine import native
 from m3d_condense.machine.costs import forward_flops
+from m3d_condense.machine.matching import Distance, Matching, derived_matching
+from m3d_condense.machine.native.gradients import native_matching
 from m3d_condense.machine.process import recycle_pages
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
@@ -23,21 +25,22 @@ NATIVE_PIXELS = 2**20  # of the images through native blocks at once: 1,024 of 3
 CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes, share of what is free
 COMPILE_SECONDS = 1.9  # a layer, to compile a network forward and backward, from cold
 EAGER_FLOPS = {"cpu": 1.5e11, "cuda": 2e13}  # a second, of a convolutional network without compilation
+MOST_MEMORY = 2**20  # GiB that can be asked for
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 COMPILED_GAIN = 2.0  # at least; measured in benchmarks
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How to run, none of which changes what is computed beyond rounding.
+    """How to run. None of it changes what is computed beyond rounding.
 
     Attributes:
         device: "auto" (a GPU where there is one), or any torch device, such as "cpu" or "cuda:1".
         precision: "auto" (bfloat16 where the hardware has it), "float32", "tf32" (of NVIDIA's GPUs) or
             "bfloat16", of the networks' convolutions; kernels, losses and pixels are always float32.
-        native: whether ConvNet's blocks run in our own code on a CPU, in float32 (see `m3d_condense.machine.native`);
-            another precision, if asked for, rules it out.
-        compile: "auto" (where it pays back), "yes" or "no", of what that does not compute.
+        native: whether ConvNet's blocks run in our own code on a CPU, in float32 (see `m3d_condense.machine.native`).
+            They do not where another precision is asked for.
+        compile: whether networks without native blocks are compiled: "auto" (where it pays back), "yes" or "no".
         memory: GiB for the activations of one chunk of classes; 0 lets the device decide.
     """
 
@@ -52,8 +55,8 @@ class Execution:
             raise UserError(f"one of {', '.join(PRECISIONS)}", setting="precision", value=self.precision)
         if self.compile not in ("auto", "yes", "no"):
             raise UserError("auto, yes or no", setting="compile", value=self.compile)
-        if not 0.0 <= self.memory < math.inf:
-            raise UserError("GiB, at least 0", setting="memory", value=self.memory)
+        if not 0.0 <= self.memory <= MOST_MEMORY:
+            raise UserError(f"GiB, from 0 to {MOST_MEMORY}", setting="memory", value=self.memory)
 
 
 class Engine:
@@ -71,13 +74,12 @@ class Engine:
         if self.device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = self.execution.precision == "tf32"
         self.dtype = _dtype(self.execution.precision, self.device)
-        self.reason = ""  # of the last choice for or against compilation
 
     def describe(self) -> str:
-        """Say in one line what is used."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"{name}{threads}, {str(self.dtype).removeprefix('torch.')}"
+        """Say in a few words where the work is done."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return f"cpu, {torch.get_num_threads()} threads" if self.device.type == "cpu" else self.device.type
 
     @property
     def budget(self) -> int:
@@ -99,82 +101,41 @@ class Engine:
             return images
         return images.to(self.device)
 
-    def serves(self, network: nn.Module) -> bool:
-        """Whether our own code computes the blocks of this network."""
-        wanted = self.execution.native and self.execution.precision in ("auto", "float32")
-        if not (wanted and self.device.type == "cpu" and _may_be_native(network)):
-            return False
-        return all(native.serves(block) for block in network.blocks)  # type: ignore[union-attr]
+    def place(self, network: nn.Module, example: Tensor, images: float, *, stacked: bool = False) -> Placed:
+        """Move a network to the device, and decide how it runs there: in our own code, compiled, or as it is.
 
-    def pays(self, network: nn.Module, image: Tensor, images: float) -> bool:
-        """Whether compiling `network` pays back over this many images forward and backward.
+        Decided from counted operations and nominal speeds, never from a clock, so that the same command makes the
+        same pixels.
 
-        Decided from counted operations and nominal speeds, never from a clock, so that the same command
-        makes the same pixels. `image` is one example, 1×C×H×W; the reason is left in `reason`. What our own code
-        computes needs no compiling.
-        """
-        if self.serves(network):
-            self.reason = "native blocks in float32"
-            return False
-        if self.execution.compile != "auto":
-            self.reason = f"compile={self.execution.compile} was asked for"
-            return self.execution.compile == "yes"
-        if self.device.type not in EAGER_FLOPS or not has_compiler(self.device):
-            self.reason = f"not compiled: no compiler for {self.device.type} here"
-            return False
-        eager = 3 * images * forward_flops(network, image) / EAGER_FLOPS[self.device.type]
-        saved = eager * (1 - 1 / COMPILED_GAIN)
-        cost = COMPILE_SECONDS * sum(not list(module.children()) for module in network.modules())
-        pays = saved > cost
-        verb = "compiled" if pays else "not compiled"
-        self.reason = f"{verb}: it would save about {saved:.0f} s and cost about {cost:.0f} s"
-        return pays
-
-    def place(self, network: nn.Module, compiled: bool) -> nn.Module:
-        """Move a network to the device, to our own code if that serves, in the memory format that is fastest there.
-
-        Channels last pays only where the compiler fuses the norm; eager norms are slow in it.
+        Args:
+            network: is changed in place.
+            example: one image 1×C×H×W.
+            images: how many will go through the network, forward and backward: compiling must pay back over them.
+            stacked: whether it will run through torch.func on stacked parameters, which neither our own code nor
+                the compiler does here.
         """
         network = network.to(self.device)
-        if _may_be_native(network):
-            network.native = self.serves(network)  # type: ignore[assignment]
-        if compiled:
+        wanted = self.execution.native and self.execution.precision in ("auto", "float32") and not stacked
+        if native.swap(network, wanted and self.device.type == "cpu"):
+            return Placed(network=network, engine=self, native=True, reason="native blocks in float32")
+        compiled, reason = self._pays(network, example, images)
+        if stacked:
+            compiled, reason = False, "not compiled: several networks run as one"
+        if compiled:  # channels last pays only where the compiler fuses the norm; eager norms are slow in it
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network
+        return Placed(network=network, engine=self, compiled=compiled, reason=reason)
 
-    def arithmetic(self, network: nn.Module) -> str:
-        """Name what a network computes in: its results depend on it, beyond what rounding alone would do."""
-        return "native" if self.serves(network) else str(self.dtype)
-
-    def of(self, network: nn.Module, function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
-        """Return a function of images that calls a placed network, as that runs: native, compiled or neither."""
-        return function if is_native(network) else self.compiled(function, compiled)
-
-    def compiled(self, function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
-        """Return a function of images, and more, under this precision, compiled for fixed shapes if asked to."""
-        fast: Callable[..., Any] | None = None
-        if compiled:
-            # A function that runs in two modes and several fixed shapes passes the default limit, and
-            # would from then on run eagerly without a word.
-            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
-            fast = torch.compile(function, dynamic=False)
-        layout = torch.channels_last if compiled else torch.contiguous_format
-
-        def run(images: Tensor, *others: Any) -> Any:
-            nonlocal fast
-            images = images.contiguous(memory_format=layout)
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                if fast is not None:
-                    try:
-                        return fast(images, *others)
-                    except (
-                        torch._dynamo.exc.TorchDynamoException
-                    ) as error:  # a compiler that is there but does not work
-                        notice(f"compilation failed ({str(error).splitlines()[0]}); going on without it")
-                        fast = None
-                return function(images, *others)
-
-        return run
+    def _pays(self, network: nn.Module, example: Tensor, images: float) -> tuple[bool, str]:
+        """Tell whether compiling a network pays back over so many images, and why."""
+        if self.execution.compile != "auto":
+            return self.execution.compile == "yes", f"compile={self.execution.compile} was asked for"
+        if self.device.type not in EAGER_FLOPS or not has_compiler(self.device):
+            return False, f"not compiled: no compiler for {self.device.type} here"
+        eager = 3 * images * forward_flops(network, example.to(self.device)) / EAGER_FLOPS[self.device.type]
+        saved = eager * (1 - 1 / COMPILED_GAIN)
+        cost = COMPILE_SECONDS * sum(not list(module.children()) for module in network.modules())
+        verb = "compiled" if saved > cost else "not compiled"
+        return saved > cost, f"{verb}: it would save about {saved:.0f} s and cost about {cost:.0f} s"
 
     def chunks(self, num_classes: int, bytes_per_class: int) -> Iterator[range]:
         """Split the classes into ranges that fit the memory budget, as even as can be."""
@@ -183,11 +144,88 @@ class Engine:
         edges = [round(i * num_classes / count) for i in range(count + 1)]
         return (range(a, b) for a, b in zip(edges, edges[1:], strict=False))
 
-    def piece(self, network: nn.Module, images: Tensor) -> int:
-        """How many of these images …×H×W go through a network at once."""
-        if is_native(network):
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Placed:
+    """A network on its device, and how it runs there; made by `Engine.place`.
+
+    Attributes:
+        network: with its blocks swapped for native ones, where they serve.
+        engine: that placed it.
+        native: whether its blocks run in our own code, in float32.
+        compiled: whether functions of it are compiled.
+        reason: why.
+    """
+
+    network: nn.Module
+    engine: Engine
+    native: bool = False
+    compiled: bool = False
+    reason: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its convolutions compute in."""
+        return torch.float32 if self.native else self.engine.dtype
+
+    @property
+    def arithmetic(self) -> str:
+        """Name what its results depend on, beyond what rounding alone would do."""
+        return "native" if self.native else str(self.dtype)
+
+    def describe(self) -> str:
+        """Say in one line where it runs, and in what precision."""
+        return f"{self.engine.describe()}, {str(self.dtype).removeprefix('torch.')}"
+
+    def explain(self) -> str:
+        """Say in one line how it runs, and why."""
+        return f"{self.describe()}; {self.reason}"
+
+    def eager(self) -> Placed:
+        """Return the same network, not compiled."""
+        return dataclasses.replace(self, compiled=False)
+
+    def piece(self, images: Tensor) -> int:
+        """Return how many of these images …×H×W go through the network at once."""
+        if self.native:
             return max(NATIVE_PIXELS // (images.shape[-2] * images.shape[-1]), 1)
-        return GPU_PIECE if self.device.type == "cuda" else PIECE
+        return GPU_PIECE if self.engine.device.type == "cuda" else PIECE
+
+    def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of images, and more, that calls this network, as the network runs."""
+        return function if self.native else self.compile(function)
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of images, and more, in the engine's precision; compiled, it is so for fixed shapes."""
+        fast: Callable[..., Any] | None = None
+        if self.compiled:
+            # A function that runs in two modes and several fixed shapes passes the default limit, and
+            # would from then on run eagerly without a word.
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+            fast = torch.compile(function, dynamic=False)
+        layout = torch.channels_last if self.compiled else torch.contiguous_format
+        device, dtype = self.engine.device.type, self.engine.dtype
+
+        def run(images: Tensor, *others: Any) -> Any:
+            nonlocal fast
+            images = images.contiguous(memory_format=layout)
+            with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+                if fast is not None:
+                    try:
+                        return fast(images, *others)
+                    except torch._dynamo.exc.TorchDynamoException as error:  # a compiler that does not work
+                        notice(f"compilation failed ({str(error).splitlines()[0]}); going on without it")
+                        fast = None
+                return function(images, *others)
+
+        return run
+
+    def matching(self, distance: Distance) -> Matching:
+        """Return what matches gradients of this network's weights under a distance."""
+        if self.native:
+            return native_matching(self.network, distance)
+        plain = derived_matching(self.network, distance)
+        return Matching(self.compile(plain.gradients), self.compile(plain.to_images))
 
 
 def in_pieces(function: Callable[[Tensor], Any], images: Tensor, most: int) -> Any:
@@ -219,32 +257,14 @@ def has_compiler(device: torch.device) -> bool:
     return native.compiler() is not None
 
 
-def is_native(network: nn.Module) -> bool:
-    """Whether a network's blocks run in our own code."""
-    return getattr(network, "native", None) is True
-
-
-def _may_be_native(network: nn.Module) -> bool:
-    return isinstance(getattr(network, "native", None), bool)
-
-
-def in_torch(network: nn.Module) -> nn.Module:
-    """Return a network of the same modules whose blocks run in torch's own operations; itself if they do already."""
-    if not is_native(network):
-        return network
-    plain = copy.copy(network)
-    plain.native = False  # type: ignore[assignment]
-    return plain
-
-
 def _device(name: str) -> torch.device:
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return accelerator or torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()  # "meta", for one, takes tensors and holds no values
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise UserError(str(error).splitlines()[0], setting="device", value=name) from None
     return device
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from m3d_condense.machine import native
 from m3d_condense.networks.layers import Staged, norm_layer
+from m3d_condense.tools.errors import Setting
 
 
 class ConvNet(Staged):
@@ -22,14 +22,9 @@ class ConvNet(Staged):
         width: maps per block.
         norm: see `norm_layer`.
 
-    Attributes:
-        native: whether the blocks run in our own code for CPUs, which the engine sets where it serves.
-
     Raises:
         ValueError: where the depth is below 1, or the images are too small for it.
     """
-
-    native: bool = False
 
     def __init__(
         self,
@@ -46,7 +41,8 @@ class ConvNet(Staged):
         padding = 3 if tuple(size) == (28, 28) else 1
         height, width_ = (side + 2 * (padding - 1) for side in size)
         if min(height, width_) >> depth == 0:
-            raise ValueError(f"images of {size[0]}×{size[1]} are too small for a ConvNet of depth {depth}")
+            advice = f"give {Setting('size', 'N')} to load them larger, or a lower depth"
+            raise ValueError(f"images of {size[0]}×{size[1]} are too small for a ConvNet of depth {depth}; {advice}")
         self.stem = None
         self.blocks = nn.ModuleList(
             nn.Sequential(
@@ -59,13 +55,6 @@ class ConvNet(Staged):
         )
         self.feature_size = width * (height >> depth) * (width_ >> depth)
         self.classifier = nn.Linear(self.feature_size, num_classes)
-
-    def through(self, block: nn.Module, maps: Tensor) -> Tensor:
-        """Return what one of the blocks makes of maps, in our own code where that serves."""
-        if self.native and native.usable(maps, block):
-            made: Tensor = native.block(maps, block)
-            return made
-        return super().through(block, maps)
 
     def pool(self, maps: Tensor) -> Tensor:
         """Return features N×D of the last block's maps: all of them, flattened."""

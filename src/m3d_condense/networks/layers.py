@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from m3d_condense.tools.errors import Setting
+
 NORMS = ("instance", "group", "batch", "none")
 
 
@@ -60,14 +62,9 @@ class Staged(nn.Module):
         """Return the maps N×C'×H'×W' of every block, for normalised images N×C×H×W."""
         maps, results = images if self.stem is None else self.stem(images), []
         for block in self.blocks:
-            maps = self.through(block, maps)
+            maps = block(maps)
             results.append(maps)
         return results
-
-    def through(self, block: nn.Module, maps: Tensor) -> Tensor:
-        """Return what one of the blocks makes of maps."""
-        made: Tensor = block(maps)
-        return made
 
     def pool(self, maps: Tensor) -> Tensor:
         """Return features N×D of the last maps: the mean of each."""
@@ -90,7 +87,8 @@ def smaller_side(size: tuple[int, int]) -> int:
         ValueError: where it is a single pixel, of which an instance norm leaves nothing.
     """
     if min(size) < 2:
-        raise ValueError(f"images of {size[0]}×{size[1]} are too small: both sides need 2 pixels or more")
+        advice = f"give {Setting('size', 'N')} to load them larger"
+        raise ValueError(f"images of {size[0]}×{size[1]} are too small: both sides need 2 pixels or more; {advice}")
     return min(size)
 
 

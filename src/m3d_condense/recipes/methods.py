@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from m3d_condense.recipes import papers
+from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
 
@@ -268,8 +269,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "idc": _row("IDC: matching gradients of tiled images on networks in training", papers.IDC, _idc_quick, _idc_paper),
     "random": _coreset("Random: real images drawn at random", papers.TABLE_2, "random"),
-    "herding": _coreset("Herding: real images whose mean feature is the class's", papers.HERDING, "herding"),
-    "k-center": _coreset("K-Center: real images that leave none far from all of them", papers.K_CENTER, "k-center"),
+    **{name: _coreset(chosen.title, chosen.citation, name) for name, chosen in SELECTIONS.items()},
 }
 
 

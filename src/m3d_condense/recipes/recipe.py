@@ -3,149 +3,157 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_type_hints
 
+from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.recipes.names import ENCODERS, INITIALISATIONS, OBJECTIVES
 from m3d_condense.tools.errors import UserError
 
-OBJECTIVES = (
-    "mmd",
-    "mean",
-    "moments2",
-    "moments3",
-    "layers",
-    "attention",
-    "gradient-cosine",
-    "gradient-mse",
-    "gradient-l1",
-)
 KERNELS = ("gaussian", "polynomial", "linear")
-ENCODERS = ("fresh", "synthetic", "dynamic", "real", "queue", "pool")
-INITIALISATIONS = ("random", "herding", "k-center", "noise")
 SELECTION_FEATURES = ("trained", "random", "pixels")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine")
-OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
-DRAWS = ("idc", "dsa")
+MOST = 2**31 - 1  # of a count
+LARGEST = 1e6  # of a learning rate or a weight: more than any run uses, and far from what float32 overflows at
+
+CHOICES: Mapping[str, Collection[str]] = {
+    "initialisation": INITIALISATIONS,
+    "selection_features": SELECTION_FEATURES,
+    "objective": OBJECTIVES,
+    "kernel": KERNELS,
+    "encoders": ENCODERS,
+    "optimizer": OPTIMIZERS,
+    "lr_schedule": SCHEDULES,
+}
+"""What a setting may be, where that is one of a few names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What a run does; a named method is a set of values for these.
 
-    Args:
-        method: name of the row in the table of methods that the values came from.
-        preset: quick or paper.
-        ipc: stored images per class.
-        seed: of every random draw.
-        initialisation: real images the synthetic ones start from, chosen at random, by herding or by
-            k-center; or noise for none.
-        selection_features: what herding and k-center compare: features of a network trained on the data, of a
-            random one, or pixels.
-        factor: l; each stored image holds l×l small ones (M3D, Eq. 10).
-        iterations: steps of the loop; 0 stores the initialisation, which makes a coreset.
-        objective: mmd (M3D, Eq. 9), mean (DM, Eq. 3), moments2 or moments3 (means, variances, third moments), layers
-            (CAFE), attention (DataDAM), gradient-cosine (DC, DSA), gradient-mse or gradient-l1 (IDC).
-        kernel: of the mmd objective: gaussian, polynomial or linear.
-        cross_entropy: weight, a class, of the synthetic images' cross-entropy under the encoder's classifier, added to
-            the objective; 0 for none.
-        encoders: where the encoder comes from: fresh random networks; networks trained between the steps on the
-            synthetic set (synthetic, dynamic as in CAFE) or on real images; a queue of networks in training; or a
-            pool of networks trained beforehand, at a random point of their way.
-        iterations_per_model: steps that one network, or point of the pool, serves; of a queue, between two new ones.
-        encoder_steps: training steps of an encoder: between two steps of the pixels, of each network of a pool;
-            passes at most for dynamic.
-        encoder_batch: images in each of them.
-        encoder_lr: their step size; the peak for a pool.
-        encoder_count: networks in a queue or pool.
-        encoder_warmup: training steps on real images before a new network's first use, for synthetic and real.
-        network: architecture of the encoder: convnet or convnetD with its depth, resnet10, resnet18,
-            resnetap10, densenet121, any with -batch or -group for its norm; module:callable; or timm:NAME.
-        batch_real: real images per class and step.
-        batch_synthetic: at most this many decoded synthetic images per class and step.
-        augmentation: operations joined by _ out of color, crop, cutout, flip, scale, rotate; or none.
-        augmentation_draw: idc (colour, flip and cutout always, one of the rest) or dsa (one of all).
-        flip: whether a mirrored image is still of its class; off takes flip out of the augmentation.
-        optimizer: of the pixels: sgd, or adam, whose step adapts to the gradient's scale.
-        lr: step size of the pixels, which lie in [0, 1].
-        lr_schedule: constant, or cosine, which falls to nothing over the iterations.
-        momentum: of sgd, for each class on its own; the first beta of adam.
+    What a setting means stands beside its type, where Python keeps it under every version and option: the command
+    line's help is made of it, see `meanings`.
     """
 
-    method: str
-    preset: str
-    ipc: int
-    seed: int
-    initialisation: str
-    selection_features: str
-    factor: int
-    iterations: int
-    objective: str
-    kernel: str
-    cross_entropy: float
-    encoders: str
-    iterations_per_model: int
-    encoder_steps: int
-    encoder_batch: int
-    encoder_lr: float
-    encoder_count: int
-    encoder_warmup: int
-    network: str
-    batch_real: int
-    batch_synthetic: int
-    augmentation: str
-    augmentation_draw: str
-    flip: bool
-    optimizer: str
-    lr: float
-    lr_schedule: str
-    momentum: float
+    method: Annotated[str, "name of the method; with the preset it decides every setting that is not given"]
+    preset: Annotated[str, "quick, sized for minutes on two CPU cores, or paper, the values of the method's paper"]
+    ipc: Annotated[int, "stored images per class"]
+    seed: Annotated[int, "seed of every random draw"]
+    initialisation: Annotated[
+        str,
+        "real images that the synthetic ones start from: chosen at random, by herding or by k-center; noise starts "
+        "from random pixels",
+    ]
+    selection_features: Annotated[
+        str,
+        "what herding and k-center compare: features of a network trained on the data (trained), features of an "
+        "untrained one (random), or pixels",
+    ]
+    factor: Annotated[int, "l; each stored image holds l×l smaller images (M3D, Eq. 10)"]
+    iterations: Annotated[int, "steps of the optimisation; 0 stores the initial images, which makes a coreset"]
+    objective: Annotated[
+        str,
+        "what real and synthetic images are compared by: mmd (M3D, Eq. 9), mean (DM, Eq. 3), moments2 (means and "
+        "variances), moments3 (third moments as well), layers (CAFE), attention (DataDAM), gradient-cosine (DC, "
+        "DSA), gradient-mse or gradient-l1 (IDC)",
+    ]
+    kernel: Annotated[str, "kernel of the mmd objective: gaussian, polynomial or linear"]
+    cross_entropy: Annotated[
+        float,
+        "weight of the synthetic images' cross-entropy under the encoder's classifier, which is added to the "
+        "objective of each class; 0 leaves it out",
+    ]
+    encoders: Annotated[
+        str,
+        "where the encoder comes from: fresh (random networks); synthetic, or dynamic as in CAFE (networks trained "
+        "on the synthetic images between the steps); real (networks trained on real images between the steps); "
+        "queue (one of several networks in training); pool (networks trained beforehand, each at a random point of "
+        "its training)",
+    ]
+    iterations_per_model: Annotated[
+        int,
+        "steps that one network serves; for pool, steps that one point of its training serves; for queue, steps "
+        "between two new networks",
+    ]
+    encoder_steps: Annotated[
+        int,
+        "training steps of an encoder between two steps; for pool, training steps of each network; for dynamic, "
+        "passes between two steps at most",
+    ]
+    encoder_batch: Annotated[int, "images per training step of an encoder"]
+    encoder_lr: Annotated[float, "learning rate of the encoders; for pool, the peak of its schedule"]
+    encoder_count: Annotated[int, "networks in a queue or pool"]
+    encoder_warmup: Annotated[
+        int,
+        "for synthetic and real: training steps on real images before a new network is first used",
+    ]
+    network: Annotated[
+        str,
+        "architecture of the encoder: convnet (its depth follows from the images' size), convnetD with depth D, "
+        "resnet10, resnet18, resnetap10 or densenet121, each with -batch or -group for another norm; "
+        "module:callable; or timm:NAME",
+    ]
+    batch_real: Annotated[int, "real images per class and step"]
+    batch_synthetic: Annotated[int, "decoded synthetic images per class and step, at most"]
+    augmentation: Annotated[str, "operations joined by _, of color, crop, cutout, flip, scale and rotate; or none"]
+    augmentation_draw: Annotated[
+        str,
+        "how operations are drawn: idc (color, flip and cutout always, and one of the others) or dsa (one of all)",
+    ]
+    flip: Annotated[bool, "whether a mirrored image keeps its class; false removes flip from the augmentation"]
+    optimizer: Annotated[str, "optimiser of the pixels: sgd, or adam, whose step adapts to the scale of the gradient"]
+    lr: Annotated[float, "learning rate of the pixels, which lie in [0, 1]"]
+    lr_schedule: Annotated[str, "schedule of that rate: constant, or cosine, which falls to 0 over the iterations"]
+    momentum: Annotated[float, "momentum of sgd, for each class on its own; for adam, its first beta"]
 
     def __post_init__(self) -> None:
-        choices = {
-            "initialisation": INITIALISATIONS,
-            "selection_features": SELECTION_FEATURES,
-            "objective": OBJECTIVES,
-            "kernel": KERNELS,
-            "encoders": ENCODERS,
-            "augmentation_draw": DRAWS,
-            "optimizer": OPTIMIZERS,
-            "lr_schedule": SCHEDULES,
-        }
-        for name, allowed in choices.items():
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"one of {', '.join(allowed)}", setting=name, value=getattr(self, name))
         counts = ("ipc", "factor", "iterations_per_model", "batch_real", "batch_synthetic")
         for name in (*counts, "encoder_batch", "encoder_count"):
-            if getattr(self, name) < 1:
-                raise UserError("at least 1", setting=name, value=getattr(self, name))
+            check_count(name, getattr(self, name), least=1)
         for name in ("iterations", "encoder_steps", "encoder_warmup"):
-            if getattr(self, name) < 0:
-                raise UserError("at least 0", setting=name, value=getattr(self, name))
+            check_count(name, getattr(self, name), least=0)
         for name in ("lr", "encoder_lr"):
-            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
-                raise UserError("a finite number above 0", setting=name, value=getattr(self, name))
-        if not (self.cross_entropy >= 0 and math.isfinite(self.cross_entropy)):
-            raise UserError("a finite number, at least 0", setting="cross_entropy", value=self.cross_entropy)
-        operations(self.augmentation)
+            if not 0 < getattr(self, name) <= LARGEST:
+                raise UserError(f"a number above 0, at most {LARGEST:.0f}", setting=name, value=getattr(self, name))
+        if not 0 <= self.cross_entropy <= LARGEST:
+            message = f"a number from 0 to {LARGEST:.0f}"
+            raise UserError(message, setting="cross_entropy", value=self.cross_entropy)
+        Augmentation.parse(self.augmentation, self.augmentation_draw)
         if not 0 <= self.momentum < 1:
             raise UserError("at least 0 and below 1", setting="momentum", value=self.momentum)
 
+    @property
+    def siamese(self) -> Augmentation:
+        """The augmentation that real and synthetic images share, of operations that leave an image in its class."""
+        given = Augmentation.parse(self.augmentation, self.augmentation_draw)
+        return given if self.flip else given.without("flip")
 
-def rate(recipe: Recipe, step: int) -> float:
-    """Return the pixels' step size at a step, counted from 0."""
-    if recipe.lr_schedule == "constant":
-        return recipe.lr
-    return recipe.lr * (1 + math.cos(math.pi * step / recipe.iterations)) / 2
+    def rate(self, step: int) -> float:
+        """Return the pixels' step size at a step, counted from 0."""
+        if self.lr_schedule == "constant":
+            return self.lr
+        return self.lr * (1 + math.cos(math.pi * step / self.iterations)) / 2
 
 
-def operations(strategy: str) -> tuple[str, ...]:
-    """Split an augmentation such as ``color_crop_cutout`` into its operations; empty or "none" has none.
+def meanings() -> dict[str, tuple[type[Any], str]]:
+    """Return, for each setting of a recipe, its type and what it means, as one line."""
+    found = {}
+    for name, hint in get_type_hints(Recipe, include_extras=True).items():
+        kind, text = get_args(hint)
+        untold = [choice for choice in CHOICES.get(name, ()) if choice not in text]
+        found[name] = kind, "; or ".join((text, *untold))
+    return found
 
-    Raises:
-        UserError: for an operation that is not in `OPERATIONS`.
-    """
-    names = () if strategy in ("", "none") else tuple(strategy.split("_"))
-    for name in names:
-        if name not in OPERATIONS:
-            raise UserError(f"no {name!r} among {', '.join(OPERATIONS)}", setting="augmentation", value=strategy)
-    return names
+
+def check_count(name: str, value: int, *, least: int) -> None:
+    """Raise `UserError` unless the setting `name` lies between `least` and `MOST`."""
+    if value < least:
+        raise UserError(f"at least {least}", setting=name, value=value)
+    if value > MOST:
+        raise UserError(f"at most {MOST}", setting=name, value=value)

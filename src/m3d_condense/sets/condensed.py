@@ -1,32 +1,23 @@
-"""The condensed set: a few images per class, all that is known of their making, and their scores, on disk.
+"""The condensed set: a few images per class, all that is known of their making, and their scores.
 
 Shapes: N images, K classes, C×H×W pixels, l factor.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
-from m3d_condense.sets.card import card
-from m3d_condense.sets.preview import preview
 from m3d_condense.sets.tiles import decode
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
-
-FORMAT_VERSION = 1
-IMAGES, META, CARD, PREVIEW = "images.safetensors", "condensed.json", "README.md", "preview.png"
-OURS = {IMAGES, META, CARD, PREVIEW, "report.html"}
-AGAIN = "fetch or make the set again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +43,11 @@ class Score:
     def __post_init__(self) -> None:
         if self.n != len(self.accuracies) or not self.accuracies:
             raise UserError(f"a score of {self.n} networks has {len(self.accuracies)} accuracies")
-        if not all(0 <= accuracy <= 100 for accuracy in self.accuracies):
-            raise UserError(f"accuracies {self.accuracies} are not all percentages; give numbers in [0, 100]")
+        wrong = [accuracy for accuracy in self.accuracies if not 0 <= accuracy <= 100]
+        if wrong:
+            raise UserError(f"accuracies {wrong[:5]} are not percentages; give numbers in [0, 100]")
+        if not (0 <= self.mean <= 100 and 0 <= self.std < math.inf):
+            raise UserError(f"mean {self.mean} and std {self.std} are not of percentages")
         object.__setattr__(self, "settings", files.plain_json("settings of a score", self.settings))
 
     @classmethod
@@ -123,7 +117,7 @@ class CondensedSet:
         self.mean, self.std = tuple(map(float, self.mean)), tuple(map(float, self.std))
         for name in ("settings", "source", "versions", "hardware"):
             setattr(self, name, files.plain_json(name, getattr(self, name)))
-        problem = _tensor_problem(self.images, self.labels) or self._class_problem() or self._number_problem()
+        problem = tensor_problem(self.images, self.labels) or self._class_problem() or self._number_problem()
         if problem:
             raise UserError(problem)
 
@@ -157,18 +151,16 @@ class CondensedSet:
             UserError: `path` is a file, or holds anything but a condensed set.
             OSError: the system cannot write; what was at `path` is still there.
         """
-        tensors = {"images": self.images, "labels": self.labels}
-        with files.write_folder(Path(path), replaceable=_is_only_condensed) as folder:
-            (folder / IMAGES).write_bytes(save(tensors, metadata={"format_version": str(FORMAT_VERSION)}))
-            (folder / META).write_text(self._json(), encoding="utf-8")
-            (folder / CARD).write_text(card(self), encoding="utf-8")
-            preview(self).save(folder / PREVIEW)
-        return Path(path)
+        from m3d_condense.sets.folder import write_set  # a folder is made of records, so its room imports this one
+
+        return write_set(self, path)
 
     @staticmethod
     def check_target(path: str | Path) -> None:
         """Raise `UserError` if `save` would refuse `path`: call it before the run, not after."""
-        files.check_folder(Path(path), _is_only_condensed)
+        from m3d_condense.sets.folder import check_target
+
+        check_target(path)
 
     @classmethod
     def load(cls, path: str | Path) -> CondensedSet:
@@ -177,17 +169,9 @@ class CondensedSet:
         Raises:
             UserError: `path` is no condensed set, of a newer format, or damaged; the message names the file.
         """
-        folder = Path(path)
-        meta = _read_meta(folder)
-        images, labels = _read_images(folder / IMAGES, meta.pop("shape"))
-        try:
-            meta["scores"] = [Score(**score) for score in meta["scores"]]
-            meta["history"] = [
-                {key: math.nan if value is None else value for key, value in step.items()} for step in meta["history"]
-            ]
-            return cls(images=images, labels=labels, **meta)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{folder / META} is damaged: {error}; {AGAIN}") from None
+        from m3d_condense.sets.folder import read_set
+
+        return read_set(path)
 
     def add_score(self, score: Score, path: str | Path | None = None) -> None:
         """Append `score`; with `path`, also to the set stored there, whose images are left untouched.
@@ -197,24 +181,12 @@ class CondensedSet:
         Raises:
             UserError: `path` does not hold this set.
         """
-        if path is not None:
-            stored = CondensedSet.load(path)
-            if not (torch.equal(stored.images, self.images) and torch.equal(stored.labels, self.labels)):
-                raise UserError(f"{path} holds another set than the one scored; give the folder of that one")
-            self.scores += [other for other in stored.scores if other not in self.scores]
-        self.scores.append(score)
-        if path is not None:
-            files.write_file_atomic(Path(path) / META, self._json())
-            files.write_file_atomic(Path(path) / CARD, card(self))
+        if path is None:
+            self.scores.append(score)
+            return
+        from m3d_condense.sets.folder import store_score
 
-    def _json(self) -> str:
-        content = {"format_version": FORMAT_VERSION, "shape": list(self.images.shape)}
-        content |= {name: getattr(self, name) for name in _stored_types() if name != "shape"}
-        content["history"] = [
-            {key: value if math.isfinite(value) else None for key, value in step.items()} for step in self.history
-        ]
-        content["scores"] = [asdict(score) for score in self.scores]
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        store_score(self, score, path)
 
     def _class_problem(self) -> str | None:
         if not all(isinstance(name, str) for name in self.class_names):
@@ -238,57 +210,8 @@ class CondensedSet:
         return None if math.isfinite(self.seconds) else f"seconds is {self.seconds}, not a duration"
 
 
-def _stored_types() -> dict[str, tuple[Any, ...]]:
-    """What condensed.json holds beside the format version, in order, and the types each may have there."""
-    hints = get_type_hints(CondensedSet)
-    stored = {"shape": list[int]} | {name: hint for name, hint in hints.items() if hint is not Tensor}
-    in_json: dict[Any, tuple[Any, ...]] = {tuple: (list,), float: (int, float)}
-    bases = {name: get_origin(hint) or hint for name, hint in stored.items()}
-    return {name: in_json.get(base, (base,)) for name, base in bases.items()}
-
-
-def is_condensed_set(path: str | Path) -> bool:
-    """Tell whether a condensed set, complete or damaged, is at `path`."""
-    return (Path(path) / META).is_file()
-
-
-def _is_only_condensed(folder: Path) -> bool:
-    return is_condensed_set(folder) and {entry.name for entry in folder.iterdir()} <= OURS
-
-
-def _read_meta(folder: Path) -> dict[str, Any]:
-    """Read condensed.json and check its format version, keys and types."""
-    file = folder / META
-    if not is_condensed_set(folder):
-        raise UserError(f"{folder} is not a condensed set: it has no {META}; give the folder that m3d wrote")
-    content = files.read_json(file)
-    found = content.get("format_version")
-    if found != FORMAT_VERSION:
-        newer = isinstance(found, int) and found > FORMAT_VERSION
-        remedy = "update with pip install -U m3d-condense" if newer else AGAIN
-        raise UserError(f"{file} has the format version {found}, not {FORMAT_VERSION}; {remedy}")
-    for name, types in _stored_types().items():
-        if not isinstance(content.get(name), types):
-            state = "a wrong" if name in content else "no"
-            raise UserError(f"{file} is damaged: it has {state} {name!r}; {AGAIN}")
-    return {name: content[name] for name in _stored_types()}
-
-
-def _read_images(file: Path, shape: list[int]) -> tuple[Tensor, Tensor]:
-    """Read the images and labels, and check that they are of the set whose images have this shape."""
-    tensors, metadata = files.read_tensors(file)
-    if set(tensors) != {"images", "labels"} or metadata.get("format_version") != str(FORMAT_VERSION):
-        raise UserError(f"{file} is not of a condensed set of format version {FORMAT_VERSION}; {AGAIN}")
-    images, labels = tensors["images"], tensors["labels"]
-    problem = _tensor_problem(images, labels)
-    if problem:
-        raise UserError(f"{file} is damaged: {problem}; {AGAIN}")
-    if list(images.shape) != shape:
-        raise UserError(f"{file} and {META} are not of one set; {AGAIN}")
-    return images, labels
-
-
-def _tensor_problem(images: Tensor, labels: Tensor) -> str | None:
+def tensor_problem(images: Tensor, labels: Tensor) -> str | None:
+    """Say what keeps two tensors from being the images and labels of a set; None where nothing does."""
     if images.dtype != torch.uint8 or labels.dtype != torch.int64:
         return f"images are {images.dtype} and labels {labels.dtype}, not uint8 and int64"
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:

@@ -1,52 +1,276 @@
-"""Networks that were trained once, kept in files for other runs on the same data with the same settings."""
+"""What is kept between runs to spare work: trained networks, decoded images, compiled code.
+
+It lies in the user's cache folder, in a folder for each kind that nobody else can enter. Entries are written beside,
+synced and renamed, and what is read is checked by a stored digest; whatever is wrong is made again. Free of torch
+until tensors are read or written, so that listing is quick.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import json
 import os
+import re
+import shutil
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import safetensors.torch
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
 
-from m3d_condense.tools.files import read_tensors, write_file_atomic
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.files import write_file
+from m3d_condense.tools.progress import notice
+from m3d_condense.tools.stopwatch import Stopwatch
 
-Tensors = dict[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Tensors: TypeAlias = "dict[str, Tensor]"
+Stored: TypeAlias = "tuple[Tensors, dict[str, str]]"
+"""Tensors on the CPU, and text by name."""
+
+KINDS = ("images", "native", "pools", "selectors")
+OURS = re.compile(r"(?:.+-)?[0-9a-f]{16}")  # the names of entries, without their endings
+CHECKED = 2**30  # bytes of tensors up to which their digest is of all of them; beyond, of their names and shapes
+STALE = 24 * 3600  # seconds after which a file that is being written has been left behind by a killed process
 
 
 def cache_folder() -> Path:
-    """Return where trained networks are kept: $M3D_CACHE, or m3d-condense in the user's cache folder."""
-    if "M3D_CACHE" in os.environ:
-        return Path(os.environ["M3D_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "m3d-condense"
+    """Return where entries are kept: the lasting folder, else a temporary one for this process."""
+    return lasting_folder() or _temporary_folder()
 
 
-def kept(kind: str, made_from: Mapping[str, Any], number: int, train: Callable[[], Tensors]) -> tuple[Tensors, float]:
-    """Return the tensors that `train` makes, from a file where it has run before.
+def lasting_folder() -> Path | None:
+    """Return $M3D_CACHE, or m3d-condense in the user's cache folder; None where there is no home either."""
+    if own := os.environ.get("M3D_CACHE"):
+        return Path(own)
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "m3d-condense"
+    try:
+        return Path.home() / ".cache" / "m3d-condense"
+    except RuntimeError:
+        return None
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="m3d-condense-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    notice(
+        f"There is no home folder: what could be kept for the next run is in {folder} until this one ends; "
+        "the environment variable M3D_CACHE names another place"
+    )
+    return folder
+
+
+def folder_of(kind: str) -> Path:
+    """Make the folder of a kind of entries, which nobody else can enter, and return it.
+
+    Raises:
+        OSError: it cannot be made, or belongs to another user.
+    """
+    folder = cache_folder() / kind
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.stat()
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    if status.st_mode & 0o077:
+        with suppress(OSError):  # a file system that knows no modes
+            folder.chmod(0o700)
+    return folder
+
+
+def kept(
+    kind: str, made_from: Mapping[str, Any], number: int, train: Callable[[], Tensors], watch: Stopwatch
+) -> Tensors:
+    """Return the tensors that `train` makes, on the CPU, from a file where it has run before.
+
+    Where they cannot be kept, or the file is damaged, a notice says so, and they are made.
 
     Args:
         kind: of network, a folder's name.
         made_from: all that determines the tensors but the number; JSON-able.
         number: tells apart networks that are made of the same.
         train: makes the tensors.
-
-    Returns:
-        The tensors, on the CPU, and the seconds that were spared by finding them.
-
-    Raises:
-        UserError: for a file that cannot be read.
-        OSError: where it cannot be written.
+        watch: is credited with the seconds that finding them spares.
     """
-    key = hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=8).hexdigest()
-    file = cache_folder() / kind / key / f"{number}.safetensors"
-    if file.exists():
-        tensors, metadata = read_tensors(file)
-        return tensors, float(metadata["seconds"])
+    file = None
+    with not_kept_said("trained networks"):
+        file = folder_of(kind) / key_of(made_from) / f"{number}.safetensors"
+    if file is not None and (found := read_entry(file)) is not None:
+        tensors, metadata = found
+        watch.credit(float(metadata["seconds"]))
+        return tensors
     begun = time.monotonic()
     tensors = {name: value.detach().contiguous().cpu() for name, value in train().items()}
-    write_file_atomic(file, safetensors.torch.save(tensors, {"seconds": str(time.monotonic() - begun)}))
-    return tensors, 0.0
+    if file is not None:
+        note = f"{made_from.get('network', 'a network')}, of data {str(made_from.get('fingerprint', ''))[:15]}"
+        with not_kept_said("trained networks"):
+            write_entry(file, tensors, {"seconds": str(time.monotonic() - begun), "note": note})
+    return tensors
+
+
+def key_of(made_from: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits for what determines an entry; JSON-able."""
+    return hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def read_entry(file: Path, *, mapped: bool = False) -> Stored | None:
+    """Return what `write_entry` wrote; None where there is nothing, or, with a notice, nothing that can be used.
+
+    With `mapped`, the tensors' memory is the file's: it is read when it is used, and what is changed there stays here.
+    """
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            metadata = dict(opened.metadata() or {})
+        if metadata.pop("digest", None) != _digest(tensors, metadata):
+            raise ValueError("its digest is another")
+    except (OSError, SafetensorError, ValueError) as error:
+        notice(f"{file} is damaged ({error}), and is made again")
+        return None
+    with suppress(OSError):
+        os.utime(file)  # by which the least recently used are known
+    return (tensors if mapped else {name: tensor.clone() for name, tensor in tensors.items()}), metadata
+
+
+def write_entry(file: Path, tensors: Tensors, metadata: Mapping[str, str]) -> None:
+    """Write contiguous tensors on the CPU, and text, to a file of the folder of a kind.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    with write_file(file) as new:
+        save_file(tensors, new, {**metadata, "digest": _digest(tensors, metadata)})
+
+
+def _digest(tensors: Tensors, metadata: Mapping[str, str]) -> str:
+    import torch
+
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    checked = sum(tensor.nbytes for tensor in tensors.values()) <= CHECKED
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        if checked:
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def not_kept_said(what: str) -> Iterator[None]:
+    """Say, once, that the cache folder cannot be used where the system refuses, and go on behind the block."""
+    try:
+        yield
+    except OSError as error:
+        _say_not_kept(what, cache_folder(), error.strerror or str(error))
+
+
+@functools.cache
+def _say_not_kept(what: str, folder: Path, reason: str) -> None:
+    notice(f"{what} cannot be kept for the next run in {folder} ({reason}); M3D_CACHE names another folder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What is kept under one name.
+
+    Attributes:
+        name: KIND/KEY, by which it is removed.
+        path: a file, or a folder of files.
+        nbytes: its size.
+        used: when it was last read or written, in seconds since 1970.
+        note: what it is of, where that is stored.
+    """
+
+    name: str
+    path: Path
+    nbytes: int
+    used: float
+    note: str
+
+
+def entries() -> list[Entry]:
+    """List what is kept, kind by kind, the most recently used first."""
+    found = []
+    for kind in KINDS:
+        folder = cache_folder() / kind
+        paths = [path for path in folder.iterdir() if OURS.fullmatch(path.stem)] if folder.is_dir() else []
+        found += sorted((_entry(kind, path) for path in paths), key=lambda entry: -entry.used)
+    return found
+
+
+def _entry(kind: str, path: Path) -> Entry:
+    files = _files(path)
+    status = [file.stat() for file in files]
+    notes = (_note(file) for file in files if file.suffix == ".safetensors")
+    return Entry(
+        name=f"{kind}/{path.stem}",
+        path=path,
+        nbytes=sum(one.st_size for one in status),
+        used=max((one.st_mtime for one in status), default=path.stat().st_mtime),
+        note=next(notes, ""),
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the file of an entry, or those in its folder."""
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+
+
+def _note(file: Path) -> str:
+    try:
+        with safe_open(file, framework="np") as opened:
+            return str((opened.metadata() or {}).get("note", ""))
+    except (OSError, SafetensorError):
+        return "damaged"
+
+
+def remove(names: Sequence[str] | None) -> list[Entry]:
+    """Remove entries by their names, or those of a kind by its name; None removes all.
+
+    Files in the cache folder that are not entries stay. Returns what was removed.
+
+    Raises:
+        UserError: there is nothing of a name; then nothing is removed.
+        OSError: as the system says.
+    """
+    found = entries()
+    for name in names or ():
+        if not any(name in (entry.name, entry.name.partition("/")[0]) for entry in found):
+            raise UserError(f"nothing of the name {name} is kept in {cache_folder()}")
+    chosen = [entry for entry in found if names is None or {entry.name, entry.name.partition("/")[0]} & set(names)]
+    for entry in chosen:
+        _discard(entry.path)
+    return chosen
+
+
+def trim(kind: str, limit: int) -> None:
+    """Remove the least recently used entries of a kind until the rest is within a limit, in bytes."""
+    folder = cache_folder() / kind
+    for path in folder.glob(".*.partial"):
+        if time.time() - path.stat().st_mtime > STALE:
+            path.unlink(missing_ok=True)
+    found = [entry for entry in entries() if entry.name.startswith(f"{kind}/")]
+    while found and sum(entry.nbytes for entry in found) > limit:
+        _discard(found.pop().path)
+
+
+def _discard(path: Path) -> None:
+    """Remove an entry; what else lies in its folder stays."""
+    for file in _files(path):
+        file.unlink(missing_ok=True)
+    if path.is_dir():
+        with suppress(OSError):
+            path.rmdir()

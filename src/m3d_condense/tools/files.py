@@ -4,34 +4,53 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.leftovers import REPLACED, held, is_partial, restore_folder, sweep, temporary_name
 
-__all__ = ["check_folder", "plain_json", "read_json", "read_tensors", "write_file_atomic", "write_folder"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "check_folder",
+    "is_partial",
+    "plain_json",
+    "read_json",
+    "read_tensors",
+    "write_file",
+    "write_file_atomic",
+    "write_folder",
+]
+
+MAX_DEPTH = 100  # of lists and dicts within one another, in what is stored as JSON
 
 
 def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
     """Raise `UserError` unless `write_folder` may write to `path`; call it before a long job.
 
-    It may where nothing is, in an empty folder, and over a folder of which `replaceable` is true.
+    It may where nothing is, in an empty folder, and over a folder of which `replaceable` is true; never over the
+    working folder, which would be taken away from under the process. Leftovers of killed processes do not count. A
+    folder that one of them had moved from `path` is put back first.
     """
+    restore_folder(path)
     if not path.exists():
         blocker = next((parent for parent in path.parents if parent.exists()), None)
         if blocker is not None and not blocker.is_dir():
             raise UserError(f"{path}: {blocker} is a file, not a folder; choose another place")
     elif not path.is_dir():
         raise UserError(f"{path} is a file; name a folder")
-    elif any(path.iterdir()) and not replaceable(path):
+    elif not all(is_partial(entry) for entry in path.iterdir()) and not replaceable(path):
         raise UserError(f"{path} holds other files, which would be lost; choose a new or empty folder")
+    here = Path.cwd()
+    if path.resolve() in (here, *here.parents):
+        raise UserError(f"{path} is the working folder or lies above it; name a folder of its own")
 
 
 @contextmanager
@@ -48,23 +67,27 @@ def write_folder(path: Path, *, replaceable: Callable[[Path], bool]) -> Iterator
     path = path.resolve()  # a link keeps pointing at the folder it names
     check_folder(path, replaceable)
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = _beside(path)
+    sweep(path)
+    new = temporary_name(path)
     try:
         new.mkdir()
-        yield new
-        for file in new.rglob("*"):
-            if file.is_file():
-                _flush(file)
-        _swap(new, path)
+        with held(new):
+            yield new
+            for file in new.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            _swap(new, path)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
 
 
-def write_file_atomic(path: Path, data: bytes | str) -> None:
-    """Write `data` (text as UTF-8) to `path` so that a reader sees the old content or all of the new.
+@contextmanager
+def write_file(path: Path) -> Iterator[Path]:
+    """Yield an empty file beside `path` that takes its place once the block ends without an exception.
 
-    Missing parents are made; a file already at `path` stays as it was if anything fails.
+    A reader sees the old content or all of the new. Missing parents are made; a file already at `path` stays as it was
+    if anything fails.
 
     Raises:
         UserError: `path` is a folder.
@@ -74,22 +97,34 @@ def write_file_atomic(path: Path, data: bytes | str) -> None:
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = _beside(path)
+    sweep(path)
+    new = temporary_name(path)
     try:
-        new.write_bytes(data.encode() if isinstance(data, str) else data)
-        _flush(new)
-        new.replace(path)
+        new.touch()
+        with held(new):
+            yield new
+            _flush(new)
+            new.replace(path)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+def write_file_atomic(path: Path, data: bytes | str) -> None:
+    """Write `data` (text as UTF-8) to `path` as `write_file` does."""
+    with write_file(path) as new:
+        new.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def plain_json(name: str, value: Any) -> Any:
     """Return `value` as JSON gives it back (tuples become lists).
 
     Raises:
-        UserError: JSON cannot hold it, or it has a number that is not finite; the message has `name` in it.
+        UserError: JSON cannot hold it, it has a number that is not finite, or lists and dicts are nested too deep; the
+            message has `name` in it.
     """
+    if not _nests_within(value, MAX_DEPTH):
+        raise UserError(f"{name} cannot be stored: lists and dicts are nested more than {MAX_DEPTH} deep")
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -100,7 +135,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object; raise `UserError` where the file is unreadable or holds anything else."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read ({error}); fetch or make it again") from None
     if not isinstance(content, dict):
         raise UserError(f"{file} holds no JSON object; fetch or make it again")
@@ -123,9 +158,12 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{file} is damaged or not in safetensors ({error}); fetch or make it again") from None
 
 
-def _beside(path: Path) -> Path:
-    """Name an unused hidden sibling: on the same file system, so that a rename suffices."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+def _nests_within(value: Any, levels: int) -> bool:
+    """Whether lists and dicts are nested at most `levels` deep."""
+    if not isinstance(value, dict | list | tuple):
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_nests_within(item, levels - 1) for item in items)
 
 
 def _flush(file: Path) -> None:
@@ -139,11 +177,12 @@ def _swap(new: Path, path: Path) -> None:
     if not path.exists():
         new.rename(path)
         return
-    old = _beside(path)
-    path.rename(old)
-    try:
-        new.rename(path)
-    except BaseException:
-        old.rename(path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)  # the new one is in place: a leftover is no failure
+    old = temporary_name(path, REPLACED)
+    with held(path):  # the hold goes with the folder to its other name
+        path.rename(old)
+        try:
+            new.rename(path)
+        except BaseException:
+            old.rename(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)  # the new one is in place: a leftover is no failure

@@ -1,4 +1,4 @@
-"""Stopping in good order: an interrupt or a termination is noted, and acted on where the state is whole."""
+"""Stopping in good order: an interrupt or a termination is noted, and acted on between two steps."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ PLAIN_INTERVAL = 10.0  # seconds between two plain lines
 FEW = 3  # units before the time left is told
 WINDOW = 30  # marks, one a second, over which the rate is taken
 _quiet = False
+_listeners: list[list[str]] = []
 
 
 def set_quiet(quiet: bool) -> None:
@@ -30,6 +31,23 @@ def is_quiet() -> bool:
 
 def notice(message: str) -> None:
     """Tell the user one line on stderr, unless quiet."""
+    for heard in _listeners:
+        heard.append(message)
+    _tell(message)
+
+
+@contextmanager
+def recorded() -> Iterator[list[str]]:
+    """Collect the notices that are given while this lasts, those silenced by quiet included; progress is none."""
+    heard: list[str] = []
+    _listeners.append(heard)
+    try:
+        yield heard
+    finally:
+        _listeners[:] = [other for other in _listeners if other is not heard]
+
+
+def _tell(message: str) -> None:
     if not _quiet:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
 
@@ -70,7 +88,7 @@ class Reporter:
             self._shown = time.monotonic()
             known = self.done - self._marks[0][1] >= FEW  # a first step that compiles foretells nothing
             left = f"{_clock((self.total - self.done) / self.rate)} left" if known else "starting"
-            notice(f"{self._line()}, {left}")
+            _tell(f"{self._line()}, {left}")
 
     def _line(self) -> str:
         line = f"{self.description}: {self.done}/{self.total} {self.unit}, {self.rate:.1f} {self.unit}/s"
@@ -78,7 +96,7 @@ class Reporter:
 
     def _finish(self) -> None:
         if not _quiet and self._bar is None:
-            notice(f"{self._line()}, {_clock(time.monotonic() - self._start)} taken")
+            _tell(f"{self._line()}, {_clock(time.monotonic() - self._start)} taken")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Random streams by name: every draw of a run has a generator of its own, derived from the run's seed.
 
-Nothing hands one generator from step to step, so a resumed run, a shard of the classes and a whole run see
-the same numbers, and a checkpoint need not hold any random state.
+Nothing hands one generator from step to step, so a resumed run, a shard of the classes and a run of all of them
+see the same numbers, and a checkpoint need not hold any random state.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m3d_condense.recipes.recipe import operations
+from m3d_condense.recipes.augmentation import Augmentation
 
 ALWAYS = ("color", "flip", "cutout")  # applied at every draw in IDC's form
 
@@ -50,7 +50,7 @@ class Parameters:
 
     Attributes:
         color: G×3, the brightness added, and the factors of saturation and contrast.
-        shift: G×2, whole pixels down and right, in place of `affine` where cropping is the only move and the groups are
+        shift: G×2, pixels down and right, in place of `affine` where cropping is the only move and the groups are
             few: a slice each, and no sampling.
         affine: G×2×3, from output to input coordinates in [-1, 1]; all moves as one.
         cutout: G×4, the first and one past the last row, then column, of the pixels set to zero.
@@ -70,24 +70,20 @@ class Parameters:
         )
 
 
-def draw(
-    strategy: str, groups: int, size: tuple[int, int], generator: torch.Generator, form: str = "idc"
-) -> Parameters:
+def draw(augmentation: Augmentation, groups: int, size: tuple[int, int], generator: torch.Generator) -> Parameters:
     """Draw the parameters of `groups` groups of images of H×W pixels.
 
     Args:
-        strategy: operations joined by "_", see `m3d_condense.recipes.recipe.operations`.
+        augmentation: the operations, and how they are drawn.
         groups: G, how many independent draws.
         size: H and W of the images.
         generator: a CPU generator.
-        form: "idc" applies colour, flip and cutout wherever they are listed and one of the rest; "dsa" applies
-            one operation of the whole list.
     """
-    names = operations(strategy)
+    names = augmentation.operations
     if not names:
         return Parameters()
     u = torch.rand(groups, 12, generator=generator)
-    one_of = names if form == "dsa" else tuple(name for name in names if name not in ALWAYS)
+    one_of = names if augmentation.draw == "dsa" else tuple(name for name in names if name not in ALWAYS)
     chosen = (u[:, 0] * len(one_of)).long().clamp(max=len(one_of) - 1) if one_of else torch.zeros(groups).long()
 
     def applies(name: str) -> Tensor:
@@ -159,7 +155,7 @@ def _color(u: Tensor, applies: Tensor) -> Tensor:
 
 
 def _shift(u: Tensor, applies: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return where the first pixel of each output comes from, in whole pixels right and down, G×2."""
+    """Return where the first pixel of each output comes from, in pixels right and down, whole numbers, G×2."""
     reach = (torch.tensor([size[1], size[0]]) * CROP + 0.5).floor()
     return torch.where(applies.unsqueeze(1), ((2 * reach + 1) * u).floor() - reach, 0.0)
 

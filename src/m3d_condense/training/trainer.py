@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from m3d_condense.machine.engine import Engine, in_pieces, in_torch
+from m3d_condense.machine.engine import Placed, in_pieces
 from m3d_condense.networks import initialise
-from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.tools.seeds import derive, generator
 from m3d_condense.training import augment
@@ -24,63 +24,58 @@ TrainingSet = tuple[Tensor, ...]
 
 
 class Trainer:
-    """One network, or several trained as one, compiled once and trained from scratch again for every seed.
+    """One network, or several trained as one, trained from scratch again for every seed.
 
     Args:
-        network: takes normalised images N×C×H×W to logits N×K.
-        engine: where and how it runs.
-        compiled: whether to compile it.
-        protocol: how it is trained.
+        placed: takes normalised images N×C×H×W to logits N×K; placed for stacked parameters, where it is several.
+        training: how it is trained.
         mean, std: of the normalisation, per channel, of values in [0, 1].
         together: how many networks are trained at once, on stacked parameters. Each has its own set, order and
             augmentation, and ends as it would alone, up to rounding.
+
+    Attributes:
+        stacked: the parameters n×… of the networks trained together, by name; empty for one.
     """
 
     def __init__(
         self,
-        network: nn.Module,
-        engine: Engine,
-        compiled: bool,
-        protocol: Protocol,
+        placed: Placed,
+        training: Training,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         together: int = 1,
     ) -> None:
-        compiled = compiled and together == 1
-        self.network = engine.place(network, compiled)
-        if together > 1:  # stacked parameters go through torch.func, which our own code does not
-            self.network = in_torch(self.network)
-        self.engine, self.compiled, self.protocol, self.together = engine, compiled, protocol, together
-        self.normalised = augment.Normalisation(mean, std, engine.device)
-        self._stacked: dict[str, Tensor] = {}
-        self._one = engine.of(self.network, self.network, compiled)
+        self.placed, self.network, self.device = placed, placed.network, placed.engine.device
+        self.training, self.together = training, together
+        self.normalised = augment.Normalisation(mean, std, self.device)
+        self.stacked: dict[str, Tensor] = {}
+        self._one = placed.of(self.network)
 
-    def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], bar: Reporter, steps: int | None = None) -> None:
+    def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], steps: int, bar: Reporter) -> None:
         """Train one network per seed, at most `together`, from random initialisations.
 
         Args:
             sets: what each network is trained on, all of one size.
             seeds: of each one's initialisation, order, augmentation and mixing.
+            steps: how many each takes.
             bar: is advanced once a step and network.
-            steps: in place of the protocol's number of epochs.
         """
-        protocol, count = self.protocol, len(sets[0][0])
-        steps = protocol.steps(count) if steps is None else steps
+        training, count = self.training, len(sets[0][0])
         optimizer = self.optimizer(self._refill(seeds))
-        schedule = _schedule(optimizer, protocol, steps)
-        orders = [batches(count, protocol.batch, steps, seed) for seed in seeds]
+        rates = schedule(optimizer, training, steps)
+        orders = [batches(count, training.batch, steps, seed) for seed in seeds]
         for step, indices in enumerate(zip(*orders, strict=True)):
-            chosen = [index.to(self.engine.device, non_blocking=True) for index in indices]
+            chosen = [index.to(self.device, non_blocking=True) for index in indices]
             batch = [(images[index], labels[index]) for (images, labels), index in zip(sets, chosen, strict=True)]
             self.step(optimizer, batch, [generator(seed, "batch", step) for seed in seeds])
-            schedule.step()
+            rates.step()
             bar.advance(len(seeds))
 
     def optimizer(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
-        """Return the protocol's SGD over these parameters."""
-        protocol = self.protocol
+        """Return the training's SGD over these parameters."""
+        training = self.training
         return torch.optim.SGD(
-            parameters, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True
+            parameters, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay, fused=True
         )
 
     def step(
@@ -106,23 +101,23 @@ class Trainer:
         return total
 
     def _mixed(self, images: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor, float]:
-        protocol, size = self.protocol, (images.shape[-2], images.shape[-1])
-        drawn = augment.draw(protocol.augmentation, len(images), size, stream, protocol.augmentation_draw)
+        size = (images.shape[-2], images.shape[-1])
+        drawn = augment.draw(self.training.augmentation, len(images), size, stream)
         drawn = drawn.of(range(len(images)), images.device)
         inputs = augment.apply(self.normalised(images).unsqueeze(1), drawn).squeeze(1)
-        return augment.cutmix(inputs, stream, protocol.cutmix)
+        return augment.cutmix(inputs, stream, self.training.cutmix)
 
     @torch.no_grad()
     def accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
         """Return the share of uint8 images N×C×H×W that each network names right, in percent."""
         self.network.eval()
-        count = next(iter(self._stacked.values())).shape[0] if self._stacked else 1
+        count = next(iter(self.stacked.values())).shape[0] if self.stacked else 1
 
         def predicted(part: Tensor) -> Tensor:
             inputs = self.normalised(part)
             return self._logits(inputs.expand(count, *inputs.shape)).argmax(-1).T
 
-        right = in_pieces(predicted, images, self.engine.piece(self.network, images)) == labels.unsqueeze(1)
+        right = in_pieces(predicted, images, self.placed.piece(images)) == labels.unsqueeze(1)
         return [100.0 * share for share in right.float().mean(0).tolist()]
 
     def _refill(self, seeds: Sequence[int]) -> list[Tensor]:
@@ -135,12 +130,12 @@ class Trainer:
                 states.append({name: value.detach().clone() for name, value in self.network.named_parameters()})
         if not states:
             return list(self.network.parameters())
-        self._stacked = {name: torch.stack([state[name] for state in states]).requires_grad_() for name in states[0]}
-        return list(self._stacked.values())
+        self.stacked = {name: torch.stack([state[name] for state in states]).requires_grad_() for name in states[0]}
+        return list(self.stacked.values())
 
     def _logits(self, inputs: Tensor) -> Tensor:
         """Return logits n×B×K of n networks, each for its own images n×B×C×H×W."""
-        if not self._stacked:
+        if not self.stacked:
             logits: Tensor = self._one(inputs[0])
             return logits.unsqueeze(0)
 
@@ -148,8 +143,9 @@ class Trainer:
             logits: Tensor = torch.func.functional_call(self.network, parameters, (images,))
             return logits
 
-        with torch.autocast(self.engine.device.type, self.engine.dtype, enabled=self.engine.dtype != torch.float32):
-            stacked: Tensor = torch.func.vmap(one)(self._stacked, inputs)
+        dtype = self.placed.dtype
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            stacked: Tensor = torch.func.vmap(one)(self.stacked, inputs)
             return stacked
 
 
@@ -160,8 +156,9 @@ def batches(count: int, batch: int, steps: int, seed: int) -> Iterator[Tensor]:
     return itertools.islice(itertools.chain.from_iterable(passes), steps)
 
 
-def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    if protocol.schedule == "one-cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, protocol.lr, total_steps=steps + 1, cycle_momentum=False)
-    milestones = [round(share * steps) for share in protocol.milestones]
-    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=protocol.decay)
+def schedule(optimizer: torch.optim.Optimizer, training: Training, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the training's rates over so many steps."""
+    if training.schedule == "one-cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, training.lr, total_steps=steps + 1, cycle_momentum=False)
+    milestones = [round(share * steps) for share in training.milestones]
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=training.decay)

@@ -8,27 +8,29 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save
+from recipes_to_test import recipe_with
 from torch import Tensor
+from watches import Credits
 
 from m3d_condense import networks
 from m3d_condense.condensing import encoders
-from m3d_condense.condensing.condensation import Run, condense
+from m3d_condense.condensing.condensation import condense
 from m3d_condense.condensing.encoders.learner import Learner
 from m3d_condense.condensing.encoders.pool import PoolEncoders
 from m3d_condense.condensing.encoders.queue import QueueEncoders
-from m3d_condense.condensing.encoders.trained import DynamicEncoders
+from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.run import Run
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
-from m3d_condense.recipes import methods
-from m3d_condense.recipes.recipe import ENCODERS, OBJECTIVES, Recipe
-from m3d_condense.tools.cache import cache_folder
-from m3d_condense.tools.errors import UserError
+from m3d_condense.recipes.names import ENCODERS, OBJECTIVES
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.cache import cache_folder, write_entry
 from m3d_condense.tools.files import read_tensors
 from m3d_condense.tools.progress import set_quiet
 from m3d_condense.tools.seeds import derive
+from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.training.trainer import batches
 
 TINY: dict[str, Any] = {"ipc": 2, "iterations": 9, "batch_real": 8, "iterations_per_model": 4}
@@ -42,14 +44,15 @@ def _quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def recipe(source: str, **changes: Any) -> Recipe:
-    settings = {name: value for name, value in (TINY | TRAINED).items() if name != "ipc"} | changes
-    return methods.recipe("dm", "quick", ipc=2, side=8, mirrored=False, overrides=settings | {"encoders": source})
+    settings = {name: value for name, value in (TINY | TRAINED).items() if name != "ipc"}
+    return recipe_with(**settings | {"encoders": source, "augmentation": "none"} | changes)
 
 
-def source_of(digits: ImageDataset, plain: Execution, used: Recipe, augmentation: str = "") -> Any:
+def source_of(digits: ImageDataset, plain: Execution, used: Recipe, watch: Stopwatch | None = None) -> Any:
     network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
-    encoder = Encoder(network, Engine(plain), compiled=False)
-    return encoders.build(used, encoder, digits, digits.train.images, augmentation)
+    encoder = Encoder(Engine(plain).place(network, torch.zeros(1, 1, 8, 8), 0))
+    real, watch = digits.train.images, watch or Stopwatch()
+    return encoders.build(Material(recipe=used, encoder=encoder, dataset=digits, real=real, watch=watch))
 
 
 def pixels_of(digits: ImageDataset, factor: int = 1) -> Pixels:
@@ -82,7 +85,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     whole = condense(digits, method="dm", execution=plain, **settings)
     original = Run.take_step
 
-    def take_step(run: Run) -> list[Tensor]:
+    def take_step(run: Run) -> Tensor:
         if run.step in (1, 5):  # in the middle of a network's turn, and where it begins
             os.kill(os.getpid(), signal.SIGINT)
         return original(run)
@@ -192,7 +195,7 @@ def test_a_queue_learns_by_sgd_with_momentum_that_lasts(digits: ImageDataset, pl
 
     learner.trainer.step = step  # type: ignore[method-assign]
     learner.encoder.refill(1)
-    learner.forget()
+    learner.reset_optimizer()
     for seed in (1, 2):  # put aside and taken up again
         learner.learn_real(2, seed)
         state = learner.state()
@@ -207,60 +210,64 @@ def test_a_queue_learns_by_sgd_with_momentum_that_lasts(digits: ImageDataset, pl
 
 
 def test_idc_trains_on_mixed_images_without_cutout(digits: ImageDataset, plain: Execution) -> None:
-    made = source_of(digits, plain, recipe("real"), "color_crop_cutout")
-    assert made.learner.protocol.augmentation == "color_crop"
-    assert made.learner.protocol.cutmix == 0.5
-    synthetic = source_of(digits, plain, recipe("synthetic"), "color_crop_cutout").learner.protocol
-    assert (synthetic.augmentation, synthetic.cutmix, synthetic.momentum) == ("color_crop_cutout", 0.0, 0.0)
+    match = {"augmentation": "color_crop_cutout"}
+    real, synthetic = (
+        source_of(digits, plain, recipe(name, **match)).learner.training for name in ("real", "synthetic")
+    )
+    assert (str(real.augmentation), real.cutmix, real.momentum) == ("color_crop", 0.5, 0.9)
+    assert (str(synthetic.augmentation), synthetic.cutmix, synthetic.momentum) == ("color_crop_cutout", 0.0, 0.0)
 
 
 # CAFE's schedule
 
 
-def dynamic(
-    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch, outer: list[float], inner: list[float]
-) -> tuple[Any, list[tuple[int, int]]]:
-    """A dynamic source whose queries are answered from two lists; and the (step, number) of each query."""
-    made = source_of(digits, plain, recipe("dynamic", encoder_steps=40))
-    asked: list[tuple[int, int]] = []
+class Answers:
+    """Accuracies to be measured, one for each step's network and then one after each pass of its training."""
 
-    def query(self: DynamicEncoders, step: int, number: int) -> float:
-        asked.append((step, number))
-        return outer[step] if number == 0 else inner[number - 1]
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, outer: list[float], inner: list[float]) -> None:
+        self.outer, self.inner, self.passes = iter(outer), inner, -1
+        monkeypatch.setattr(Learner, "accuracy", lambda *_: self.answer())
 
-    monkeypatch.setattr(DynamicEncoders, "_query", query)
-    return made, asked
+    def advance(self, source: Any, step: int, pixels: Pixels) -> None:
+        self.passes = -1
+        source.advance(step, pixels)
+
+    def answer(self) -> float:
+        self.passes += 1
+        return next(self.outer) if self.passes == 0 else self.inner[self.passes - 1]
 
 
 def test_a_network_is_trained_until_it_moves(
     digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inner = [0.5] * 12 + [0.54] + [0.9] * 30  # the thirteenth pass is the first that differs by more than 0.03
-    made, asked = dynamic(digits, plain, monkeypatch, [0.1], inner)
+    made, answers = source_of(digits, plain, recipe("dynamic", encoder_steps=40)), Answers(monkeypatch, [0.1], inner)
     before = weights(made.at(0))
-    made.advance(0, pixels_of(digits))
-    assert asked == [(0, number) for number in range(14)]
+    answers.advance(made, 0, pixels_of(digits))
+    assert answers.passes == 13
     assert not same(before, weights(made.at(1)))
 
 
 def test_a_network_that_never_moves_is_left_after_the_passes_allowed(
     digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, asked = dynamic(digits, plain, monkeypatch, [0.1], [0.5] * 40)
+    made = source_of(digits, plain, recipe("dynamic", encoder_steps=40))
+    answers = Answers(monkeypatch, [0.1], [0.5] * 40)
     made.at(0)
-    made.advance(0, pixels_of(digits))
-    assert asked == [(0, number) for number in range(41)]
+    answers.advance(made, 0, pixels_of(digits))
+    assert answers.passes == 40
 
 
 def test_a_network_that_has_settled_is_replaced(
     digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outer = [0.1, 0.2, *[0.5] * 20]  # ten within 0.04 at the twelfth step
-    made, _ = dynamic(digits, plain, monkeypatch, outer, [0.0, 0.1] * 20)
+    made = source_of(digits, plain, recipe("dynamic", encoder_steps=40))
+    answers = Answers(monkeypatch, outer, [0.0, 0.1] * 20)
     first = weights(made.at(0))
     for step in range(12):
         assert same(first, weights(made.at(step))) == (step == 0)
-        made.advance(step, pixels_of(digits))
+        answers.advance(made, step, pixels_of(digits))
     second = weights(made.at(12))
     fresh = source_of(digits, plain, recipe("fresh"))
     assert same(second, weights(fresh.at(4)))  # the second of its networks
@@ -269,31 +276,39 @@ def test_a_network_that_has_settled_is_replaced(
 # IDM's queue
 
 
+def members(queue: QueueEncoders) -> list[dict[str, Tensor]]:
+    """What a queue stores of each of its networks."""
+    stored: dict[str, dict[str, Tensor]] = {}
+    for name, value in queue.state().items():
+        number, _, rest = name.partition(".")
+        stored.setdefault(number, {})[rest.removeprefix("network.")] = value
+    stored.pop("born")
+    return [stored[str(number)] for number in range(len(stored))]
+
+
 def test_a_queue_takes_in_and_drops_networks(digits: ImageDataset, plain: Execution) -> None:
     made: QueueEncoders = source_of(digits, plain, recipe("queue", encoder_count=5, iterations_per_model=2))
     pixels, sizes = pixels_of(digits), []
     for step in range(7):
         made.at(step)
-        sizes.append(len(made._members))
+        sizes.append(len(members(made)))
         made.advance(step, pixels)
     assert sizes == [4, 4, 5, 5, 5, 5, 5]
-    assert made._born == 3 + 4
+    assert int(made.state()["born"]) == 3 + 4
 
 
 def test_a_step_trains_two_members_and_one_serves_with_its_accuracy(digits: ImageDataset, plain: Execution) -> None:
     made: QueueEncoders = source_of(digits, plain, recipe("queue", encoder_steps=30))
-    pixels = pixels_of(digits)
+    pixels, name = pixels_of(digits), "classifier.weight"
     confidences = set()
     for step in range(8):
         encoder = made.at(step)
-        assert any(
-            same(weights(encoder), {n.removeprefix("network."): v for n, v in m.items() if n.startswith("network.")})
-            for m in made._members
-        )
+        before = members(made)
+        assert any(same(weights(encoder), member) for member in before)
         confidences.add(encoder.confidence)
-        before = list(made._members)
         made.advance(step, pixels)
-        assert sum(old is not new for old, new in zip(before, made._members, strict=True)) == 2
+        moved = [not torch.equal(old[name], new[name]) for old, new in zip(before, members(made), strict=True)]
+        assert sum(moved) == 2
     assert 0.0 in confidences  # a network that was never trained is not trusted
     assert max(confidences) > 0.3
 
@@ -305,15 +320,17 @@ def test_a_pool_is_trained_once_and_found_again(
     digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = recipe("pool")
-    first = source_of(digits, plain, used)
+    watch = Credits()
+    first = source_of(digits, plain, used, watch)
     files = sorted(cache_folder().rglob("*.safetensors"))
     assert [file.name for file in files] == ["0.safetensors", "1.safetensors", "2.safetensors"]
-    assert first.spared == 0.0
+    assert watch.given == 0.0
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "from_scratch", None)  # nothing is trained
-        again = source_of(digits, plain, used)
-        assert again.spared > 0.0
-        assert source_of(digits, plain, dataclasses.replace(used, objective="mmd", ipc=3, lr=0.5)).spared > 0.0
+        for other in (used, dataclasses.replace(used, objective="mmd", ipc=3, lr=0.5)):
+            watch = Credits()
+            again = source_of(digits, plain, other, watch)
+            assert watch.given > 0.0
     assert same(weights(first.at(0)), weights(again.at(0)))
     changes = ({"seed": 1}, {"encoder_steps": 4}, {"encoder_lr": 0.1}, {"encoder_batch": 8}, {"network": "resnet10"})
     for change in changes:
@@ -328,25 +345,36 @@ def test_an_interrupted_pool_goes_on_with_the_network_it_stopped_at(
     for file in cache_folder().rglob("[12].safetensors"):
         file.unlink()
     trained: list[int] = []
-    original = PoolEncoders._train
+    original = Learner.from_scratch
 
-    def train(self: PoolEncoders, number: int) -> dict[str, Tensor]:
-        trained.append(number)
-        return original(self, number)
+    def from_scratch(self: Learner, seed: int, *rest: Any) -> None:
+        trained.append(seed)
+        original(self, seed, *rest)
 
-    monkeypatch.setattr(PoolEncoders, "_train", train)
+    monkeypatch.setattr(Learner, "from_scratch", from_scratch)
     assert same(weights(source_of(digits, plain, recipe("pool")).at(0)), whole)
-    assert trained == [1, 2]
+    assert trained == [derive(0, "pool", number) for number in (1, 2)]
+
+
+def ends_of(number: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The start and the trained end of a network of the pool, as they are kept."""
+    tensors, _ = read_tensors(next(cache_folder().rglob(f"{number}.safetensors")))
+    start, end = (
+        {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
+        for kind in ("start.", "end.")
+    )
+    return start, end
 
 
 def test_a_point_lies_between_a_start_and_its_end(digits: ImageDataset, plain: Execution) -> None:
     made: PoolEncoders = source_of(digits, plain, recipe("pool", iterations_per_model=1))
-    shares, members = [], set()
+    ends = [ends_of(number) for number in range(3)]
+    shares, drawn = [], set()
     for step in range(30):
         at = weights(made.at(step))
         name = "blocks.0.0.weight"
         fits = []
-        for number, (start, end) in enumerate(made._ends):
+        for number, (start, end) in enumerate(ends):
             along = end[name] - start[name]
             share = float(((at[name] - start[name]) * along).sum() / along.square().sum())
             if torch.allclose(start[name] + share * along, at[name], atol=1e-6):
@@ -354,25 +382,44 @@ def test_a_point_lies_between_a_start_and_its_end(digits: ImageDataset, plain: E
                 for other in at:
                     torch.testing.assert_close(at[other], start[other].lerp(end[other], share), rtol=0, atol=1e-5)
         assert len(fits) == 1
-        members.add(fits[0][0])
+        drawn.add(fits[0][0])
         shares.append(fits[0][1])
-    assert members == {0, 1, 2}
+    assert drawn == {0, 1, 2}
     assert 0 <= min(shares) < 0.2
     assert 0.8 < max(shares) <= 1
 
 
-def test_a_damaged_pool_is_said(digits: ImageDataset, plain: Execution) -> None:
-    source_of(digits, plain, recipe("pool"))
+def test_a_damaged_network_of_a_pool_is_said_and_trained_again(
+    digits: ImageDataset, plain: Execution, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = weights(source_of(digits, plain, recipe("pool")).at(0))
     file = next(cache_folder().rglob("0.safetensors"))
+    sound = read_tensors(file)[0]
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"0\.safetensors"):
-        source_of(digits, plain, recipe("pool"))
+    set_quiet(False)
+    assert same(weights(source_of(digits, plain, recipe("pool")).at(0)), whole)
+    assert f"{file} is damaged" in capsys.readouterr().err
+    assert same(read_tensors(file)[0], sound)
+
+
+def test_a_pool_that_cannot_be_kept_is_trained_and_used(
+    digits: ImageDataset,
+    plain: Execution,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = weights(source_of(digits, plain, recipe("pool")).at(0))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "file" / "cache"))
+    set_quiet(False)
+    assert same(weights(source_of(digits, plain, recipe("pool")).at(0)), whole)
+    assert capsys.readouterr().err.count("M3D_CACHE names another folder") == 1
 
 
 def test_the_seconds_of_a_run_count_its_pool_even_where_it_was_there(digits: ImageDataset, plain: Execution) -> None:
     settings = TINY | TRAINED | {"encoders": "pool"}
     condense(digits, method="dm", execution=plain, **settings)
     for file in cache_folder().rglob("*.safetensors"):  # as if each network had taken 1,000 seconds
-        tensors, _ = read_tensors(file)
-        file.write_bytes(save(tensors, {"seconds": "1000.0"}))
+        write_entry(file, read_tensors(file)[0], {"seconds": "1000.0"})
     assert condense(digits, method="dm", execution=plain, **settings).seconds > 3000

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from m3d_condense import networks
-from m3d_condense.condensing.condensation import Run
 from m3d_condense.condensing.objectives import build
 from m3d_condense.condensing.objectives.gradient import GradientMatching
+from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution, has_compiler
@@ -35,8 +35,7 @@ def convnet(size: int = 8, channels: int = 1, depth: int = 1, norm: str = "insta
 
 
 def encoder(network: nn.Module, used: Engine | None = None, dtype: torch.dtype = torch.float64) -> Encoder:
-    used = used or engine()
-    made = Encoder(network.to(dtype), used, used.execution.compile == "yes")
+    made = Encoder((used or engine()).place(network.to(dtype), torch.zeros(1, 1, 8, 8), 0))
     made.refill(5)
     return made
 
@@ -286,13 +285,12 @@ def test_bfloat16_is_near_float32() -> None:
 def test_a_run_moves_its_pixels_alike_in_chunks(digits: ImageDataset, distance: str) -> None:
     overrides = {"objective": f"gradient-{distance}", "batch_real": 8, "batch_synthetic": 4, "factor": 2, "lr": 1e-3}
     recipe = methods.recipe("m3d", "quick", ipc=1, side=8, overrides=overrides | {"network": "convnet1"})
-    assert isinstance(build(recipe.objective), GradientMatching)
+    assert isinstance(build(recipe), GradientMatching)
     results = []
     for memory in (0.0, 2**-20):
-        run = Run(digits, recipe, engine(memory=memory))
+        run = begin(digits, recipe, engine(memory=memory))
         start = run.pixels.values.detach().clone()
-        run.prepare()
-        losses = torch.cat(run.take_step())
+        losses = run.take_step()
         results.append((losses, run.pixels.values.detach()))
         assert losses.shape == (10,)
         assert not torch.equal(run.pixels.values.detach(), start)

@@ -7,7 +7,8 @@ import references
 import torch
 from torch import Tensor
 
-from m3d_condense.condensing.objectives import build, kernels, mean_distance
+from m3d_condense.condensing.objectives import kernels
+from m3d_condense.condensing.objectives.distribution import mean_distance
 from m3d_condense.recipes.recipe import KERNELS
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}  # of float64, far above its rounding and far below any wrong term
@@ -131,7 +132,7 @@ def test_derivatives_against_finite_differences() -> None:
 @pytest.mark.parametrize("name", KERNELS)
 def test_without_the_constant_the_gradient_is_the_same(name: str) -> None:
     real, synthetic = features(3, 5, 4)
-    whole, part = kernels.mmd(real, synthetic, name), kernels.mmd(real, synthetic, name, whole=False)
+    whole, part = kernels.mmd(real, synthetic, name), kernels.mmd(real, synthetic, name, constants=False)
     assert torch.equal(gradient(whole, synthetic), gradient(part, synthetic))
     for r, s, difference in zip(real, synthetic, whole - part, strict=True):
         k = references.kernel(name, references.bandwidth(r, s).detach())
@@ -161,5 +162,3 @@ def test_unknown_names_are_refused() -> None:
     real, synthetic = features(1, 2, 2)
     with pytest.raises(ValueError, match="unknown kernel 'laplace'"):
         kernels.mmd(real, synthetic, "laplace")
-    with pytest.raises(ValueError, match="unknown objective 'nothing'"):
-        build("nothing", kernel="gaussian")

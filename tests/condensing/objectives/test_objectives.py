@@ -6,18 +6,20 @@ import math
 
 import pytest
 import torch
+from recipes_to_test import objective_named
 from torch import Tensor
 
 from m3d_condense.condensing import objectives
-from m3d_condense.condensing.condensation import Run, condense
-from m3d_condense.condensing.objectives import build, mean_distance, moments_distance
-from m3d_condense.condensing.objectives.layers import attention, discrimination
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.condensing.objectives.distribution import mean_distance, moments_distance
+from m3d_condense.condensing.objectives.layers import attention_of, discrimination
+from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.networks.convnet import ConvNet
 from m3d_condense.recipes import methods
-from m3d_condense.recipes.recipe import OBJECTIVES
+from m3d_condense.recipes.names import OBJECTIVES
 from m3d_condense.tools.progress import set_quiet
 
 NAMES = ("moments2", "moments3", "layers", "attention")
@@ -40,7 +42,8 @@ def images(k: int = 3, n: int = 4, m: int = 2) -> tuple[Tensor, Tensor]:
 
 def encoder(depth: int = 2, width: int = 4, norm: str = "instance", num_classes: int = 3) -> Encoder:
     network = ConvNet(1, num_classes, (8, 8), depth=depth, width=width, norm=norm)
-    made = Encoder(network, Engine(Execution(device="cpu", precision="float32", compile="no")), False)
+    engine = Engine(Execution(device="cpu", precision="float32", compile="no"))
+    made = Encoder(engine.place(network, torch.zeros(1, 1, 8, 8), 0))
     made.refill(7)
     return made
 
@@ -137,7 +140,7 @@ def test_objectives_equal_plain_loops(name: str, depth: int, n: int, m: int) -> 
     real, synthetic = images(n=n, m=m)
     used = encoder(depth)
     losses, by_pixel = expected(name, used, real, synthetic)
-    got = build(name)(*views(used, real, synthetic))
+    got = objective_named(name)(*views(used, real, synthetic))
     assert got.shape == (3,)
     assert len(set(got.tolist())) == 3
     torch.testing.assert_close(got.double(), losses, **VALUES)
@@ -148,14 +151,14 @@ def test_objectives_equal_plain_loops(name: str, depth: int, n: int, m: int) -> 
 def test_every_name_of_this_room_is_a_choice_and_builds() -> None:
     assert set(NAMES) <= set(OBJECTIVES)
     for name in NAMES:
-        assert build(name).joint == build(name, cross_entropy=0.1).joint == (name == "layers")
+        assert objective_named(name).joint == objective_named(name, cross_entropy=0.1).joint == (name == "layers")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_losses_are_not_negative(name: str) -> None:
     for seed in range(5):
         real, synthetic = noise(3, 5, 1, 8, 8, seed=seed), 2 * noise(3, 3, 1, 8, 8, seed=seed + 50)
-        assert (build(name)(*views(encoder(), real, synthetic)) > 0).all()
+        assert (objective_named(name)(*views(encoder(), real, synthetic)) > 0).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,7 +166,7 @@ def test_identical_sets_are_at_the_minimum_of_what_is_matched(name: str) -> None
     real, _ = images()
     synthetic = real.flip(1).clone().requires_grad_()
     pair = views(encoder(), real, synthetic)
-    losses = build(name)(*pair)
+    losses = objective_named(name)(*pair)
     if name == "layers":  # which asks the centres to discriminate as well
         losses = losses - objectives.layers.DISCRIMINATION * discrimination(pair[0].features, pair[1].features)
     torch.testing.assert_close(losses, torch.zeros(3), rtol=0, atol=1e-6)
@@ -173,28 +176,27 @@ def test_identical_sets_are_at_the_minimum_of_what_is_matched(name: str) -> None
 @pytest.mark.parametrize("name", APART)
 def test_classes_in_chunks_equal_all_at_once(name: str) -> None:
     real, synthetic = images()
-    used, objective = encoder(), build(name)
+    used, objective = encoder(), objective_named(name)
     assert not objective.joint
-    whole = objective(*views(used, real, synthetic), whole=True)
+    whole = objective(*views(used, real, synthetic), constants=True)
     halves = [views(used, real[chunk], synthetic[chunk]) for chunk in (slice(0, 2), slice(2, 3))]
-    together = torch.cat([objective(*half, whole=True) for half in halves])
+    together = torch.cat([objective(*half, constants=True) for half in halves])
     torch.testing.assert_close(together, whole, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(gradient(together, synthetic), gradient(whole, synthetic), rtol=1e-4, atol=1e-6)
 
 
 def test_layers_need_all_classes_at_once(digits: ImageDataset) -> None:
     real, synthetic = images()
-    whole = build("layers")(*views(encoder(), real, synthetic))
-    alone = build("layers")(*views(encoder(), real[:1], synthetic[:1]))
+    whole = objective_named("layers")(*views(encoder(), real, synthetic))
+    alone = objective_named("layers")(*views(encoder(), real[:1], synthetic[:1]))
     assert abs((whole[0] - alone[0]).item()) > 0.001
-    turned = build("layers")(*views(encoder(), real[[2, 0, 1]], synthetic[[2, 0, 1]]))
+    turned = objective_named("layers")(*views(encoder(), real[[2, 0, 1]], synthetic[[2, 0, 1]]))
     torch.testing.assert_close(turned, whole[[2, 0, 1]])
     small = Engine(Execution(device="cpu", precision="float32", compile="no", memory=2**-20))
     for name, chunks in (("layers", 1), ("attention", 10)):
         recipe = methods.recipe("dm", "quick", ipc=1, side=8, overrides={"objective": name})
-        run = Run(digits, recipe, small)
-        run.prepare()
-        assert len(run.chunks) == chunks
+        run = begin(digits, recipe, small)
+        assert len(run.plan.chunks) == chunks
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -204,7 +206,7 @@ def test_one_image_a_class_and_blank_images_give_numbers(name: str, norm: str, d
         real, synthetic = images(n=2, m=1)
         if fill is not None:
             real, synthetic = torch.full_like(real, fill), torch.full_like(synthetic, fill).requires_grad_()
-        losses = build(name)(*views(encoder(depth, norm=norm), real, synthetic))
+        losses = objective_named(name)(*views(encoder(depth, norm=norm), real, synthetic))
         assert torch.isfinite(losses).all()
         assert torch.isfinite(gradient(losses, synthetic)).all()
 
@@ -271,27 +273,27 @@ def test_discrimination_of_large_logits_is_a_number() -> None:
 
 def test_attention_has_norm_one_and_knows_no_scale() -> None:
     maps = noise(2, 3, 4, 5, 6)
-    expected = attention(maps)
+    expected = attention_of(maps)
     assert expected.shape == (2, 3, 30)
     torch.testing.assert_close(expected.norm(dim=-1), torch.ones(2, 3))
     for scale in (1e-6, 1e-3, -1.0, 1e3, 1e6):  # the fourth powers of 1e-6 and less are far below any fixed guard
         leaf = (scale * maps).requires_grad_()
-        got = attention(leaf)
+        got = attention_of(leaf)
         torch.testing.assert_close(got, expected)
         assert torch.isfinite(gradient(got, leaf)).all()
 
 
 def test_attention_has_closed_forms() -> None:
-    torch.testing.assert_close(attention(torch.full((1, 1, 3, 2, 4), 5.0)), torch.full((1, 1, 8), 8**-0.5))
+    torch.testing.assert_close(attention_of(torch.full((1, 1, 3, 2, 4), 5.0)), torch.full((1, 1, 8), 8**-0.5))
     maps = torch.tensor([[1.0, 2.0], [0.0, 0.0]]).view(1, 1, 1, 2, 2)
-    torch.testing.assert_close(attention(maps), torch.tensor([[[1.0, 16.0, 0.0, 0.0]]]) / math.sqrt(257))
-    torch.testing.assert_close(attention(maps, power=1), torch.tensor([[[1.0, 2.0, 0.0, 0.0]]]) / math.sqrt(5))
+    torch.testing.assert_close(attention_of(maps), torch.tensor([[[1.0, 16.0, 0.0, 0.0]]]) / math.sqrt(257))
+    torch.testing.assert_close(attention_of(maps, power=1), torch.tensor([[[1.0, 2.0, 0.0, 0.0]]]) / math.sqrt(5))
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-12, 1e-9])
 def test_attention_to_nothing_is_zero_or_a_number(value: float) -> None:
     maps = torch.full((1, 2, 3, 2, 2), value, requires_grad=True)
-    got = attention(maps)
+    got = attention_of(maps)
     grad = gradient(got * torch.arange(4), maps)
     assert torch.isfinite(got).all()
     assert torch.isfinite(grad).all()

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.pixels import Pixels
-from m3d_condense.condensing.view import Encoder
-from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.tools.seeds import derive, generator
 from m3d_condense.training.trainer import Trainer, batches
@@ -20,45 +19,43 @@ class Learner:
     """An encoder and what trains it; its weights take gradients only here.
 
     Args:
-        encoder: whose network is trained.
-        protocol: how, but for the number of steps.
-        dataset: the training labels and the normalisation.
-        real: the training images N×C×H×W, uint8, wherever they are.
+        material: the encoder, and the real images and labels it may be trained on.
+        training: how.
     """
 
-    def __init__(self, encoder: Encoder, protocol: Protocol, dataset: ImageDataset, real: Tensor) -> None:
-        self.encoder, self.protocol, self.real = encoder, protocol, real
-        self.labels, self.num_classes = dataset.train.labels.to(real.device), dataset.num_classes
-        compiled = encoder.compiled
-        self.trainer = Trainer(encoder.network, encoder.engine, compiled, protocol, dataset.mean, dataset.std)
-        self.forget()
+    def __init__(self, material: Material, training: Training) -> None:
+        self.encoder, self.training, self.real = material.encoder, training, material.real
+        dataset = material.dataset
+        self.labels, self.num_classes = dataset.train.labels.to(self.real.device), dataset.num_classes
+        self.trainer = Trainer(self.encoder.placed, training, dataset.mean, dataset.std)
+        self.reset_optimizer()
 
-    def forget(self) -> None:
+    def reset_optimizer(self) -> None:
         """Begin with a new optimiser: no momentum."""
         self.optimizer = self.trainer.optimizer(list(self.encoder.network.parameters()))
 
     def from_scratch(self, seed: int, steps: int, bar: Reporter) -> None:
-        """Train from a random initialisation through the protocol's whole schedule, on all real images."""
+        """Train from a random initialisation through a schedule of so many steps, on all real images."""
         self.encoder.network.requires_grad_(True)
-        device = self.encoder.engine.device
-        self.trainer.fit([(self.real.to(device), self.labels.to(device))], [seed], bar, steps=steps)
-        self._rest()
+        device = self.trainer.device
+        self.trainer.fit([(self.real.to(device), self.labels.to(device))], [seed], steps, bar)
+        self._freeze()
 
     def learn_real(self, steps: int, seed: int) -> None:
         """Take SGD steps on random batches of real images."""
-        count, size = len(self.real), min(self.protocol.batch, len(self.real))
+        count, size = len(self.real), min(self.training.batch, len(self.real))
         drawn = torch.randint(count, (steps, size), generator=generator(seed, "order"))
         self._learn(((self.real[index], self.labels[index]) for index in drawn.to(self.real.device)), seed)
 
     def learn_synthetic(self, pixels: Pixels, steps: int, seed: int) -> None:
         """Take SGD steps on the synthetic images, decoded, in shuffled passes."""
         images, labels = pixels.training_set()
-        order = batches(len(images), self.protocol.batch, steps, seed)
+        order = batches(len(images), self.training.batch, steps, seed)
         self._learn(((images[index], labels[index]) for index in (i.to(images.device) for i in order)), seed)
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share in [0, 1] of these images (N×C×H×W, uint8) that the network names right."""
-        device = self.encoder.engine.device
+        device = self.trainer.device
         share = self.trainer.accuracies(images.to(device), labels.to(device))[0] / 100
         self.encoder.network.train()
         return share
@@ -74,7 +71,7 @@ class Learner:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put such a state back in place."""
-        self.forget()
+        self.reset_optimizer()
         held = self.encoder.network.state_dict()
         for name, parameter in self.encoder.network.named_parameters():
             momentum = state.get(f"momentum.{name}")
@@ -87,11 +84,11 @@ class Learner:
 
     def _learn(self, some: Iterable[tuple[Tensor, Tensor]], seed: int) -> None:
         self.encoder.network.requires_grad_(True)
-        device = self.encoder.engine.device
+        device = self.trainer.device
         for step, (images, labels) in enumerate(some):
             stream = generator(derive(seed, "batch"), step)
             self.trainer.step(self.optimizer, [(images.to(device), labels.to(device))], [stream])
-        self._rest()
+        self._freeze()
 
-    def _rest(self) -> None:
+    def _freeze(self) -> None:
         self.encoder.network.requires_grad_(False).train()

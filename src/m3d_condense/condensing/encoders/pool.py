@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from torch import Tensor
 
 from m3d_condense.condensing.encoders.learner import Learner
-from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.encoders.source import EncoderSource, Material
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.networks import initialise
+from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import Tensors, kept
 from m3d_condense.tools.progress import progress
 from m3d_condense.tools.seeds import derive, generator
 
 
-class PoolEncoders:
+class PoolEncoders(EncoderSource):
     """Networks at a random point between their initialisation and their trained end (DANCE, Zhang et al., IJCAI 2024).
 
     The pool, `encoder_count` networks of `encoder_steps` training steps each on real images, is trained once and kept
@@ -25,19 +26,35 @@ class PoolEncoders:
     interrupted pool goes on with the network it stopped at.
     """
 
-    def __init__(self, learner: Learner, recipe: Recipe, fingerprint: str) -> None:
-        self.learner, self.recipe = learner, recipe
-        self.spared = 0.0
+    def __init__(self, material: Material) -> None:
+        super().__init__(material)
+        self.learner, self.watch = Learner(material, self.training(material.recipe)), material.watch
         self._current = -1
         self._made_from = {
-            "fingerprint": fingerprint,
-            "network": recipe.network,
-            "steps": recipe.encoder_steps,
-            "seed": recipe.seed,
-            "protocol": dataclasses.asdict(learner.protocol),
-            "arithmetic": learner.encoder.engine.arithmetic(learner.encoder.network),
+            "fingerprint": material.dataset.fingerprint,
+            "network": self.recipe.network,
+            "steps": self.recipe.encoder_steps,
+            "seed": self.recipe.seed,
+            "training": dataclasses.asdict(self.learner.training),
+            "arithmetic": self.encoder.placed.arithmetic,
         }
-        self._ends = [self._member(number) for number in range(recipe.encoder_count)]
+        self._ends = [self._member(number) for number in range(self.recipe.encoder_count)]
+
+    @staticmethod
+    def training(recipe: Recipe) -> Training:
+        """Return a one-cycle schedule with the moves and colours of the scoring protocols."""
+        augmentation = Augmentation.parse("color_crop_scale_rotate_flip", "idc")
+        return Training(
+            batch=recipe.encoder_batch,
+            lr=recipe.encoder_lr,
+            schedule="one-cycle",
+            augmentation=augmentation if recipe.flip else augmentation.without("flip"),
+        )
+
+    @staticmethod
+    def training_images(recipe: Recipe) -> float:
+        """Return the images of all networks' training, beforehand."""
+        return recipe.encoder_count * recipe.encoder_steps * recipe.encoder_batch
 
     def at(self, step: int) -> Encoder:
         """Return the encoder of this step: a new random point every `iterations_per_model` steps."""
@@ -48,29 +65,18 @@ class PoolEncoders:
             number = int(torch.randint(len(self._ends), (1,), generator=stream))
             share = float(torch.rand((), generator=stream))
             self._fill(*self._ends[number], share)
-        return self.learner.encoder
-
-    def advance(self, step: int, pixels: Pixels) -> None:
-        """Do nothing: the pool was trained beforehand."""
-
-    def state(self) -> dict[str, Tensor]:
-        """Return nothing: the points follow from the seed, and the pool has files of its own."""
-        return {}
-
-    def restore(self, step: int, state: dict[str, Tensor]) -> None:
-        """Do nothing."""
+        return self.encoder
 
     @torch.no_grad()
     def _fill(self, start: Tensors, end: Tensors, share: float) -> None:
-        for name, tensor in self.learner.encoder.network.state_dict().items():
+        for name, tensor in self.encoder.network.state_dict().items():
             point = start[name].lerp(end[name], share) if tensor.is_floating_point() else end[name]
             tensor.copy_(point)
 
     def _member(self, number: int) -> tuple[Tensors, Tensors]:
         """Return a network's tensors at the start and the end of its training, trained now where it has not been."""
-        tensors, spared = kept("pools", self._made_from, number, lambda: self._train(number))
-        self.spared += spared
-        device = self.learner.encoder.engine.device
+        tensors = kept("pools", self._made_from, number, lambda: self._train(number), self.watch)
+        device = self.learner.trainer.device
         ends: dict[str, Tensors] = {"start": {}, "end": {}}
         for key, value in tensors.items():
             end, _, name = key.partition(".")
@@ -78,7 +84,7 @@ class PoolEncoders:
         return ends["start"], ends["end"]
 
     def _train(self, number: int) -> Tensors:
-        network, recipe = self.learner.encoder.network, self.recipe
+        network, recipe = self.encoder.network, self.recipe
         seed = derive(recipe.seed, "pool", number)
         with progress(f"Training network {number + 1} of {recipe.encoder_count}", recipe.encoder_steps) as bar:
             self.learner.from_scratch(seed, recipe.encoder_steps, bar)

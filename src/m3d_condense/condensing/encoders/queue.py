@@ -1,4 +1,4 @@
-"""A queue of networks in training on real images, one of which serves each step."""
+"""A queue of networks in training on real images, one of which is the encoder of each step."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing.encoders.learner import Learner
+from m3d_condense.condensing.encoders.source import EncoderSource, Material
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.view import Encoder
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.seeds import derive, generator
 
 
-class QueueEncoders:
+class QueueEncoders(EncoderSource):
     """IDM's enriched model sampling (Zhao et al., CVPR 2023, Section 3.3).
 
-    Every `iterations_per_model` steps a random network joins the queue; past `encoder_count` the oldest leaves. A step
-    is served by one of them at random, whose accuracy in training is its confidence; after it, two at random take
+    Every `iterations_per_model` steps a random network joins the queue; past `encoder_count` the oldest leaves. The
+    encoder of a step is one of them at random, trusted by its accuracy in training; after the step, two at random take
     `encoder_steps` steps on real images.
     """
 
     FIRST, TRAINED = 3, 2  # networks at the start; networks trained after a step
-    spared = 0.0
 
-    def __init__(self, learner: Learner, recipe: Recipe) -> None:
-        self.learner, self.recipe = learner, recipe
+    def __init__(self, material: Material) -> None:
+        super().__init__(material)
+        recipe = material.recipe
+        self.learner = Learner(material, Training(batch=recipe.encoder_batch, lr=recipe.encoder_lr))
         self._members: list[dict[str, Tensor]] = []
         self._born = 0
         for _ in range(min(self.FIRST, recipe.encoder_count)):
             self._push()
+
+    @staticmethod
+    def training_images(recipe: Recipe) -> float:
+        """Return the images of `encoder_steps` of two networks after each step."""
+        return recipe.iterations * recipe.encoder_steps * recipe.encoder_batch * QueueEncoders.TRAINED
 
     def at(self, step: int) -> Encoder:
         """Return the encoder of this step: a random member of the queue, after a new one has joined."""
@@ -37,8 +45,8 @@ class QueueEncoders:
         stream = generator(self.recipe.seed, "member", step)
         member = self._members[int(torch.randint(len(self._members), (1,), generator=stream))]
         self.learner.restore(member)
-        self.learner.encoder.confidence = float(member["accuracy"])
-        return self.learner.encoder
+        self.encoder.confidence = float(member["accuracy"])
+        return self.encoder
 
     def advance(self, step: int, pixels: Pixels) -> None:
         """Train two members of the queue."""
@@ -69,8 +77,8 @@ class QueueEncoders:
         ]
 
     def _push(self) -> None:
-        self.learner.encoder.refill(derive(self.recipe.seed, "encoder", self._born))
-        self.learner.forget()
+        self.encoder.refill(derive(self.recipe.seed, "encoder", self._born))
+        self.learner.reset_optimizer()
         self._members.append(self.learner.state() | {"accuracy": torch.tensor(0.0)})
         self._members = self._members[-self.recipe.encoder_count :]
         self._born += 1

@@ -6,13 +6,16 @@ Shapes: K classes, N real and M synthetic images per class, C×H×W pixels, D fe
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor
 
+from m3d_condense.condensing.objectives import kernels
 from m3d_condense.condensing.objectives.objective import Objective
 from m3d_condense.condensing.view import View
+from m3d_condense.recipes.recipe import Recipe
 
-Distance = Callable[[Tensor, Tensor, bool], Tensor]
+FeatureDistance = Callable[[Tensor, Tensor, bool], Tensor]
 """Of features K×N×D and K×M×D to K losses; the last argument asks for the constant terms as well."""
 
 
@@ -20,7 +23,7 @@ MOMENT_WEIGHTS = {2: 1.0, 3: 1.0}
 """Of the variances and the third central moments, beside the means' 1; the choice is ours."""
 
 
-def mean_distance(real: Tensor, synthetic: Tensor, whole: bool = True) -> Tensor:
+def mean_distance(real: Tensor, synthetic: Tensor, constants: bool = True) -> Tensor:
     """Return ‖mean of real - mean of synthetic‖² per class (K), the objective of DM (Zhao and Bilen, WACV 2023).
 
     It equals the biased MMD under the linear kernel. There are no constant terms to leave out. What is averaged may
@@ -29,7 +32,7 @@ def mean_distance(real: Tensor, synthetic: Tensor, whole: bool = True) -> Tensor
     return (real.mean(1) - synthetic.mean(1)).square().flatten(1).sum(1)
 
 
-def moments_distance(real: Tensor, synthetic: Tensor, whole: bool = True, *, order: int) -> Tensor:
+def moments_distance(real: Tensor, synthetic: Tensor, constants: bool = True, *, order: int) -> Tensor:
     """Return the squared distances of the means and of the central moments up to `order`, summed, per class (K).
 
     Moments are those of each feature, over the images as they are: the variance divides by their number, and is 0,
@@ -48,9 +51,33 @@ def moments_distance(real: Tensor, synthetic: Tensor, whole: bool = True, *, ord
 class FeatureMatching(Objective):
     """Match the features of the current encoder under a distance."""
 
-    def __init__(self, distance: Distance) -> None:
+    def __init__(self, distance: FeatureDistance) -> None:
         self.distance = distance
 
-    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
+    def __call__(self, real: View, synthetic: View, constants: bool = False) -> Tensor:
         """Return one loss per class (K)."""
-        return self.distance(real.features, synthetic.features, whole)
+        return self.distance(real.features, synthetic.features, constants)
+
+
+def mmd(recipe: Recipe) -> Objective:
+    """Build M3D's objective under the recipe's kernel."""
+
+    def distance(real: Tensor, synthetic: Tensor, constants: bool) -> Tensor:
+        return kernels.mmd(real, synthetic, recipe.kernel, constants=constants)
+
+    return FeatureMatching(distance)
+
+
+def mean(recipe: Recipe) -> Objective:
+    """Build DM's objective."""
+    return FeatureMatching(mean_distance)
+
+
+def two_moments(recipe: Recipe) -> Objective:
+    """Build DM's objective with the variances."""
+    return FeatureMatching(partial(moments_distance, order=2))
+
+
+def three_moments(recipe: Recipe) -> Objective:
+    """Build DM's objective with the variances and the third central moments."""
+    return FeatureMatching(partial(moments_distance, order=3))

@@ -10,21 +10,16 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from m3d_condense.condensing.objectives.objective import Objective
 from m3d_condense.condensing.view import Encoder, View
-from m3d_condense.machine.engine import is_native
-from m3d_condense.machine.native.gradients import WeightGradient
+from m3d_condense.machine.matching import Weights
+from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
 
-Weights = dict[str, Tensor]
-"""Weights, or their gradients, by their names in the network."""
-Distance = Callable[[Tensor, Tensor], Tensor]
+LayerDistance = Callable[[Tensor, Tensor], Tensor]
 """Of one layer's real and synthetic gradients, a number."""
-Functions = tuple[Callable[..., Weights], Callable[..., tuple[Tensor, Tensor]]]
-"""Of images, weights and labels: their gradients; with real gradients: the gradient to the images, and the distance."""
 
 EPSILON = 1e-6  # added to the product of two norms, as in the public code of DC
 
@@ -50,7 +45,7 @@ def absolute(real: Tensor, synthetic: Tensor) -> Tensor:
     return (real - synthetic).abs().sum()
 
 
-DISTANCES: Mapping[str, tuple[Distance, tuple[int, ...]]] = {
+DISTANCES: Mapping[str, tuple[LayerDistance, tuple[int, ...]]] = {
     "cosine": (cosine, (2, 4)),
     "mse": (squared, (4,)),
     "l1": (absolute, (4,)),
@@ -77,7 +72,7 @@ class GradientMatching(Objective):
         self.distance = distance
         self._matchers: WeakKeyDictionary[Encoder, _Matcher] = WeakKeyDictionary()
 
-    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
+    def __call__(self, real: View, synthetic: View, constants: bool = False) -> Tensor:
         """Return one loss per class (K); there are no constant terms to leave out.
 
         Raises:
@@ -95,69 +90,21 @@ class GradientMatching(Objective):
 
 
 class _Matcher:
-    """The weights of one encoder that count, and the two functions of them: what real images give, and a distance."""
+    """The weights of one encoder that count, and how their gradients are matched."""
 
     def __init__(self, encoder: Encoder, kind: str) -> None:
-        distance, axes = DISTANCES[kind]
+        of_layer, axes = DISTANCES[kind]
+
+        def distance(real: Weights, synthetic: Weights) -> Tensor:
+            return torch.stack([of_layer(real[name], gradient) for name, gradient in synthetic.items()]).sum()
+
         self.weights = _matched(encoder.network, axes)
-        exact = all(weight.dtype == torch.float32 for weight in self.weights.values())
-        functions = _native if is_native(encoder.network) and exact else _derived
-        self._gradients, self._distances = functions(encoder, distance)
+        self._matching = encoder.placed.matching(distance)
 
     def __call__(self, real: Tensor, real_labels: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradient to one class's images M×C×H×W, and the distance, a number, to its real N×C×H×W."""
-        target = self._gradients(real, self.weights, real_labels)
-        gradient, value = self._distances(images, self.weights, labels, target)
-        return gradient, value
-
-
-def _derived(encoder: Encoder, distance: Distance) -> Functions:
-    """Derive both by torch.func, compiled where the encoder is.
-
-    Weights are inputs, so that none is compiled twice when they are refilled. The distance and its gradient to the
-    pixels are one function with no autograd around it: the compiler takes no derivative of a derivative, but traces
-    both of torch.func's. Reverse over reverse, as there the gradient of the weights serves value and pixels; forward
-    mode saves nothing here, and fails in group norm on channels-last maps.
-    """
-    network = encoder.network
-
-    def loss(weights: Weights, images: Tensor, labels: Tensor) -> Tensor:
-        # Batch norm changes its running statistics in place, which torch.func allows with copies only.
-        buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        logits = torch.func.functional_call(network, weights | buffers, (images,))
-        return F.cross_entropy(logits.to(images.dtype), labels)
-
-    def gradients(images: Tensor, weights: Weights, labels: Tensor) -> Weights:
-        found: Weights = torch.func.grad(loss)(weights, images, labels)
-        return found
-
-    def distances(images: Tensor, weights: Weights, labels: Tensor, real: Weights) -> Tensor:
-        return _total(distance, real, gradients(images, weights, labels))
-
-    return encoder.derived(gradients), encoder.derived(torch.func.grad_and_value(distances))
-
-
-def _native(encoder: Encoder, distance: Distance) -> Functions:
-    """Take both from native blocks: the pixels' gradient is that of <G, V>, for V the distance's gradient to G."""
-    network = encoder.network
-
-    def gradients(images: Tensor, weights: Weights, labels: Tensor) -> Weights:
-        found = WeightGradient(network, images, labels).weights
-        return {name: found[name] for name in weights}
-
-    def distances(images: Tensor, weights: Weights, labels: Tensor, real: Weights) -> tuple[Tensor, Tensor]:
-        found = WeightGradient(network, images, labels)
-        with torch.enable_grad():
-            synthetic = {name: found.weights[name].requires_grad_() for name in weights}
-            value = _total(distance, real, synthetic)
-        slopes = torch.autograd.grad(value, list(synthetic.values()))
-        return found.along(dict(zip(synthetic, slopes, strict=True))), value.detach()
-
-    return gradients, distances
-
-
-def _total(distance: Distance, real: Weights, synthetic: Weights) -> Tensor:
-    return torch.stack([distance(real[name], gradient) for name, gradient in synthetic.items()]).sum()
+        target = self._matching.gradients(real, self.weights, real_labels)
+        return self._matching.to_images(images, self.weights, labels, target)
 
 
 def _matched(network: Any, axes: tuple[int, ...]) -> Weights:
@@ -168,3 +115,18 @@ def _matched(network: Any, axes: tuple[int, ...]) -> Weights:
         if found:
             return found
     raise UserError("this objective compares the gradients of convolutions or linear layers; the network has neither")
+
+
+def gradient_cosine(recipe: Recipe) -> Objective:
+    """Build the objective of DC and DSA."""
+    return GradientMatching("cosine")
+
+
+def gradient_mse(recipe: Recipe) -> Objective:
+    """Build IDC's objective for images of 32 pixels."""
+    return GradientMatching("mse")
+
+
+def gradient_l1(recipe: Recipe) -> Objective:
+    """Build IDC's objective for images of other sizes."""
+    return GradientMatching("l1")

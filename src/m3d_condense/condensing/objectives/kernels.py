@@ -61,14 +61,14 @@ def gaussian(x: Tensor, y: Tensor, bandwidth: Tensor) -> Tensor:
     return total
 
 
-def mmd(real: Tensor, synthetic: Tensor, kernel: str = "gaussian", *, whole: bool = True) -> Tensor:
+def mmd(real: Tensor, synthetic: Tensor, kernel: str = "gaussian", *, constants: bool = True) -> Tensor:
     """Return the biased squared MMD per class (K): Eq. (9) of M3D, the mean over all pairs, diagonals included.
 
     Args:
         real: features K×N×D; no gradient flows to them.
         synthetic: features K×M×D.
         kernel: one of `m3d_condense.recipes.recipe.KERNELS`.
-        whole: without it the term between real images is left out. That term is constant in the synthetic
+        constants: without it the term between real images is left out. That term is constant in the synthetic
             images, so the gradient is the same, and the value is lower by it.
 
     Raises:
@@ -80,11 +80,11 @@ def mmd(real: Tensor, synthetic: Tensor, kernel: str = "gaussian", *, whole: boo
         real, synthetic = real - centre, synthetic - centre
         bandwidth = mean_squared_distance(real, synthetic)
         between, within = gaussian(real, synthetic, bandwidth), gaussian(synthetic, synthetic, bandwidth)
-        constant = gaussian(real, real, bandwidth) if whole else None
+        constant = gaussian(real, real, bandwidth) if constants else None
     elif kernel in ("linear", "polynomial"):
         function = linear if kernel == "linear" else polynomial
         between, within = function(real, synthetic), function(synthetic, synthetic)
-        constant = function(real, real) if whole else None
+        constant = function(real, real) if constants else None
     else:
         raise ValueError(f"unknown kernel {kernel!r}: one of {', '.join(KERNELS)}")
     loss = within.mean((1, 2)) - 2 * between.mean((1, 2))

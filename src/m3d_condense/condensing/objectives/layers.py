@@ -12,6 +12,7 @@ from torch import Tensor
 from m3d_condense.condensing.objectives.distribution import mean_distance
 from m3d_condense.condensing.objectives.objective import Objective
 from m3d_condense.condensing.view import View
+from m3d_condense.recipes.recipe import Recipe
 
 EARLIER, LAST = 0.1, 1.0  # weights of the blocks' maps; that of the features is 1
 DISCRIMINATION = 0.01  # weight of the cross-entropies, summed over the images
@@ -29,7 +30,7 @@ def discrimination(real: Tensor, synthetic: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), own.flatten(), reduction="none").view_as(own).sum(1)
 
 
-def attention(maps: Tensor, power: float = POWER) -> Tensor:
+def attention_of(maps: Tensor, power: float = POWER) -> Tensor:
     """Return where each image's maps (K×N×C'×H'×W') are large: Σ_c |a_c|^p, of norm 1, as K×N×(H'·W').
 
     Its scale does not matter; of maps that are all zero it is zero, as is the gradient.
@@ -53,7 +54,7 @@ class LayerMatching(Objective):
     joint = True  # the logits need the centres of all classes
     layered = True
 
-    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
+    def __call__(self, real: View, synthetic: View, constants: bool = False) -> Tensor:
         """Return one loss per class (K)."""
         *earlier, last = [mean_distance(r, s) for r, s in zip(real.maps, synthetic.maps, strict=True)]
         loss = LAST * last + mean_distance(real.features, synthetic.features)
@@ -72,10 +73,20 @@ class AttentionMatching(Objective):
 
     layered = True
 
-    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
+    def __call__(self, real: View, synthetic: View, constants: bool = False) -> Tensor:
         """Return one loss per class (K)."""
         blocks = list(zip(real.maps, synthetic.maps, strict=True))
         loss = FEATURES * mean_distance(real.features, synthetic.features)
         for real_maps, synthetic_maps in blocks[:-1] or blocks:
-            loss = loss + mean_distance(attention(real_maps), attention(synthetic_maps))
+            loss = loss + mean_distance(attention_of(real_maps), attention_of(synthetic_maps))
         return loss
+
+
+def layers(recipe: Recipe) -> Objective:
+    """Build CAFE's objective."""
+    return LayerMatching()
+
+
+def attention(recipe: Recipe) -> Objective:
+    """Build DataDAM's objective."""
+    return AttentionMatching()

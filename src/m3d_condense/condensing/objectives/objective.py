@@ -23,5 +23,5 @@ class Objective(ABC):
     passes: tuple[float, float] = (1 / 3, 1.0)
 
     @abstractmethod
-    def __call__(self, real: View, synthetic: View, whole: bool = False) -> Tensor:
-        """Return K losses; `whole` adds terms without a gradient, for the reported value."""
+    def __call__(self, real: View, synthetic: View, constants: bool = False) -> Tensor:
+        """Return K losses; `constants` adds the terms that have no gradient, for the reported value."""

@@ -18,10 +18,10 @@ from m3d_condense.machine.native import building
 from m3d_condense.machine.native.building import compiler
 from m3d_condense.machine.native.calls import Maps, Weights, backward, forward, forward_kept, last
 
-__all__ = ["block", "compiler", "serves", "usable"]
+__all__ = ["NativeBlock", "block", "compiler", "supports", "swap"]
 
 
-def serves(block: nn.Module) -> bool:
+def supports(block: nn.Module) -> bool:
     """Whether the code computes this block: convolution 3×3, instance norm with weights, ReLU, pooling 2×2."""
     if not (isinstance(block, nn.Sequential) and len(block) == 4):
         return False
@@ -49,9 +49,35 @@ def serves(block: nn.Module) -> bool:
     return bool(after % panel == 0 and (few or (before % panel == 0 and padding == 1)))
 
 
-def usable(images: Tensor, layers: Any) -> bool:
-    """Whether images and weights are where and what the code takes: on the CPU, weights in float32."""
-    return images.device.type == "cpu" and all(part.dtype == torch.float32 for part in layers.parameters())
+class NativeBlock(nn.Sequential):
+    """Such a block in our own code: it holds the same layers by the same names.
+
+    Images or weights that the code does not take, on another device or in another precision, go through the layers.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return pooled maps N×O×H/2×W/2 of images N×C×H×W."""
+        if images.device.type == "cpu" and all(part.dtype == torch.float32 for part in self.parameters()):
+            native: Tensor = block(images, self)
+            return native
+        made: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+        return made
+
+
+def swap(network: Any, wanted: bool) -> bool:
+    """Put native blocks in place of a ConvNet's own, or its own back; return whether they are native now.
+
+    A network of other layers, or in another precision, is left as it is.
+    """
+    blocks = getattr(network, "blocks", None)
+    if not isinstance(blocks, nn.ModuleList) or getattr(network, "stem", None) is not None:
+        return False
+    float32 = all(part.dtype == torch.float32 for part in network.parameters())
+    use = wanted and float32 and all(map(supports, blocks))
+    for number, layers in enumerate(blocks):
+        if isinstance(layers, NativeBlock) != use and isinstance(layers, NativeBlock | nn.Sequential):
+            blocks[number] = (NativeBlock if use else nn.Sequential)(*layers)
+    return use
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]

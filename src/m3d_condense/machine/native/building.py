@@ -62,10 +62,8 @@ def build(flags: Sequence[str]) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(file))
     pointer, whole = ctypes.c_void_p, ctypes.c_int
     loaded.block_forward.argtypes = [pointer] * 5 + [ctypes.c_float] + [pointer] * 3 + [whole]
-    loaded.block_forward.restype = None
     for function in (loaded.block_backward, loaded.block_dot, loaded.block_dot_backward):
         function.argtypes = [pointer] * 12 + [whole]
-        function.restype = None
     return loaded
 
 

@@ -61,7 +61,10 @@ def forward_kept(images: Tensor, weights: Weights) -> tuple[Tensor, Maps]:
 def backward(
     shape: Sequence[int], images: Tensor | None, weights: Weights, maps: Maps, gradient: Tensor, of_images: bool
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients to images of this shape, if asked, and if these are given to `weights`' three tensors."""
+    """Return four gradients: to the images, of this shape, and to the three tensors of `weights`.
+
+    The first is None unless `of_images`; the others are None unless the images are given.
+    """
     found = [
         _channels_last(shape) if of_images else None,
         *(torch.empty_like(part) if images is not None else None for part in weights.tensors),
@@ -128,10 +131,20 @@ def _channels_last(shape: Sequence[int]) -> Tensor:
 
 
 def _call(name: str, shape: Sequence[int], weights: Weights, *arguments: Tensor | float | None) -> None:
-    """Call a function for images of this shape, with tensors by their addresses."""
+    """Call a function for images of this shape, with tensors by their addresses.
+
+    Raises:
+        MemoryError: where there is too little for what the function works in.
+        ValueError: for images that these weights cannot take: the code would read past the end of either.
+    """
     library = building.library()
-    assert library is not None, "serves() comes first"
+    assert library is not None, "supports() comes first"
     count, channels, height, width = shape
+    if channels != weights.convolution.shape[1]:
+        raise ValueError(f"images have {channels} channels, the weights {weights.convolution.shape[1]}")
+    if min(_sides(shape, weights)) < 2:
+        raise ValueError(f"images of {height}×{width} are too small to be pooled")
     sizes = (ctypes.c_int64 * 6)(count, height, width, channels, len(weights.gamma), weights.padding)
     given = (part.data_ptr() if isinstance(part, Tensor) else part for part in arguments)
-    getattr(library, name)(sizes, *given, torch.get_num_threads())
+    if getattr(library, name)(sizes, *given, torch.get_num_threads()) != 0:
+        raise MemoryError("native blocks ran out of memory")

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from m3d_condense.machine.matching import Distance, Matching
+from m3d_condense.machine.matching import Weights as Gradients
 from m3d_condense.machine.native.calls import Maps, Weights, backward, backward_dot, forward_dot, forward_kept, last
 
 CLASSIFIER = "classifier.weight"
@@ -80,3 +82,24 @@ class WeightGradient:
             changes = directions[name], maps, maps_dot, gradient, gradient_dot
             gradient_dot = backward_dot(images.shape, weights, *changes)
         return gradient_dot
+
+
+def native_matching(network: Any, distance: Distance) -> Matching:
+    """Match gradients on native blocks: the pixels' gradient is that of <G, V>, for V the distance's gradient to G.
+
+    The weights that count must hold those of all convolutions; the network is as `WeightGradient` takes it.
+    """
+
+    def gradients(images: Tensor, weights: Gradients, labels: Tensor) -> Gradients:
+        found = WeightGradient(network, images, labels).weights
+        return {name: found[name] for name in weights}
+
+    def to_images(images: Tensor, weights: Gradients, labels: Tensor, real: Gradients) -> tuple[Tensor, Tensor]:
+        found = WeightGradient(network, images, labels)
+        with torch.enable_grad():
+            synthetic = {name: found.weights[name].requires_grad_() for name in weights}
+            value = distance(real, synthetic)
+        slopes = torch.autograd.grad(value, list(synthetic.values()))
+        return found.along(dict(zip(synthetic, slopes, strict=True))), value.detach()
+
+    return Matching(gradients, to_images)

@@ -4,6 +4,8 @@
 
 #include <omp.h>
 
+#include <vector>
+
 #include "vectors.h"
 
 namespace {
@@ -60,15 +62,33 @@ struct Scratch {
         if (!s.direct()) {
             const int64_t most = std::max(s.C, s.O), size = POINTS * (BLOCK * most + PAD);
             v = buffer(size), m = buffer(size), zeros = buffer(most);
-            std::fill(v.get(), v.get() + size, 0.0f);  // rows past the last tile count for nothing
-            std::fill(zeros.get(), zeros.get() + most, 0.0f);
         }
         y = buffer(s.group() * s.map());
         stats = buffer(2 * s.O);
         image = buffer((s.H + 2 * s.pad) * (s.W + 2 * s.pad) * s.C + PAD);
     }
+    // By the thread that works in it, so that its memory is near that thread.
+    void clear(const Shape& s) {
+        if (s.direct()) return;
+        const int64_t most = std::max(s.C, s.O);
+        std::fill_n(v.get(), POINTS * (BLOCK * most + PAD), 0.0f);  // rows past the last tile count for nothing
+        std::fill_n(zeros.get(), most, 0.0f);
+    }
     void blank(const Shape& s) { std::fill_n(image.get(), (s.H + 2 * s.pad) * (s.W + 2 * s.pad) * s.C, 0.0f); }
 };
+
+// One for each thread, made before the threads start.
+std::vector<Scratch> scratches(const Shape& s, int threads) {
+    std::vector<Scratch> made;
+    made.reserve(threads);
+    for (int t = 0; t < threads; t++) made.emplace_back(s);
+    return made;
+}
+std::vector<Buffer> buffers(int64_t count, int threads) {
+    std::vector<Buffer> made(threads);
+    for (Buffer& one : made) one = buffer(count);
+    return made;
+}
 
 // Calls f with the first and the number of the images of each group in this thread's share.
 template <class F>

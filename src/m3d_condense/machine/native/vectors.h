@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <type_traits>
 
 namespace {
@@ -37,9 +38,10 @@ struct Free {
 };
 using Buffer = std::unique_ptr<float[], Free>;
 
+// Memory for so many floats. Throws std::bad_alloc, so never call it in a parallel region: no exception may leave one.
 Buffer buffer(int64_t count) {
     void* p = std::aligned_alloc(64, (count * sizeof(float) + 127) / 64 * 64);
-    if (!p) std::abort();
+    if (!p) throw std::bad_alloc();
     return Buffer(static_cast<float*>(p));
 }
 

@@ -1,3 +1,4 @@
+import os
 import warnings
 
 import numpy as np
@@ -6,24 +7,9 @@ import torch
 from pictures import folder, noise
 from PIL import Image
 
-from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data import raster
 from m3d_condense.data.load import load
 from m3d_condense.tools.errors import UserError
-
-
-def same(left: ImageDataset, right: ImageDataset):
-    assert left.fingerprint == right.fingerprint
-    assert left.class_names == right.class_names
-
-
-def test_mixed_sizes_need_a_size(tmp_path):
-    folder(tmp_path, count=4)
-    Image.new("RGB", (30, 20)).save(tmp_path / "bee" / "z.png")
-    with pytest.raises(UserError, match=r"from 8×6 to 30×20 pixels.*size=N"):
-        load(tmp_path)
-    data = load(tmp_path, size=5)
-    assert data.size == (5, 5)
-    same(data, load(**data.source))
 
 
 def test_resize_keeps_the_centre(tmp_path):
@@ -92,16 +78,6 @@ def test_exif_orientation_turns_the_image(tmp_path):
     np.testing.assert_array_equal(decoded(tmp_path, stored, exif=exif)[0], upright)
 
 
-def test_one_colour_image_makes_all_rgb(tmp_path):
-    root = folder(tmp_path, shape=(6, 8))
-    assert load(root).channels == 1
-    Image.new("RGB", (8, 6), (1, 2, 3)).save(root / "bee" / "9.png")
-    data = load(root)
-    assert data.channels == 3
-    images = torch.cat([data.train.images, data.test.images])
-    assert int((images[:, 0] == images[:, 2]).flatten(1).all(dim=1).sum()) == 10
-
-
 @pytest.mark.parametrize("damage", ["cut", "junk", "empty"])
 def test_a_damaged_image_is_named(tmp_path, damage):
     root = folder(tmp_path, shape=(40, 40, 3))
@@ -122,3 +98,45 @@ def test_a_large_image_is_read_without_warnings(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
     with pytest.raises(UserError, match=r"bee/z\.png has more than 400 pixels; make it smaller"):
         load(root, size=4)
+
+
+def test_the_first_of_many_frames_is_read(tmp_path):
+    frames = [Image.new("L", (4, 4), level) for level in (10, 200)]
+    for suffix in ("gif", "tif", "png"):
+        root = tmp_path / suffix
+        root.mkdir()
+        pixels = decoded(root, frames[0], suffix=suffix, save_all=True, append_images=frames[1:])
+        assert set(pixels.flatten().tolist()) == {10}
+
+
+def test_postscript_under_another_name_starts_no_program(tmp_path, monkeypatch):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    (tools / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    root = folder(tmp_path / "set")
+    header = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n%%EndComments\n"
+    (root / "bee" / "9.png").write_text(header + "showpage\n%%EOF\n")
+    with pytest.raises(UserError, match=r"bee/9\.png: not an image; replace or remove it"):
+        load(root)
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    root = folder(tmp_path)
+    os.mkfifo(root / "bee" / "9.png")
+    assert len(load(root).train) == 8
+    with pytest.raises(UserError, match=r"9\.png: not a regular file; replace or remove it"):
+        raster.header(("9.png", str(root / "bee" / "9.png")))
+
+
+def test_a_plugin_for_a_known_format_is_used(tmp_path, monkeypatch):
+    Image.init()
+    monkeypatch.setitem(Image.OPEN, "HEIF", Image.OPEN["PPM"])
+    monkeypatch.setitem(Image.EXTENSION, ".heic", "HEIF")
+    root = folder(tmp_path, shape=(6, 8))
+    Image.new("L", (8, 6), 3).save(root / "bee" / "9.ppm")
+    (root / "bee" / "9.ppm").rename(root / "bee" / "9.heic")
+    assert len(load(root).train) + len(load(root).test) == 11

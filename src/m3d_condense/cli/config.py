@@ -1,0 +1,149 @@
+"""Configuration files: what may stand in them, and how it becomes the defaults of a command's flags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from m3d_condense.cli.wording import VALUE, mistakes_worded, short
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.errors import Setting, UserError
+
+LARGEST = 2**20  # bytes of a file
+SOURCE = {
+    "data": "data",
+    "size": "size",
+    "image_column": "image_column",
+    "label_column": "label_column",
+    "layout": "layout",
+    "seed": "split_seed",
+}
+"""What a condensed set says of its source, and the settings of the same meaning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What a configuration file holds.
+
+    Attributes:
+        path: of the file, or of the condensed set.
+        settings: values by name, not yet checked.
+        code: the network of a condensed set, where using it imports code, which a set does not decide; it is not
+            among the settings.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    code: str | None = None
+
+
+def set_at(path: str | Path) -> Path | None:
+    """Return the folder of the condensed set that a path names, itself or by its condensed.json; None for no set."""
+    path = Path(path)
+    folder = path.parent if path.name == "condensed.json" else path
+    try:
+        return folder if (folder / "condensed.json").is_file() else None
+    except OSError:  # a path that cannot even be looked at
+        return None
+
+
+def read(path: Path, *, sets: bool) -> Config:
+    """Read a YAML or JSON file of settings, or the settings of a condensed set.
+
+    Args:
+        path: of the file; or the folder of a condensed set, or its condensed.json.
+        sets: whether the command has a use for a condensed set's settings.
+
+    Raises:
+        UserError: the file cannot be read, is no regular file, is very large, or holds no settings.
+    """
+    folder = set_at(path)
+    if folder is not None:
+        if not sets:
+            raise UserError(f"--config {path}: only m3d condense takes its settings from a condensed set")
+        return _of_set(folder)
+    content = _content(path)
+    if not isinstance(content, dict):
+        raise UserError(f"--config {path}: holds no settings, such as `ipc: 10`")
+    return Config(path=path, settings={str(name).replace("-", "_"): value for name, value in content.items()})
+
+
+def apply(config: Config, parser: ArgumentParser) -> None:
+    """Make the settings of a configuration file the defaults of a command.
+
+    Raises:
+        UserError: for a name that is no flag of the command, or a value that its flag would not take.
+    """
+    defaults = parser.get_defaults()
+    for name, value in config.settings.items():
+        if name not in defaults or name == "config":
+            unknown = f"unknown setting {short(repr(name), VALUE)}"
+            raise UserError(f"{config.path}: {unknown}: settings are named as the flags of {parser.prog}")
+        if value is None and defaults[name] is None:
+            continue  # as if it were not there
+        plain = _plain(name, value, defaults[name], config.path)
+        with mistakes_worded(f"{config.path}: "):
+            parser.set_defaults({name: parser.parse_object({name: plain})[name]})
+
+
+def _of_set(folder: Path) -> Config:
+    """Take the recipe and the source from a condensed set, which may come from anyone, and nothing else."""
+    from m3d_condense.sets.condensed import CondensedSet
+
+    condensed = CondensedSet.load(folder)
+    names = [field.name for field in fields(Recipe)]
+    settings = {name: condensed.settings[name] for name in names if name in condensed.settings}
+    settings |= {name: condensed.source[key] for key, name in SOURCE.items() if key in condensed.source}
+    network = str(settings.get("network"))
+    if ":" not in network or network.startswith("timm:"):
+        return Config(path=folder, settings=settings)
+    del settings["network"]
+    return Config(path=folder, settings=settings, code=network)
+
+
+def _content(path: Path) -> Any:
+    try:
+        fault = _fault(path)
+        if fault:
+            raise UserError(f"--config {path}: {fault}; give a YAML or JSON file, or a condensed set")
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+    except UserError:
+        raise
+    except RecursionError:
+        raise UserError(f"--config {path}: cannot be read: nested too deeply") from None
+    except Exception as error:  # what is no YAML may raise anything
+        raise UserError(f"--config {path}: cannot be read: {short(str(error)) or type(error).__name__}") from None
+
+
+def _fault(path: Path) -> str:
+    """Say why a path is not to be read: a pipe would be waited for, and a device may never end."""
+    if path.is_dir():
+        return "a folder, but no condensed set"
+    if not path.exists():
+        return "no such file"
+    if not path.is_file():
+        return "no regular file"
+    return f"larger than {LARGEST} bytes" if path.stat().st_size > LARGEST else ""
+
+
+def _plain(name: str, value: Any, default: Any, path: Path) -> Any:
+    """Return a value as its flag would be given it: text, or true or false, or a list of these for several values."""
+    several = isinstance(default, list)
+    if isinstance(default, bool) and not isinstance(value, bool):
+        raise UserError(f"{path}: {Setting(name)}: expected true or false, without quotes")
+    if value is None:
+        raise UserError(f"{path}: {Setting(name)}: no value; give one, or leave the line out")
+    values = value if isinstance(value, list) and (several or name == "data") else [value]
+    if several and not values:
+        raise UserError(f"{path}: {Setting(name)}: at least one value")
+    if not all(isinstance(one, str | int | float) for one in values):
+        raise UserError(f"{path}: {Setting(name)}: expected {'a list of values' if several else 'one value'}")
+    plain = [one if isinstance(one, bool) else str(one) for one in values]
+    return plain if several or isinstance(value, list) else plain[0]

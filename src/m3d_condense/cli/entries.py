@@ -1,0 +1,100 @@
+"""What ``m3d evaluate`` scores: condensed sets, and beside them random selections of their sources, and the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from m3d_condense import networks
+from m3d_condense.cli.config import set_at
+from m3d_condense.cli.settings import load_data
+from m3d_condense.condensing.condensation import random_selections
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.recipes import protocols
+from m3d_condense.scoring import mirrored, source_of
+from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.tools.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What networks are trained on for one entry of the table.
+
+    Attributes:
+        name: in the table.
+        trained_on: a condensed set; random selections, one for each network; or a data set, for all of it.
+        dataset: whose test split the networks are tested on.
+        flip: whether a mirrored image keeps its class.
+        folder: where the scores of a condensed set are stored.
+    """
+
+    name: str
+    trained_on: CondensedSet | ImageDataset | Sequence[CondensedSet]
+    dataset: ImageDataset
+    flip: bool
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data set that a subject stands for, to be scored beside it."""
+
+    dataset: ImageDataset
+    ipc: int
+    flip: bool
+
+
+def entries(given: Namespace) -> list[Entry]:
+    """Load and check everything that is to be scored, before any network is trained.
+
+    Raises:
+        UserError: for a set, data, a network or a protocol that cannot be used.
+    """
+    if not given.sets:
+        raise UserError("no set given; name the folders that m3d condense made")
+    protocols.protocol(given.protocol).adapted(epochs=given.epochs, whole=False, flip=True)
+    sets, sources = _loaded(given)
+    for dataset in {source.dataset.fingerprint: source.dataset for source in sources}.values():
+        for name in given.networks:
+            networks.build(name, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)
+    return sets + _beside(sources, given)
+
+
+def _loaded(given: Namespace) -> tuple[list[Entry], list[Source]]:
+    """Load the subjects: return an entry for each condensed set, and the sources of all, each once for an ipc."""
+    tested_on = None if given.data is None else load_data(given, given.data)
+    sets: list[Entry] = []
+    datasets: dict[str, ImageDataset] = {}  # so that sets of one source hold its images once
+    sources: dict[tuple[str, int], Source] = {}
+    for name in given.sets:
+        folder = set_at(name)
+        if folder is None and not (given.whole or given.random):
+            raise UserError(f"{name}: not a condensed set; --whole or --random scores a data set itself")
+        condensed = None if folder is None else CondensedSet.load(folder)
+        loaded = load_data(given, name) if condensed is None else source_of(condensed, tested_on)
+        dataset = datasets.setdefault(loaded.fingerprint, loaded)
+        ipc = given.ipc if condensed is None else condensed.ipc
+        flip = mirrored(condensed or dataset, dataset) if given.flip is None else given.flip
+        sources.setdefault((dataset.fingerprint, ipc), Source(dataset=dataset, ipc=ipc, flip=flip))
+        if condensed is not None:
+            sets.append(Entry(name=name, trained_on=condensed, dataset=dataset, flip=flip, folder=folder))
+    return sets, list(sources.values())
+
+
+def _beside(sources: Sequence[Source], given: Namespace) -> list[Entry]:
+    """Draw the random selections of each source, and take the whole of each data set once, as far as asked for."""
+    found: list[Entry] = []
+    whole: set[str] = set()
+    for source in sources:
+        dataset, flip = source.dataset, source.flip
+        if given.random:
+            name = f"random, {source.ipc} per class" + (f" of {dataset.name}" if len(sources) > 1 else "")
+            drawn = random_selections(dataset, source.ipc, given.repeats, given.seed)
+            found.append(Entry(name=name, trained_on=drawn, dataset=dataset, flip=flip))
+        if given.whole and dataset.fingerprint not in whole:
+            whole.add(dataset.fingerprint)
+            found.append(Entry(name=f"whole {dataset.name}", trained_on=dataset, dataset=dataset, flip=flip))
+    return found

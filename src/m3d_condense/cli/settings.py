@@ -1,0 +1,48 @@
+"""The flags of a command as what the package's functions take: a data set, an execution, seconds."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from m3d_condense.tools.errors import UserError
+
+if TYPE_CHECKING:
+    from m3d_condense.data.dataset import ImageDataset
+    from m3d_condense.machine.engine import Execution
+
+
+def load_data(given: Namespace, data: Any) -> ImageDataset:
+    """Load a data set as the flags of its size, columns and split say.
+
+    Raises:
+        UserError: where `data` is None: none was given.
+    """
+    from m3d_condense.data.load import load
+
+    if data is None:
+        raise UserError("no data given; the data set digits is embedded, to try it with")
+    columns = {"image_column": given.image_column, "label_column": given.label_column}
+    return load(data, size=given.size, seed=given.split_seed, layout=given.layout, **columns)
+
+
+def execution(given: Namespace) -> Execution:
+    """Return the execution that the flags of the machine say."""
+    from m3d_condense.machine.engine import Execution
+
+    return Execution(**{field.name: given[field.name] for field in fields(Execution)})
+
+
+def seconds(text: str | None) -> float | None:
+    """Read a time limit: 90, 90s, 10m or 2h."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    limit = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.inf
+    if math.isinf(limit):
+        raise UserError("a number with s, m or h, such as 10m", setting="time_limit", value=text)
+    return limit

@@ -1,0 +1,57 @@
+"""The standard streams of the process, made fit to be written to, whatever the shell handed over."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+
+SPELLED_OUT = {"±": "+/-", "×": "x", "…": "..."}  # what messages and tables hold beyond ASCII, in ASCII
+HANDLER = "m3d"
+REPLACED = ("strict", "backslashreplace", "surrogateescape")  # another error handler is the user's own choice
+
+
+def prepare() -> None:
+    """Open what is closed on nothing, and spell out what a stream's encoding lacks, instead of failing."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed: the next file opened, such as a result, would take its place and its messages
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    codecs.register_error(HANDLER, _spell)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in REPLACED:
+            stream.reconfigure(errors=HANDLER)
+
+
+def as_shown(text: str) -> str:
+    """Return a text as standard output will show it: columns are as wide as that."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, HANDLER).decode(encoding, "surrogateescape")
+
+
+def settle() -> None:
+    """Write out what is pending, or drop it where that fails: Python would try again at its end, and complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, stream.fileno())
+                os.close(nothing)
+
+
+def _spell(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write a character that an encoding lacks in ASCII; a byte of a file's name that is no text, as it is."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character, end = error.object[error.start], error.start + 1
+    if "\udc80" <= character <= "\udcff":
+        return os.fsencode(character), end
+    return SPELLED_OUT.get(character, character.encode("ascii", "backslashreplace").decode()), end

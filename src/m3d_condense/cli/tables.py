@@ -1,0 +1,117 @@
+"""What the commands print: tables of scores and of what there is, or JSON, and the line that sums a run up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from m3d_condense.cli.streams import as_shown
+from m3d_condense.recipes.methods import METHODS
+from m3d_condense.recipes.protocols import PROTOCOLS
+
+if TYPE_CHECKING:
+    from m3d_condense.data.dataset import ImageDataset
+    from m3d_condense.machine.engine import Engine
+    from m3d_condense.sets.condensed import CondensedSet, Score
+    from m3d_condense.studies.results import Results
+
+
+def print_scores(rows: Sequence[tuple[str, Score]], as_json: bool) -> None:
+    """Print scores, each under the name of what was trained on."""
+    if as_json:
+        print(json.dumps([{"set": name} | asdict(score) for name, score in rows], indent=2))
+        return
+    table = Table("trained on", "network", "protocol", "n", "test accuracy, %")
+    for name, score in rows:
+        spread = f" ± {score.std:.1f}" if score.n > 1 else ""
+        table.add_row(*map(_cell, (name, score.network, score.protocol, str(score.n), f"{score.mean:.1f}{spread}")))
+    Console().print(table)
+
+
+def print_comparison(comparison: Results, as_json: bool) -> None:
+    """Print the table of a comparison, and its notes."""
+    if as_json:
+        print(json.dumps([asdict(row) for row in comparison.rows], indent=2))
+        return
+    lines = comparison.table()
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in lines[0]:
+        table.add_column(column, justify="left" if column in ("method", "network") else "right")
+    for line in lines:
+        table.add_row(*map(_cell, line.values()))
+    Console().print(table, *map(_cell, comparison.notes()), highlight=False, sep="\n")
+
+
+def print_info(engine: Engine) -> None:
+    """Print what this machine offers, what will be used, and the names of methods, protocols, networks and data."""
+    from m3d_condense.data.sources import NAMES
+    from m3d_condense.machine.environment import describe_environment
+    from m3d_condense.networks import NAMES as NETWORKS
+
+    versions, hardware = describe_environment()
+    table = Table(show_header=False, box=None)
+    table.add_row("versions", _cell(", ".join(f"{name} {number}" for name, number in versions.items())))
+    table.add_row("machine", _cell(", ".join(f"{name} {value}" for name, value in hardware.items())))
+    for name, text in _uses(engine).items():
+        table.add_row(name, _cell(text))
+    for name, method in METHODS.items():
+        table.add_row(f"method {name}", method.title)
+    for name, protocol in PROTOCOLS.items():
+        training = protocol.training
+        table.add_row(f"protocol {name}", f"{protocol.epochs} epochs, batch {training.batch}, {training.schedule}")
+    table.add_row("networks", ", ".join((*NETWORKS, "module:callable", "timm:NAME")))
+    table.add_row("data by name", f"{', '.join(NAMES)}; digits are embedded, the others come from the hub")
+    Console().print(table)
+
+
+def _uses(engine: Engine) -> dict[str, str]:
+    from m3d_condense.machine import native
+    from m3d_condense.machine.engine import has_compiler
+    from m3d_condense.machine.process import recycle_pages
+
+    cpu, missing = engine.device.type == "cpu", "no compiler found: never"
+    found = "compiled on first use" if native.compiler() else missing
+    uses = {
+        "will use": engine.describe(),
+        "precision": str(engine.dtype).removeprefix("torch."),
+        "native blocks": f"of ConvNets, in float32, {found}" if cpu else "on a CPU only",
+        "compilation": "where it pays back" if has_compiler(engine.device) else missing,
+        "memory": f"{engine.budget / 2**30:.1f} GiB for the activations of one chunk of classes",
+    }
+    if cpu:
+        uses["freed pages"] = "kept and used again" if recycle_pages() else "handed back to the system"
+    return uses
+
+
+def summary(condensed: CondensedSet, dataset: ImageDataset, out: Path) -> str:
+    """Say in one line what a run made of what, and what to do next."""
+    share = percent(len(condensed.images) / len(dataset.train))
+    return (
+        f"{len(condensed.images)} images for {len(dataset.train)} ({share}), "
+        f"{condensed.nbytes / 1024:.0f} KiB, in {condensed.seconds:.0f} s; look at {out / 'preview.png'}, "
+        f"score with: m3d evaluate {out}"
+    )
+
+
+def percent(share: float) -> str:
+    """Write a share in percent: whole percents from ten up, below that two digits that count.
+
+    >>> percent(1.0), percent(0.028), percent(0.00039), percent(1e-9)
+    ('100 %', '2.8 %', '0.039 %', 'below 0.001 %')
+    """
+    number = 100 * share
+    if number < 0.001:
+        return "below 0.001 %"
+    return f"{number:.0f} %" if number >= 9.95 else f"{number:.2g} %"
+
+
+def _cell(text: str) -> str:
+    return escape(as_shown(text))

@@ -1,0 +1,61 @@
+"""How the command line words settings and mistakes: as flags, on one line."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from m3d_condense.tools.errors import Setting, UserError
+
+MESSAGE, VALUE = 400, 120  # characters that are quoted of a message, and of a value
+KINDS = {
+    "<class 'int'>": "a whole number",
+    "<class 'float'>": "a number",
+    "<class 'bool'>": "true or false",
+    "<class 'str'>": "a text",
+}
+
+
+def flag(setting: Setting) -> str:
+    """Write a setting as the command line has it: its flag, and its value."""
+    name = setting.name.replace("_", "-")
+    if setting.value is False and setting.name in ("random", "whole"):
+        return f"--no-{name}"
+    if setting.value is None or setting.value is True:
+        return f"--{name}"
+    return f"--{name} {short('false' if setting.value is False else str(setting.value), VALUE)}"
+
+
+def short(text: str, most: int = MESSAGE) -> str:
+    """Put a text on one line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+@contextmanager
+def mistakes_worded(where: str = "") -> Iterator[None]:
+    """Turn what the parser raises about a flag or a value into a `UserError`, which begins with `where`."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise UserError(where + _worded(str(error))) from None
+    except OverflowError:
+        raise UserError(f"{where}a number is too large") from None
+    except RecursionError:
+        raise UserError(f"{where}a value is nested too deeply") from None
+
+
+def _worded(message: str) -> str:
+    message = " ".join(message.split())
+    match = re.search(r"""[Kk]ey "(\w+)"(?: element \d+)?:? (.*)""", message)
+    if match is None:
+        unknown = message.startswith("unrecognized arguments")
+        return short(message) + ("; m3d COMMAND --help lists the flags" if unknown else "")
+    name, reason = match.groups()
+    expected = re.fullmatch(r"[Ee]xpected an? (.+?)\. Got value: (.*)", reason)
+    if expected is None:
+        return f"{flag(Setting(name))}: {short(reason)}"
+    kind = KINDS.get(expected[1], re.sub(r"typing\.Literal\[(.*)\]", r"one of \1", expected[1]))
+    return f"{flag(Setting(name, expected[2]))}: expected {kind}"

@@ -1,0 +1,43 @@
+"""The images of a step: real and synthetic ones, drawn by class, normalised, and augmented alike within a class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.sampler import ClassSampler
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.seeds import generator
+from m3d_condense.training import augment
+
+
+class Draws:
+    """What each step compares; every draw follows from the seed, the step and the class.
+
+    Args:
+        dataset: its training labels and normalisation are used.
+        recipe: of the run.
+        pixels: the synthetic images.
+        real: the training images N×C×H×W, uint8, wherever they are.
+    """
+
+    def __init__(self, dataset: ImageDataset, recipe: Recipe, pixels: Pixels, real: Tensor) -> None:
+        self.recipe, self.pixels, self.real = recipe, pixels, real
+        self.num_classes, self.size, self.device = dataset.num_classes, dataset.size, pixels.values.device
+        self.sampler = ClassSampler(dataset.train.labels, dataset.num_classes)
+        self.normalised = augment.Normalisation(dataset.mean, dataset.std, self.device)
+
+    def at(self, step: int, classes: range) -> tuple[Tensor, Tensor]:
+        """Return the real images K×N×C×H×W and the synthetic ones K×M×C×H×W of these classes at a step."""
+        recipe = self.recipe
+        streams = [generator(recipe.seed, "step", step, k) for k in classes]
+        pairs = zip(classes, streams, strict=True)
+        chosen = torch.cat([self.sampler.draw([k], recipe.batch_real, stream) for k, stream in pairs])
+        flat = chosen.flatten().to(self.real.device, non_blocking=True)
+        real = self.real.index_select(0, flat).to(self.device).view(*chosen.shape, *self.real.shape[1:])
+        synthetic = self.pixels.draw(classes, recipe.batch_synthetic, streams)
+        drawn = augment.draw(recipe.siamese, self.num_classes, self.size, generator(recipe.seed, "augment", step))
+        drawn = drawn.of(classes, self.device)
+        return augment.apply(self.normalised(real), drawn), augment.apply(self.normalised(synthetic), drawn)

@@ -1,0 +1,65 @@
+"""What an encoder source is: it gives each step its encoder, and may train it between steps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.view import Encoder
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """What a source is made of.
+
+    Attributes:
+        recipe: of the run.
+        encoder: the one network of the run, refilled in place.
+        dataset: its training labels, normalisation and fingerprint are used.
+        real: the training images N×C×H×W, uint8, where they are fastest.
+        watch: of the run, credited with what need not be trained again.
+    """
+
+    recipe: Recipe
+    encoder: Encoder
+    dataset: ImageDataset
+    real: Tensor
+    watch: Stopwatch
+
+
+class EncoderSource(ABC):
+    """Gives each step its encoder.
+
+    A new source is a class in a file of this room, and its name in `m3d_condense.recipes.names`. Its randomness comes
+    from `seeds.derive(seed, …)` by name, and what it learns is its state.
+    """
+
+    def __init__(self, material: Material) -> None:
+        self.recipe, self.encoder = material.recipe, material.encoder
+
+    @staticmethod
+    def training_images(recipe: Recipe) -> float:
+        """Return how many images, forward and backward, the training of a run's encoders takes."""
+        return 0.0
+
+    @abstractmethod
+    def at(self, step: int) -> Encoder:
+        """Return the encoder of this step, counted from 0; steps are asked for in order, each once."""
+
+    def advance(self, step: int, pixels: Pixels) -> None:
+        """Learn from the step just made; a source that is not trained between steps does nothing."""
+        return
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the steps so far have changed, for a checkpoint; nothing, where it follows from the seed."""
+        return {}
+
+    def restore(self, step: int, state: dict[str, Tensor]) -> None:
+        """Go on as `state` says, which was taken before this step."""
+        return

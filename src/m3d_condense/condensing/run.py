@@ -1,0 +1,171 @@
+"""The one loop that condenses, whatever the method."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from m3d_condense.condensing import checkpoint, encoders, objectives
+from m3d_condense.condensing.draws import Draws
+from m3d_condense.condensing.encoders.source import EncoderSource, Material
+from m3d_condense.condensing.objectives.objective import Objective
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.plan import Plan, plan
+from m3d_condense.condensing.start import start
+from m3d_condense.condensing.view import Encoder, View
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.engine import Engine
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.interrupt import deferred
+from m3d_condense.tools.progress import Reporter, notice, progress
+from m3d_condense.tools.stopwatch import Stopwatch
+
+LOG_EVERY = 10  # steps between two entries of the history, each of which waits for the device
+SAVE_EVERY = 60.0  # seconds between two checkpoints
+
+
+@dataclass(kw_only=True, eq=False)
+class Run:
+    """The parts of one run, and the loop over them; `begin` makes it.
+
+    Attributes:
+        recipe: its settings.
+        pixels, optimizer: what is learnt, and how it moves.
+        plan: how the network runs, and the classes of each chunk.
+        encoders, objective, draws: what a step is made of.
+        watch: the seconds it has taken.
+        step: how many steps have been taken.
+        history: {"step": …, "loss": …, "seconds": …}, of every tenth step.
+    """
+
+    recipe: Recipe
+    pixels: Pixels
+    optimizer: torch.optim.Optimizer
+    plan: Plan
+    encoders: EncoderSource
+    objective: Objective
+    draws: Draws
+    watch: Stopwatch
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def take_step(self) -> Tensor:
+        """Move every pixel once; return the losses of the classes (K)."""
+        encoder = self.encoders.at(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for classes in self.plan.chunks:
+            real, synthetic = self.draws.at(self.step, classes)
+            views = View(encoder, real, classes, graph=False), View(encoder, synthetic, classes, graph=True)
+            loss = self.objective(*views, constants=self.step % LOG_EVERY == 0)
+            torch.autograd.backward(loss.sum())
+            losses.append(loss.detach())
+        self.optimizer.param_groups[0]["lr"] = self.recipe.rate(self.step)
+        self.optimizer.step()
+        self.pixels.clamp()
+        self.encoders.advance(self.step, self.pixels)
+        self.step += 1
+        return torch.cat(losses)
+
+    def loop(self, identity: dict[str, Any], saved: Path | None, time_limit: float | None) -> None:
+        """Take the steps that are left, saving as they go; an interrupt loses no finished step.
+
+        Args:
+            identity: the run's settings and data; JSON-able.
+            saved: the checkpoint's file; None saves nothing.
+            time_limit: seconds after which the loop ends.
+
+        Raises:
+            KeyboardInterrupt: after an interrupt or a termination, once the state is saved.
+        """
+        total = self.recipe.iterations
+        self._restore(identity, saved)
+        with deferred() as interrupted, progress("Condensing", total, done=self.step) as bar:
+            begun = kept = time.monotonic()
+            while self.step < total:
+                self._log(self.take_step(), bar)
+                now = time.monotonic()
+                if interrupted():
+                    self._save(identity, saved)
+                    raise KeyboardInterrupt
+                if time_limit is not None and now - begun >= time_limit:
+                    notice(f"time limit reached after {self.step} of {total} steps; the same command goes on")
+                    break
+                if now - kept >= SAVE_EVERY:
+                    self._save(identity, saved)
+                    kept = now
+            self._save(identity, saved)
+
+    def _restore(self, identity: dict[str, Any], saved: Path | None) -> None:
+        found = checkpoint.restore(saved, identity, self.pixels, self.optimizer) if saved is not None else None
+        if found is None:
+            return
+        state, learnt = found
+        self.step, self.history = state["step"], state["history"]
+        self.encoders.restore(self.step, learnt)
+        self.watch.go_on_from(state["seconds"])
+        notice(f"going on from step {self.step} of {self.recipe.iterations}, saved in {saved}")
+
+    def _save(self, identity: dict[str, Any], saved: Path | None) -> None:
+        self._check(self.pixels.values)
+        if saved is not None:
+            state = {"step": self.step, "seconds": self.watch.seconds, "history": self.history}
+            checkpoint.save(saved, identity, self.pixels, self.optimizer, self.encoders.state(), state)
+
+    def _check(self, values: Tensor) -> None:
+        """Raise `UserError` unless the losses or pixels are all finite."""
+        if not bool(torch.isfinite(values).all()):
+            advice = f"try a lower {Setting('lr')} or {Setting('precision', 'float32')}"
+            raise UserError(f"the loss is not a number at step {self.step}; {advice}")
+
+    def _log(self, losses: Tensor, bar: Reporter) -> None:
+        if (self.step - 1) % LOG_EVERY == 0:
+            loss = losses.mean()
+            self._check(loss)
+            seconds = round(self.watch.seconds, 3)
+            self.history.append({"step": self.step, "loss": float(loss), "seconds": seconds})
+            bar.note = f"loss {float(loss):.4f}"
+        bar.advance()
+
+
+def begin(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch | None = None) -> Run:
+    """Make a run that stands before its first step.
+
+    Args:
+        dataset: is condensed.
+        recipe: all settings.
+        engine: where and how it runs.
+        watch: counts the seconds; by default from now on.
+
+    Raises:
+        UserError: for a network or a pool that cannot be had.
+    """
+    watch = watch or Stopwatch()
+    pixels, objective = start(dataset, recipe, engine, watch), objectives.build(recipe)
+    planned = plan(dataset, recipe, engine, objective, pixels)
+    notice(planned.placed.explain())
+    real = engine.resident(dataset.train.images)
+    material = Material(recipe=recipe, encoder=Encoder(planned.placed), dataset=dataset, real=real, watch=watch)
+    return Run(
+        recipe=recipe,
+        pixels=pixels,
+        optimizer=_optimizer(pixels, recipe),
+        plan=planned,
+        encoders=encoders.build(material),
+        objective=objective,
+        draws=Draws(dataset, recipe, pixels, real),
+        watch=watch,
+    )
+
+
+def _optimizer(pixels: Pixels, recipe: Recipe) -> torch.optim.Optimizer:
+    # One optimiser over all classes at once: momentum acts on each class's own pixels.
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD([pixels.values], lr=recipe.lr, momentum=recipe.momentum)
+    return torch.optim.Adam([pixels.values], lr=recipe.lr, betas=(recipe.momentum, 0.999))

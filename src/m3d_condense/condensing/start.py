@@ -1,0 +1,41 @@
+"""What a run starts from: the synthetic images before the first step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from m3d_condense.condensing import coresets
+from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.sampler import ClassSampler
+from m3d_condense.machine.engine import Engine
+from m3d_condense.recipes.names import SELECTIONS
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.sets.tiles import mosaic
+from m3d_condense.tools.seeds import generator
+from m3d_condense.tools.stopwatch import Stopwatch
+
+
+def start(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch) -> Pixels:
+    """Return the initial pixels, on the device: mosaics of l×l real images, or noise.
+
+    `watch` is credited with what the cache spares, where a trained network chooses the images.
+    """
+    return Pixels(_images(dataset, recipe, engine, watch).to(engine.device), recipe.factor)
+
+
+def _images(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch) -> Tensor:
+    """Return images K×M×C×H×W in [0, 1]."""
+    stream, num_classes = generator(recipe.seed, "initialise"), dataset.num_classes
+    if recipe.initialisation == "noise":
+        return torch.rand(num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream)
+    count = recipe.ipc * recipe.factor**2
+    coresets.notice_repeats(dataset, count)
+    if recipe.initialisation in SELECTIONS:
+        chosen = coresets.select(dataset, recipe, count, engine, watch)
+    else:
+        sampler = ClassSampler(dataset.train.labels, num_classes)
+        chosen = sampler.draw(range(num_classes), count, stream)
+    per_class = [mosaic(dataset.train.images[index].float() / 255, recipe.factor) for index in chosen]
+    return torch.stack(per_class)

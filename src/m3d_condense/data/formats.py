@@ -1,0 +1,120 @@
+"""Files of arrays: an .npz, a .mat, or folders of binary files as the authors of MNIST, CIFAR and SVHN give them away.
+
+Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import zipfile
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from m3d_condense.data import cifar, idx, matlab
+from m3d_condense.data.arrays import Given
+from m3d_condense.data.named import named, value
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import notice
+
+DEEPEST, MOST = 3, 20  # levels of folders that are looked through, and folders in one of them
+ONE_ARRAY = "one array; save images and labels in one file, with numpy.savez"
+
+Reader = Callable[[Path, Sequence[str]], tuple[Given, Collection[str]]]
+"""Takes a folder and the names of its files; gives the data and the names of the files that were read."""
+
+
+def read(path: Path, layout: str | None) -> Given | None:
+    """Read a file or a folder of arrays; None where it is of none of these formats.
+
+    `layout` says how the arrays of a file lie. Raises UserError for files that are damaged, pickled or not whole, and
+    for a part of a data set.
+    """
+    kind = path.suffix.lower()
+    if path.is_dir():
+        given = of_folder(path)
+        if given is not None and layout is not None:
+            raise UserError(f"{path} holds files of a known layout; leave it out", setting="layout", value=layout)
+        return given
+    if kind == ".npz":
+        return _npz(path)
+    if kind == ".mat":
+        return matlab.read_file(path, layout=layout)
+    if kind == ".npy":
+        raise UserError(f"{path} holds {ONE_ARRAY}")
+    beside = _listed(path.parent)[0] if path.name in ("train.bin", "test.bin") else []
+    if idx.is_named(path.name) or cifar.is_batch(path.name) or cifar.is_hundred(path.parent, beside):
+        raise UserError(f"{path} is one file of several; give the folder that holds them all")
+    return None
+
+
+def _npz(path: Path) -> Given:
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"cannot read {path}: it is no .npz archive, or not whole; save plain arrays with numpy.savez")
+    with np.load(path, allow_pickle=False) as file:
+        return named(file.files, functools.cache(lambda key: value(file, key, str(path))), str(path))
+
+
+def of_folder(folder: Path) -> Given | None:
+    """Read a folder of one of these formats, or one that holds it some levels down; None where there is none.
+
+    Says which files are not used. Raises UserError for damaged files, for several data sets, and for pickles.
+    """
+    homes = _homes(folder, DEEPEST)
+    if not homes:
+        return None
+    if len(homes) > 1:
+        raise UserError(f"{folder} holds several data sets: {', '.join(map(str, homes))}; give one of them")
+    ((home, reader),) = homes.items()
+    given, used = reader(home, _listed(home)[0])
+    way = [home, *home.parents]
+    way = way[: way.index(folder) + 1]
+    read = {home / name for name in used} | set(way)
+    beside = [level / name for level in reversed(way) for names in _listed(level) for name in names]
+    unused = [path for path in beside if path not in read]
+    if unused:
+        shown = ", ".join(str(path.relative_to(folder)) for path in unused[:8])
+        notice(f"Not used of {folder}: {shown}{', …' if len(unused) > 8 else ''} ({len(unused)} in all)")
+    return given
+
+
+def _homes(folder: Path, depth: int) -> dict[Path, Reader]:
+    """The folders of a known format, this one or some below it, and how to read them."""
+    files, folders = _listed(folder)
+    reader = _reader(folder, files)
+    if reader is not None:
+        return {folder: reader}
+    if depth == 0 or len(folders) > MOST:
+        return {}
+    return {home: found for name in folders for home, found in _homes(folder / name, depth - 1).items()}
+
+
+def _listed(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of the files and of the folders in a folder, sorted, without those that are hidden.
+
+    Links to folders are not entered, for they may lead in circles, and neither is what cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith((".", "__"))]
+    except OSError:
+        return [], []
+    folders = {entry.name for entry in shown if entry.is_dir(follow_symlinks=False)}
+    return sorted(entry.name for entry in shown if entry.name not in folders), sorted(folders)
+
+
+def _reader(folder: Path, files: Sequence[str]) -> Reader | None:
+    """Tell the format of a folder by the names of its files."""
+    if any(idx.is_named(name) for name in files):
+        return idx.read_folder
+    if any(cifar.is_batch(name) for name in files):
+        return cifar.read_ten
+    if cifar.is_hundred(folder, files):
+        return cifar.read_hundred
+    if cifar.is_unread(folder, files):
+        return cifar.refuse
+    if any(matlab.split_of(name) == "train" for name in files):
+        return matlab.read_folder
+    return None

@@ -1,0 +1,160 @@
+"""One image as 8-bit pixels: a file or encoded bytes, read by the formats that are named here alone.
+
+The processes that decode beside this one import nothing else of the package: it is free of torch and `datasets`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from m3d_condense.tools.errors import UserError
+
+Pixels = NDArray[np.uint8]
+Item = tuple[str, str | bytes]
+"""Where an image lies, in words, and its path or its encoded bytes."""
+
+# PIL's names, the usual ones first. What is not named is not opened, whatever a file is called: EPS starts Ghostscript,
+# WMF asks the system, IPTC opens anything inside it, and BUFR, GRIB, HDF5 and MPEG hold no image that PIL could decode.
+# fmt: off
+RASTER = (
+    "PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF", "JXL", "QOI", "TGA", "ICO", "DIB",
+    "PCX", "DCX", "DDS", "PSD", "SGI", "SUN", "XBM", "XPM", "MSP", "CUR", "ICNS", "FITS", "FLI", "BLP", "FTEX", "GBR",
+    "IM", "PIXAR", "PCD",
+)
+# fmt: on
+
+
+class OtherSizeError(Exception):
+    """An image has another height or width than the first one."""
+
+
+def readable_endings() -> set[str]:
+    """Return the ends of file names, in small letters, of the images that are decoded."""
+    formats = _formats()
+    return {end for end, kind in Image.registered_extensions().items() if kind in formats}
+
+
+def decode_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]) -> Pixels:
+    """Decode images of one height and width, uint8 N×C×H×W; C = 1 if all of them are grey, else 3.
+
+    Raises:
+        UserError: for the first one that cannot be read.
+        OtherSizeError: for the first one that has not the height and width of `shape`.
+    """
+    pixels = np.empty((len(items), 1, *shape), dtype=np.uint8)
+    with _without_warnings():
+        for index, (where, file) in enumerate(items):
+            image = _pixels(where, file, size)
+            if image.shape[1:] != shape:
+                raise OtherSizeError
+            if len(image) > pixels.shape[1]:  # the first colour after grey images only
+                pixels = np.repeat(pixels, 3, axis=1)
+            pixels[index] = image
+    return pixels
+
+
+def attempt_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]) -> Pixels | None:
+    """Decode images as `decode_batch` does; None where that raises anything."""
+    try:
+        return decode_batch(items, size, shape)
+    except Exception:  # said where the same is tried again, in the process that was asked
+        return None
+
+
+def header(item: Item) -> tuple[str, int, int]:
+    """Return the mode, the height and the width of an upright image, from its header.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    with _without_warnings(), _opened(*item) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        width, height = image.size[::-1] if turned else image.size
+        return image.mode, height, width
+
+
+def picture(image: Image.Image, size: int | None) -> Pixels:
+    """Return an open image upright in 8 bits, C×H×W, resized to size×size unless that is None."""
+    array = np.asarray(fit(_grey_or_rgb(ImageOps.exif_transpose(image)), size))
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def fit(image: Image.Image, size: int | None) -> Image.Image:
+    """Resize the shorter side to `size` (bicubic, antialiased) and crop the centre to size×size."""
+    if size is None or image.size == (size, size):
+        return image
+    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+
+
+def is_grey(mode: str) -> bool:
+    """Whether images of a mode of PIL's are decoded to one channel."""
+    return mode in ("1", "L", "LA", "La") or mode.startswith("I")
+
+
+def _formats() -> list[str]:
+    """Return the names of `RASTER` that PIL knows here, those of plugins included."""
+    Image.init()
+    return [name for name in RASTER if name in Image.OPEN]
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silence PIL's warnings, of large images and odd metadata."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+@contextmanager
+def _opened(where: str, file: str | bytes) -> Iterator[Image.Image]:
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else _regular(file), formats=_formats()) as image:
+            yield image
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise UserError(f"the image {where} has more than {limit:,} pixels; make it smaller or remove it") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+        raise UserError(f"cannot read the image {where}: {reason}; replace or remove it") from error
+
+
+def _regular(path: str) -> str:
+    """Return the path of a regular file: to open a pipe or a device may wait for ever."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+        raise ValueError("not a regular file")
+    return path
+
+
+def _pixels(where: str, file: str | bytes, size: int | None) -> Pixels:
+    """Decode one image, upright in 8 bits, C×H×W."""
+    with _opened(where, file) as image:
+        if size is not None:
+            image.draft(image.mode, (2 * size, 2 * size))  # JPEG decodes large photographs at a fraction
+        return picture(image, size)
+
+
+def _grey_or_rgb(image: Image.Image) -> Image.Image:
+    """In mode L or RGB: 16-bit levels scaled, transparency laid on white."""
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(np.int64)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise ValueError(f"its pixels range from {levels.min()} to {levels.max()}, beyond 16 bits")
+        return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, not 8 or 16 bits")
+    mode = "L" if is_grey(image.mode) else "RGB"
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)

@@ -1,0 +1,86 @@
+"""Splits that belong together: of one size and the same classes, and a test split held out where there is none.
+
+Legend: N images, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from m3d_condense.data.dataset import Split
+from m3d_condense.data.labels import Labels
+from m3d_condense.data.levels import Pixels, notice_flat
+from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.progress import notice
+
+TEST_SHARE = 0.2  # of each class, where a source has no test split
+
+
+def without_absent(labels: list[Labels], class_names: tuple[str, ...]) -> tuple[list[Labels], tuple[str, ...]]:
+    """Leave out the named classes of which no split has an image."""
+    present = sorted({number for values in labels for number in np.unique(values).tolist()} - {-1})
+    absent = [name for number, name in enumerate(class_names) if number not in present]
+    if not absent:
+        return labels, class_names
+    notice(f"{len(absent)} of {len(class_names)} classes have no image and are left out: {_some(absent)}")
+    new = np.full(len(class_names) + 1, -1)  # the last for no label
+    new[present] = np.arange(len(present))
+    return [new[values] for values in labels], tuple(class_names[number] for number in present)
+
+
+def notice_odd(splits: Sequence[Split], class_names: tuple[str, ...]) -> None:
+    """Say so where images are nearly black, and where classes have no test image."""
+    notice_flat(splits[0].images.numpy(), splits[1].images.numpy())
+    counts = torch.bincount(splits[1].labels, minlength=len(class_names)).tolist()
+    untested = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+    if untested:
+        notice(f"{len(untested)} of {len(class_names)} classes have no test image: {_some(untested)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def joined(images: Sequence[Pixels], labels: Sequence[Labels]) -> list[Split]:
+    """Return splits of one size, all grey or all RGB; raises UserError where the sizes differ."""
+    if len({pixels.shape[2:] for pixels in images}) > 1:
+        sizes = " and ".join(f"{pixels.shape[3]}×{pixels.shape[2]}" for pixels in images)
+        raise UserError(
+            f"train and test images differ in size, {sizes} pixels; give {Setting('size', 'N')} to make them N×N"
+        )
+    channels = max(pixels.shape[1] for pixels in images)
+    images = [p if p.shape[1] == channels else np.repeat(p, channels, axis=1) for p in images]
+    pairs = zip(images, labels, strict=True)
+    return [Split(images=torch.from_numpy(x), labels=torch.from_numpy(y)) for x, y in pairs]
+
+
+def check(labels: Labels, class_names: tuple[str, ...]) -> None:
+    """Raise UserError for fewer than two classes, and for one without a training image."""
+    if len(class_names) < 2:
+        raise UserError(f"only one class ({', '.join(class_names)}): at least two are needed")
+    counts = np.bincount(labels, minlength=len(class_names)).tolist()
+    empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+    if empty:
+        raise UserError(f"no training image of {', '.join(empty[:5])}; add some or remove the class")
+
+
+def held_out(labels: Tensor, name: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Return indices of what stays and of what is held out: a share of each class with two images or more.
+
+    Says so of data called `name`. Raises UserError where every class has one image.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    out = torch.zeros(len(labels), dtype=torch.bool)
+    for number in range(int(labels.max()) + 1):
+        members = torch.nonzero(labels == number).flatten()
+        count = max(1, round(TEST_SHARE * len(members))) if len(members) > 1 else 0
+        out[members[torch.randperm(len(members), generator=generator)[:count]]] = True
+    if not out.any():
+        raise UserError("one image a class leaves none to test on; give a test split")
+    if name != "digits":
+        notice(f"{name} has no test split: {TEST_SHARE:.0%} of each class is held out, with seed {seed}")
+    return torch.nonzero(~out).flatten(), torch.nonzero(out).flatten()

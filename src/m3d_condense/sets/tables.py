@@ -1,0 +1,81 @@
+"""A condensed set as tables that every tool opens: parquet files of PNG images and class labels.
+
+The schema holds what `datasets` writes there, so that it reads the columns as images and class names.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa  # type: ignore[import-untyped]
+from PIL import Image
+from pyarrow import parquet
+from torch import Tensor
+
+from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.tiles import decode
+
+DECODED, STORED = "default", "stored"
+TABLES = {DECODED: "data/train-00000-of-00001.parquet", STORED: "stored/train-00000-of-00001.parquet"}
+"""The tables of a set, by the name of their configuration, and the files that hold them."""
+
+BATCH_VALUES = 2**24  # pixel values that are decoded at a time
+PIXELS = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+
+
+def write_table(condensed: CondensedSet, file: Path, *, stored: bool) -> None:
+    """Write the columns `image` and `label` as parquet, a row an image: as decoded, rounded to 8 bits, or as stored."""
+    schema = _schema(condensed.class_names)
+    with file.open("wb") as sink, parquet.ParquetWriter(sink, schema) as writer:
+        for images, labels in eight_bit_batches(condensed, stored=stored):
+            pixels = [{"bytes": png(image), "path": None} for image in images]
+            columns = [pa.array(pixels, PIXELS), pa.array(labels.tolist(), pa.int64())]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def eight_bit_batches(condensed: CondensedSet, *, stored: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the images of a set as uint8 n×C×H×W and their n labels, piece by piece, in the set's order.
+
+    They are the stored images, or what `CondensedSet.decode` makes of them, rounded to 8 bits.
+    """
+    factor = 1 if stored else condensed.factor
+    size = max(1, BATCH_VALUES // (condensed.images[0].numel() * factor**2))
+    for start in range(0, len(condensed.images), size):
+        images, labels = condensed.images[start : start + size], condensed.labels[start : start + size]
+        if stored:
+            yield images, labels
+        else:
+            decoded = decode(images.float() / 255, factor)
+            yield decoded.mul_(255).round_().byte(), labels.repeat_interleave(factor**2)
+
+
+def png(image: Tensor) -> bytes:
+    """Encode an image, C×H×W uint8, as PNG, which loses nothing."""
+    buffer = io.BytesIO()
+    picture = Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy())
+    picture.save(buffer, "PNG", compress_type=zlib.Z_RLE)  # on noisy pixels as small as by default, and much faster
+    return buffer.getvalue()
+
+
+def _schema(class_names: Sequence[str]) -> pa.Schema:
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": distinct(class_names)}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.schema([("image", PIXELS), ("label", pa.int64())], metadata=metadata)
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Return the names with a number behind each that was there before: `datasets` wants no name twice."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in taken:
+            number += 1
+            candidate = f"{name} ({number})"
+        taken.add(candidate)
+        result.append(candidate)
+    return result

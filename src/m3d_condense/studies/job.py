@@ -1,0 +1,141 @@
+"""A job: one cell of a study, which is a set to make and the networks that score it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from m3d_condense.condensing.condensation import recipe_for
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.recipes import protocols
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.errors import UserError
+
+__all__ = ["WHOLE", "Job", "Scoring", "job_for"]
+
+WHOLE = "whole"
+OF_SELECTIONS = {"selection_features", "network", "flip"}  # the settings that a method without steps has a use for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """Which networks score a set, and how; see `m3d_condense.evaluate`.
+
+    Attributes:
+        networks: architectures, each of which scores the set on its own.
+        protocol, repeats, seed: as of `evaluate`.
+        epochs: in place of the protocol's; the whole training split gets no more than the protocol has for it.
+        flip: whether a mirrored image keeps its class; None leaves it to the set or its data.
+    """
+
+    networks: tuple[str, ...]
+    protocol: str
+    repeats: int
+    seed: int
+    epochs: int | None = None
+    flip: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not self.networks:
+            raise UserError("name at least one", setting="networks")
+        if self.repeats < 1:
+            raise UserError("at least 1", setting="repeats", value=self.repeats)
+        protocols.protocol(self.protocol).adapted(epochs=self.epochs, whole=False, flip=True)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what all the networks share: the scoring without their names."""
+        return {name: value for name, value in asdict(self).items() if name != "networks"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One cell of a study: a set to make of a data set, and what scores it.
+
+    Attributes:
+        data: name of the data set.
+        recipe: how the set is made, with its preset and its seed; None for the whole training split.
+        scoring: the networks and their protocol.
+        variant: name of a recipe that is not its method's own; empty for a method as its preset has it.
+    """
+
+    data: str
+    recipe: Recipe | None
+    scoring: Scoring
+    variant: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the set is made by: the variant, the method, or "whole"."""
+        return self.variant or (WHOLE if self.recipe is None else self.recipe.method)
+
+    @property
+    def preset(self) -> str | None:
+        """Of the recipe; the whole training split has none."""
+        return None if self.recipe is None else self.recipe.preset
+
+    @property
+    def ipc(self) -> int | None:
+        """Stored images per class; the whole training split has none."""
+        return None if self.recipe is None else self.recipe.ipc
+
+    @property
+    def seed(self) -> int | None:
+        """Of the making; the whole training split has none."""
+        return None if self.recipe is None else self.recipe.seed
+
+    @property
+    def series(self) -> str:
+        """A name for the jobs that differ in their seed alone: they are one row of a table."""
+        made = [] if self.recipe is None else [self.recipe.preset, f"ipc{self.recipe.ipc}"]
+        return re.sub(r"[^\w.+-]+", "-", "-".join([self.data, self.label, *made]))
+
+    @property
+    def name(self) -> str:
+        """The name of the job's record and of its set's folder, such as cifar10-m3d-quick-ipc10-seed0."""
+        return self.series if self.recipe is None else f"{self.series}-seed{self.recipe.seed}"
+
+    @property
+    def title(self) -> str:
+        """The job for a reader, such as "cifar10: m3d, 10 per class, seed 0"."""
+        if self.recipe is None:
+            return f"{self.data}: the whole training split"
+        return f"{self.data}: {self.label}, {self.recipe.ipc} per class, seed {self.recipe.seed}"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a record of this job must agree with, as JSON holds it; networks may be added to a job."""
+        recipe = None if self.recipe is None else asdict(self.recipe)
+        return {"data": self.data, "label": self.label, "recipe": recipe, "scoring": self.scoring.settings()}
+
+
+def job_for(
+    dataset: ImageDataset,
+    method: str,
+    *,
+    preset: str,
+    ipc: int,
+    seed: int,
+    scoring: Scoring,
+    settings: Mapping[str, Any],
+    variant: str = "",
+) -> Job:
+    """Return the job of a method on a data set.
+
+    Args:
+        dataset: what to make a set of.
+        method, preset, ipc: as of `condense`.
+        seed: of the making.
+        scoring: the networks and their protocol.
+        settings: fields of `Recipe` in place of the preset's. A method that takes no steps keeps its own, but for
+            those that bear on a selection.
+        variant: see `Job`.
+
+    Raises:
+        UserError: for settings that cannot be used.
+    """
+    takes_steps = recipe_for(dataset, method, preset, ipc, {}).iterations > 0
+    ignored = set() if takes_steps else Recipe.__dataclass_fields__.keys() - OF_SELECTIONS
+    kept = {name: value for name, value in settings.items() if name not in ignored}
+    recipe = recipe_for(dataset, method, preset, ipc, kept | {"seed": seed})
+    return Job(data=dataset.name, recipe=recipe, scoring=scoring, variant=variant)

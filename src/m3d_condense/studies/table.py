@@ -1,0 +1,237 @@
+"""Tables of jobs and what is known of them: rows, and the rows as text, Markdown, CSV and notes."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from m3d_condense.machine.memory import readable
+from m3d_condense.studies.job import Job
+from m3d_condense.studies.record import Record
+
+__all__ = ["ORDERS", "Row", "Sample", "environments", "make_rows", "notes", "to_csv", "to_markdown", "to_text"]
+
+PEAKS = {"device": "the GPU's", "run": "the process's during the run", "process": "the process's of all time"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One set behind a row: its seed, its accuracies under the row's network (percent), and what making it took.
+
+    What is not known, or has no meaning for the whole training split, is None.
+    """
+
+    seed: int | None
+    mean: float | None
+    accuracies: list[float]
+    seconds: float | None
+    peak_bytes: int | None
+    peak_of: str
+    size_bytes: int | None
+    iterations: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of the table: a series of jobs that differ in their seed, scored by one network.
+
+    What is not known, or has no meaning for the whole training split, is None.
+
+    Attributes:
+        data: name of the data set.
+        method: what the sets are made by, see `Job.label`; "whole" is the training split, without ipc and seeds.
+        preset, ipc, network: what was made, and what was trained on it.
+        mean, std: of all accuracies of all seeds, percent; `std` is the sample standard deviation, 0.0 when n is 1.
+        n: how many networks were trained.
+        seconds: that condensing took, the median over the seeds.
+        peak_bytes, peak_of: memory at its peak, the most over the seeds, and of what it is, see `peak_memory`.
+        size_bytes: of the stored pixels, the most over the seeds.
+        iterations: of the loop that condenses, the most over the seeds.
+        error: what went wrong; empty where nothing did.
+        seeds: the sets, one a seed.
+    """
+
+    data: str
+    method: str
+    preset: str | None
+    ipc: int | None
+    network: str
+    mean: float | None
+    std: float | None
+    n: int
+    seconds: float | None
+    peak_bytes: int | None
+    peak_of: str
+    size_bytes: int | None
+    iterations: int | None
+    error: str
+    seeds: list[Sample]
+
+    @property
+    def accuracy(self) -> str:
+        """The mean and its spread, such as 58.9 ± 0.6."""
+        if self.mean is None:
+            return "failed" if self.error else ""
+        return f"{self.mean:.1f} ± {self.std:.1f}" if self.n > 1 else f"{self.mean:.1f}"
+
+
+ORDERS: Mapping[str, Callable[[Row], tuple[Any, ...]]] = {
+    "accuracy": lambda row: (row.mean is None, -(row.mean or 0.0)),
+    "seconds": lambda row: (row.seconds is None, row.seconds or 0.0),
+    "method": lambda row: (row.method, row.ipc or 0),
+    "bytes": lambda row: (row.size_bytes is None, row.size_bytes or 0),
+}
+"""How rows are sorted; what is not known comes last."""
+
+
+def make_rows(known: Iterable[tuple[Job, Record]], sort: str = "accuracy") -> list[Row]:
+    """Return a row for each series of jobs and each network, of those of which something is known.
+
+    Args:
+        known: jobs, and what is known of each. Jobs of one series name the same networks.
+        sort: a key of `ORDERS`; rows that are equal in it keep the order of the jobs.
+    """
+    series: dict[str, list[tuple[Job, Record]]] = {}
+    for job, record in known:
+        if record.scores or record.errors:
+            series.setdefault(job.series, []).append((job, record))
+    rows = [_row(members, network) for members in series.values() for network in members[0][0].scoring.networks]
+    return sorted(rows, key=ORDERS[sort])
+
+
+def to_text(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Return the rows as text by column; a data set, preset or network that is the only one has no column."""
+    varying = [name for name in ("data", "preset", "network") if len(_distinct(rows, name)) > 1]
+    lines = []
+    for row in rows:
+        named = {name: _text(getattr(row, name)) for name in ("data", "method", "preset", "ipc", "network")}
+        line = {name: text for name, text in named.items() if name in ("method", "ipc", *varying)}
+        line |= {"accuracy, %": row.accuracy, "n": str(row.n), "seconds": _text(row.seconds)}
+        line |= {"memory": readable(row.peak_bytes), "size": readable(row.size_bytes)}
+        lines.append(line | {"iterations": _text(row.iterations)})
+    return lines
+
+
+def to_markdown(rows: Sequence[Row], remarks: Iterable[str]) -> str:
+    """Return the rows as a table in GitHub's Markdown, and remarks below it, a paragraph each."""
+    lines = [list(line.values()) for line in to_text(rows)]
+    text = ""
+    if lines:
+        header = list(to_text(rows)[0])
+        rule = ["---", *["---:"] * (len(header) - 1)]
+        text = "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *lines))
+    return text + "".join(f"\n{remark}\n" for remark in remarks)
+
+
+def to_csv(rows: Iterable[Row]) -> str:
+    """Return the rows as comma-separated values, numbers in full, without the single seeds."""
+    names = [field.name for field in dataclasses.fields(Row) if field.name != "seeds"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    return text.getvalue()
+
+
+def notes(jobs: Sequence[Job], rows: Sequence[Row]) -> list[str]:
+    """Say what the figures of a table are, and then what went wrong, a line for each failure."""
+    scorings = [job.scoring for job in jobs]
+    repeats, protocols = _listed(one.repeats for one in scorings), _listed(one.protocol for one in scorings)
+    epochs, presets = _listed(one.epochs for one in scorings), _listed(job.preset for job in jobs)
+    peaks = _listed(PEAKS.get(sample.peak_of) for row in rows for sample in row.seeds)
+    data = ", ".join(dict.fromkeys(job.data for job in jobs))
+    figures = [
+        f"{data}: test accuracy, mean ± sample standard deviation of n networks, {repeats} for each set, "
+        f"protocol {protocols}" + (f", {epochs} epochs" if epochs else "")
+    ]
+    if presets:
+        figures.append(f"seconds of condensing, preset {presets}, the median over the seeds")
+    if peaks:
+        figures.append(f"memory at its peak, {peaks}")
+    several = len(_distinct(rows, "data")) > 1
+    failures = [f"{_subject(row, several)}: {row.error}" for row in rows if row.error]
+    return ["; ".join(figures), *dict.fromkeys(failures)]
+
+
+def environments(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return the versions and the hardware that the records name, each combination once."""
+    found: list[dict[str, Any]] = []
+    for record in records:
+        one = {"versions": record.versions, "hardware": record.hardware}
+        if record.versions and one not in found:
+            found.append(one)
+    return found
+
+
+def _row(members: Sequence[tuple[Job, Record]], network: str) -> Row:
+    """Return the row of a series under one network."""
+    first = members[0][0]
+    samples = [_sample(job, record, network) for job, record in members]
+    errors = [record.errors[network] for _, record in members if network in record.errors]
+    accuracies = [accuracy for sample in samples for accuracy in sample.accuracies]
+    seconds = [sample.seconds for sample in samples if sample.seconds is not None]
+    spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+    return Row(
+        data=first.data,
+        method=first.label,
+        preset=first.preset,
+        ipc=first.ipc,
+        network=network,
+        mean=statistics.fmean(accuracies) if accuracies else None,
+        std=spread if accuracies else None,
+        n=len(accuracies),
+        seconds=statistics.median(seconds) if seconds else None,
+        peak_bytes=_most(sample.peak_bytes for sample in samples),
+        peak_of=" or ".join(sorted({sample.peak_of for sample in samples if sample.peak_of})),
+        size_bytes=_most(sample.size_bytes for sample in samples),
+        iterations=_most(sample.iterations for sample in samples),
+        error="; ".join(dict.fromkeys(errors)),
+        seeds=samples,
+    )
+
+
+def _sample(job: Job, record: Record, network: str) -> Sample:
+    score = record.scores.get(network)
+    return Sample(
+        seed=job.seed,
+        mean=None if score is None else score.mean,
+        accuracies=[] if score is None else score.accuracies,
+        seconds=record.seconds,
+        peak_bytes=record.peak_bytes,
+        peak_of=record.peak_of,
+        size_bytes=record.size_bytes,
+        iterations=record.iterations,
+    )
+
+
+def _most(numbers: Iterable[int | None]) -> int | None:
+    return max((number for number in numbers if number is not None), default=None)
+
+
+def _distinct(rows: Iterable[Row], name: str) -> set[Any]:
+    """Return the values that an attribute of the rows has, without None."""
+    return {getattr(row, name) for row in rows} - {None}
+
+
+def _listed(values: Iterable[object]) -> str:
+    """Join the distinct values that are not None, in their order, by "or"."""
+    return " or ".join(dict.fromkeys(str(value) for value in values if value is not None))
+
+
+def _subject(row: Row, several: bool) -> str:
+    """Name what a row is of; its data set too where there are several."""
+    images = "" if row.ipc is None else f", ipc {row.ipc}"
+    return f"{row.data}, {row.method}{images}" if several else f"{row.method}{images}"
+
+
+def _text(value: float | str | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return f"{value:.1f}" if isinstance(value, float) and value < 10 else f"{value:.0f}"

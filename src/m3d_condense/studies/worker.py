@@ -1,0 +1,181 @@
+"""The worker makes and scores the sets of a study, one job after another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.condensing.trial import fitting_iterations
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.environment import describe_environment
+from m3d_condense.machine.memory import peak_memory, ran_out, too_little
+from m3d_condense.recipes import protocols
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.scoring import Subject, evaluate, mirrored
+from m3d_condense.sets.condensed import CondensedSet, Score
+from m3d_condense.sets.folder import is_condensed_set
+from m3d_condense.studies.job import Job
+from m3d_condense.studies.ledger import Ledger
+from m3d_condense.studies.record import Fitted, Record
+from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.progress import notice
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Makes and scores what is missing of a ledger's jobs.
+
+    Args:
+        ledger: where everything found out is kept, as soon as it is.
+        engine: what it runs on.
+        dataset_of: gives a job's data set by its name; called for jobs with work left.
+        time_limit: seconds for each set. A short trial finds beforehand how many iterations fit, so that the rate of
+            learning ends where the run does.
+        kept: called each time that something was kept.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: Engine,
+        dataset_of: Callable[[str], ImageDataset],
+        *,
+        time_limit: float | None = None,
+        kept: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.ledger, self.engine, self.dataset_of = ledger, engine, dataset_of
+        self.time_limit, self.kept = time_limit, kept
+        self.versions, self.hardware = describe_environment()
+        self._warm = False
+
+    def work(self, jobs: Sequence[Job]) -> None:
+        """Do what is left to do; a failure is one job's, and an interrupt loses nothing that is finished.
+
+        Raises:
+            KeyboardInterrupt: after an interrupt or a termination.
+        """
+        missing = self.ledger.missing
+        before = sum(not missing(job) for job in jobs)
+        if before:
+            notice(f"{before} of {len(jobs)} sets were scored before")
+        try:
+            for number, job in enumerate(jobs, 1):
+                if missing(job):
+                    notice(f"[{number}/{len(jobs)}] {job.title}")
+                    self.finish(job)
+        except KeyboardInterrupt:
+            notice(f"{sum(not missing(job) for job in jobs)} of {len(jobs)} sets are scored; the same command goes on")
+            raise
+
+    def finish(self, job: Job) -> None:
+        """Make a job's set, or find it made, and have the networks score it that have not."""
+        record, missing = self.ledger.record(job), self.ledger.missing(job)
+        for network in missing:
+            record.errors.pop(network, None)
+        record.versions, record.hardware = self.versions, self.hardware
+        made: tuple[Subject, ImageDataset] | None = None
+        with self._keeping(job, record, missing):
+            dataset = self._dataset(job, record)
+            made = self._subject(job, record, dataset), dataset
+        if made is None:
+            return
+        for network in missing:
+            with self._keeping(job, record, [network]):
+                record.scores[network] = self._score(job, network, *made)
+
+    @contextmanager
+    def _keeping(self, job: Job, record: Record, networks: Sequence[str]) -> Iterator[None]:
+        """Keep what is found out; a failure is said of these networks under this job, and of no other."""
+        try:
+            yield
+        except (UserError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, UserError) and not ran_out(error):
+                raise
+            said = too_little() if ran_out(error) else str(error)
+            record.errors |= dict.fromkeys(networks, said)
+            notice(f"failed: {said}")
+        self.ledger.keep(job, record)
+        self.kept()
+
+    def _dataset(self, job: Job, record: Record) -> ImageDataset:
+        """Return a job's data set, which is still the one that earlier scores are of."""
+        dataset = self.dataset_of(job.data)
+        if record.scores and record.fingerprint != dataset.fingerprint:
+            remedy = f"give another {Setting('out')}, or {Setting('overwrite', True)}"
+            raise UserError(f"{job.data} has changed since this set was scored; {remedy}")
+        record.fingerprint = dataset.fingerprint
+        if not self._warm:  # what the first run of a process has to load is no method's
+            condense(dataset, ipc=1, method="random", execution=self.engine.execution)
+            self._warm = True
+        return dataset
+
+    def _subject(self, job: Job, record: Record, dataset: ImageDataset) -> Subject:
+        """Return what the networks train on: the whole training split, or a set condensed now or earlier."""
+        if job.recipe is None:
+            record.size_bytes = dataset.train.images.nbytes
+            return dataset
+        folder, execution = self.ledger.set_folder(job), self.engine.execution
+        recipe = job.recipe
+        if self.time_limit is not None and recipe.iterations > 0:
+            fitted = self._fitted(job, recipe, dataset, self.time_limit)
+            recipe = dataclasses.replace(recipe, iterations=fitted.iterations)
+            # Compiled as in the trial: the decision for fewer iterations could be another, and with it their time.
+            execution = dataclasses.replace(execution, compile="yes" if fitted.compiled else "no")
+        found = folder is not None and is_condensed_set(folder)
+        peak = peak_memory(self.engine.device)
+        condensed = condense(dataset, out=folder, execution=execution, **asdict(recipe))
+        if not found:
+            record.peak_bytes, record.peak_of = peak()
+        record.seconds, record.size_bytes = condensed.seconds, condensed.nbytes
+        record.iterations, record.settings = recipe.iterations, asdict(recipe)
+        return condensed
+
+    def _fitted(self, job: Job, recipe: Recipe, dataset: ImageDataset, limit: float) -> Fitted:
+        """Return how many iterations fit in the time limit, found once for all the seeds of a series."""
+        known = self.ledger.fitted(job)
+        if known is not None:
+            return known
+        count, start, each, compiled = fitting_iterations(dataset, recipe, self.engine, limit)
+        if start + each > limit:
+            said = f"too short: {start:.0f} s pass before the first step"
+            raise UserError(said, setting="time_limit", value=f"{limit:g}s")
+        fitted = Fitted(iterations=count, compiled=compiled)
+        self.ledger.keep_fitted(job, fitted)
+        notice(f"{job.label}: {count} iterations fit in {limit:g} s ({each:.2g} s each)")
+        return fitted
+
+    def _score(self, job: Job, network: str, subject: Subject, dataset: ImageDataset) -> Score:
+        """Have a network score a set, and store the score in the set, unless it holds that very score already."""
+        asked = job.scoring.settings()
+        if asked["flip"] is None:
+            asked["flip"] = mirrored(subject, dataset)
+        if isinstance(subject, ImageDataset):
+            if asked["epochs"] is not None:
+                asked["epochs"] = min(asked["epochs"], protocols.protocol(asked["protocol"]).whole_epochs)
+            return evaluate(subject, dataset, network=network, execution=self.engine.execution, **asked)
+        known = _held_score(subject, network, asked, dataset.fingerprint)
+        if known is not None:
+            return known
+        score = evaluate(subject, dataset, network=network, execution=self.engine.execution, **asked)
+        folder = self.ledger.set_folder(job)
+        if folder is not None:
+            subject.add_score(score, folder)
+        return score
+
+
+def _held_score(condensed: CondensedSet, network: str, asked: Mapping[str, Any], fingerprint: str) -> Score | None:
+    """Return the newest score that a set holds of a network, with these settings of `evaluate` and on these data."""
+    training = protocols.protocol(asked["protocol"]).adapted(epochs=asked["epochs"], whole=False, flip=True)
+    expected = dict(asked) | {"n": asked["repeats"], "epochs": training.epochs, "fingerprint": fingerprint}
+    del expected["repeats"]
+    for score in reversed(condensed.scores):
+        found = score.settings | asdict(score)
+        if score.network == network and all(found.get(name) == value for name, value in expected.items()):
+            return score
+    return None

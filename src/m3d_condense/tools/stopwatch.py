@@ -1,0 +1,25 @@
+"""The seconds of a run, over interruptions, and with what earlier runs spared it."""
+
+from __future__ import annotations
+
+import time
+
+
+class Stopwatch:
+    """Counts the seconds since it was made, and those it is credited with."""
+
+    def __init__(self) -> None:
+        self._begun, self._credit = time.monotonic(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What the run has taken so far."""
+        return time.monotonic() - self._begun + self._credit
+
+    def credit(self, seconds: float) -> None:
+        """Add seconds that the run would have taken, had the cache not held what it needs."""
+        self._credit += seconds
+
+    def go_on_from(self, seconds: float) -> None:
+        """Count on from what an interrupted run had taken."""
+        self._begun, self._credit = time.monotonic(), seconds

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import condensed_sets
+import pytest
+
+from m3d_condense.cli.arguments import parse
+from m3d_condense.cli.main import main
+from m3d_condense.cli.wording import flag
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.errors import UserError, wording
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+RECIPE = {"method": "dm", "preset": "quick", "ipc": 2, "seed": 7, "factor": 2, "lr": 0.5, "flip": False}
+SOURCE = {"data": "digits", "size": 16, "image_column": None, "label_column": None, "seed": 3, "name": "digits"}
+
+
+def stored(folder: str = "one", **settings: Any) -> None:
+    condensed_sets.make(settings=RECIPE | settings, source=SOURCE | {"fingerprint": "sha256:0"}).save(folder)
+
+
+def settings(*arguments: str) -> dict[str, Any]:
+    with wording(flag):
+        asked = parse(arguments)
+    assert asked is not None
+    return dict(asked[1].as_dict())
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(UserError) as caught:
+        settings(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Files
+
+
+def test_switches_take_true_and_false_only(tmp_path: Path) -> None:
+    for text, expected in (("yes", True), ("true", True), ("off", False)):
+        (tmp_path / "run.yaml").write_text(f"overwrite: {text}\n")
+        assert settings("condense", "--config", "run.yaml")["overwrite"] is expected
+    for text in ('"no"', '"false"', "0", "1", "[]", ""):
+        (tmp_path / "run.yaml").write_text(f"overwrite: {text}\n")
+        assert refused("condense", "--config", "run.yaml").startswith("run.yaml: --overwrite: expected true or false")
+
+
+def test_a_setting_without_a_default_may_be_left_empty(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("lr:\nsize: null\n")
+    given = settings("condense", "--config", "run.yaml")
+    assert (given["lr"], given["size"]) == (None, None)
+    (tmp_path / "run.yaml").write_text("ipc: null\n")
+    assert refused("condense", "--config", "run.yaml") == "run.yaml: --ipc: no value; give one, or leave the line out"
+
+
+def test_several_values_go_where_several_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("sets: one\nnetworks: [convnet1, convnet2]\n")
+    given = settings("evaluate", "--config", "run.yaml")
+    assert (given["sets"], given["networks"]) == (["one"], ["convnet1", "convnet2"])
+    (tmp_path / "run.yaml").write_text("data: [a.parquet, b.parquet]\n")
+    assert settings("condense", "--config", "run.yaml")["data"] == ["a.parquet", "b.parquet"]
+    for text in ("kernel: [linear]", "kernel: {linear: 1}", "data: [[a]]", "data: &a [*a]", "ipc: 2024-01-01"):
+        (tmp_path / "run.yaml").write_text(text)
+        assert "expected one value" in refused("condense", "--config", "run.yaml")
+    (tmp_path / "run.yaml").write_text("networks: []")
+    assert "at least one value" in refused("evaluate", "--config", "run.yaml")
+
+
+def test_values_that_no_setting_can_have_are_one_line(tmp_path: Path) -> None:
+    for name, text, words in (
+        ("deep.yaml", "ipc: " + "[" * 500 + "]" * 500, "nested too deeply"),
+        ("deep.json", '{"ipc": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+        ("large.yaml", f"ipc: {10**400}", "at most 2147483647"),
+        ("large-float.yaml", f"lr: {10**400}", "a number is too large"),
+        ("larger.yaml", "ipc: 1" + "0" * 5000, "cannot be read"),
+        ("date.yaml", "data: 2024-13-45", "cannot be read"),
+        ("tag.yaml", "ipc: !!bool foo", "cannot be read"),
+        ("code.yaml", "ipc: !!python/object/apply:os.getcwd []", "cannot be read"),
+        ("long.yaml", "#" * 2**21, "larger than 1048576 bytes"),
+        ("name.yaml", "config: other.yaml", "unknown setting 'config'"),
+    ):
+        (tmp_path / name).write_text(text)
+        message = refused("condense", "digits", "--config", name)
+        assert words in message
+        assert len(message) < 600
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    assert "no regular file" in refused("condense", "--config", "pipe")
+    assert "no regular file" in refused("condense", "--config", os.devnull)
+    assert "a folder, but no condensed set" in refused("condense", "--config", "folder")
+    assert "a folder, but no condensed set" in refused("condense", "--config", "")
+    assert "no such file" in refused("condense", "--config", "nowhere.yaml")
+    assert "cannot be read" in refused("condense", "--config", "a" * 300)
+
+
+# Condensed sets
+
+
+def test_a_condensed_set_gives_its_recipe_and_its_source() -> None:
+    stored(precision="bfloat16", device="cuda:7", time_limit=60.0)
+    for path in ("one", "one/condensed.json"):
+        given = settings("condense", "--config", path)
+        assert {name: given[name] for name in RECIPE} == RECIPE
+        assert (given["data"], given["size"], given["split_seed"]) == ("digits", 16, 3)
+        assert (given["device"], given["precision"], given["time_limit"]) == ("auto", "auto", None)
+    assert settings("condense", "--config", "one", "--seed", "8")["seed"] == 8
+
+
+def test_a_condensed_set_does_not_say_where_to_write(tmp_path: Path) -> None:
+    stored(out="elsewhere", overwrite=True, config="other.yaml", quiet=True, unheard_of=1)
+    given = settings("condense", "--config", "one")
+    assert (given["out"], given["overwrite"], given["quiet"]) == (None, False, False)
+
+
+def test_a_condensed_set_imports_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
+    stored(network="mine:net")
+    assert main(["condense", "--config", "one", "--out", "two"]) == 2
+    said = "m3d: --config one: its network is code, which no set may import; give --network mine:net yourself\n"
+    assert capsys.readouterr().err == said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.py", "one"]
+    assert settings("condense", "--config", "one", "--network", "mine:net")["network"] == "mine:net"
+    (tmp_path / "run.yaml").write_text("network: mine:net\n")
+    assert settings("condense", "--config", "run.yaml")["network"] == "mine:net"
+    stored("three", network="timm:resnet18")
+    assert settings("condense", "--config", "three")["network"] == "timm:resnet18"
+
+
+def test_only_condense_repeats_a_condensed_set() -> None:
+    stored()
+    for command in ("evaluate", "compare"):
+        assert "only m3d condense takes its settings from a condensed set" in refused(command, "--config", "one")
+
+
+def test_a_damaged_set_is_one_line(tmp_path: Path) -> None:
+    stored()
+    (tmp_path / "one" / "condensed.json").write_text("[" * 100_000)
+    assert "cannot be read" in refused("condense", "--config", "one")
+    stored("two", ipc="ten")
+    assert refused("condense", "--config", "two") == "two: --ipc ten: expected a whole number"
+
+
+def test_every_setting_of_a_recipe_is_a_flag() -> None:
+    assert set(Recipe.__dataclass_fields__) <= settings("condense").keys()
+    json.dumps(settings("condense"))

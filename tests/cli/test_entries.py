@@ -1,0 +1,96 @@
+"""Of ``m3d evaluate``: what is scored, in which order, and what becomes of scores when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from m3d_condense import scoring
+from m3d_condense.cli.main import main
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.sets.condensed import CondensedSet, Score
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+QUICK = ["--networks", "convnet1", "--epochs", "1", "--repeats", "1", "--compile", "no", "-q"]
+
+
+@pytest.fixture
+def one(digits: ImageDataset, own_folder: None) -> str:
+    condense(digits, ipc=1, method="random", out="one")
+    return "one"
+
+
+def scores(folder: str) -> list[Score]:
+    return CondensedSet.load(folder).scores
+
+
+def test_sets_and_data_sets_are_scored_together(one: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", one, "digits", "--ipc", "2", "--random", "--whole", "--json", *QUICK]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    names = ["one", "random, 1 per class of digits", "whole digits", "random, 2 per class of digits"]
+    assert [row["set"] for row in rows] == names
+    assert scores(one)[0].accuracies == rows[0]["accuracies"]
+
+
+@pytest.mark.parametrize(
+    ("sets", "flags", "word"),
+    [
+        (["one", "nowhere"], [], "nowhere"),
+        (["one", "digits"], [], "not a condensed set"),
+        (["one"], ["--networks", "convnet1", "resnet"], "unknown network 'resnet'"),
+        (["one"], ["--networks", "convnet1", "no_such_module:net"], "no_such_module:net"),
+        (["one"], ["--protocol", "x"], "unknown protocol 'x'"),
+        (["one"], ["--epochs", "0"], "--epochs 0"),
+        (["one"], ["--data", "digits", "--size", "4"], "do not fit"),
+        (["one", "digits"], ["--random", "--ipc", "0"], "--ipc 0"),
+    ],
+)
+def test_nothing_is_trained_before_everything_is_checked(
+    one: str, sets: list[str], flags: list[str], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *sets, *QUICK, *flags]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert word in printed.err
+    assert printed.err.count("\n") == 1
+    assert scores(one) == []
+
+
+def test_scores_that_cannot_be_stored_are_printed(
+    one: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        assert main(["evaluate", one, "--random", *QUICK, "--networks", "convnet1", "convnet2"]) == 1
+    printed = capsys.readouterr()
+    shown = printed.out.splitlines()
+    assert sum("convnet1" in line for line in shown) == sum("convnet2" in line for line in shown) == 2
+    said = "m3d: one: its scores, printed above, could not be stored: [Errno 28] No space left on device\n"
+    assert printed.err == said
+    assert scores(one) == []
+
+
+def test_scores_are_printed_when_a_later_one_is_interrupted(
+    one: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate, left = scoring.evaluate, [1]
+
+    def interrupted(*arguments: Any, **settings: Any) -> Score:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return evaluate(*arguments, **settings)
+
+    monkeypatch.setattr(scoring, "evaluate", interrupted)
+    assert main(["evaluate", one, "--random", "--json", *QUICK]) == 130
+    printed = capsys.readouterr()
+    assert [row["set"] for row in json.loads(printed.out)] == ["one"]
+    assert printed.err == "m3d: interrupted\n"
+    assert len(scores(one)) == 1

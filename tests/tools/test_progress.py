@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from m3d_condense.tools.progress import notice, progress, recorded, set_quiet
+
+
+def test_notices_are_recorded_and_told_and_progress_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    notice("before")
+    with recorded() as outer:
+        with recorded() as inner, progress("Reading", 2) as bar:
+            bar.advance(2)
+        notice("one")
+        with recorded() as inner_again:
+            notice("two")
+    notice("after")
+    assert (outer, inner, inner_again) == (["one", "two"], [], ["two"])
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if not line.startswith("Reading: 2/2")] == ["before", "one", "two", "after"]
+    assert len(told) == 5
+
+
+def test_quiet_notices_are_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    set_quiet(True)
+    with recorded() as heard:
+        notice("one")
+    assert heard == ["one"]
+    assert capsys.readouterr().err == ""
