@@ -14,6 +14,7 @@ from m3d_condense.data.layout import Layout, pictures_layout
 from m3d_condense.data.pruning import pruned
 from m3d_condense.data.tree import Folder, tree
 from m3d_condense.data.words import (
+    copied_name,
     is_aside,
     is_hidden,
     is_numbered_part,
@@ -194,12 +195,29 @@ def test_splits_that_can_be_read_in_two_ways_are_refused(paths: list[str], messa
         (classes("2019", "2020"), "hold the same folders, ant, bee: they look like splits or parts"),
         (classes("client_a", "client_b", "client_c"), "hold the same folders, ant, bee"),
         (classes("cat", "dog", names=("day", "night")), "if the classes are cat, dog, move the images up"),
+        (
+            classes("amazon/images", "dslr/images", "webcam/images"),
+            "amazon, dslr, webcam in data hold the same folders",
+        ),
         ([*images(*TWO), *classes("copy")], "copy in data holds ant, bee, as data does: a copy or a split"),
     ],
 )
 def test_folders_that_hold_the_same_folders_are_refused(paths: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(paths)
+
+
+@pytest.mark.parametrize("copy", ["cat - Copy", "cat copy", "Copy of cat", "cat (1)", "cat(2)", "Cat - Copy (2)"])
+def test_a_copy_of_a_class_is_refused(copy: str) -> None:
+    with pytest.raises(UserError, match="looks like a copy of cat: remove it, or give it another name"):
+        read(images("cat", "dog", copy))
+    assert parts(read(images("dog", copy))) == {"train": sorted(("dog", copy))}
+
+
+@pytest.mark.parametrize("name", ["test_cat", "cat-test", "train_cat", "cat_val"])
+def test_a_split_of_one_class_beside_it_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} in data, beside cat: the .* images of that class, or a class itself"):
+        read(images("cat", "dog", name))
 
 
 def test_classes_that_each_hold_their_splits_are_read() -> None:
@@ -332,7 +350,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCXYZ éß0123456789-_.()"
 def _is_plain(name: str) -> bool:
     """Whether nothing but a class may be called so."""
     special = (is_aside, is_hidden, is_numbered_part, is_system_folder)
-    return split_name(name) is None and not any(test(name) for test in special) and name not in ("runs", "sets")
+    plain = split_name(name) is None and copied_name(name) is None and name not in ("runs", "sets")
+    return plain and not any(test(name) for test in special)
 
 
 NAMES = st.text(LETTERS, min_size=1, max_size=8).map(str.strip).filter(lambda name: name and _is_plain(name))

@@ -104,10 +104,75 @@ def test_without_its_list_the_validation_of_tiny_imagenet_is_counted() -> None:
     assert found.unused == {"in val, which holds no class folders": 1}
 
 
+FOOD = [f"food/images/{name}/{number}.png" for number, name in enumerate(["pie", "cake"] * 4)]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {
+            "food/meta/train.txt": rows("pie/0", "cake/1", "pie/2", "cake/3"),
+            "food/meta/test.txt": rows("pie/4", "cake/5", "pie/6"),
+        },
+        {
+            "files_train.txt": rows("0.png 1", "1.png 2", "2.png 1", "3.png 2"),
+            "files_test.txt": rows("4.png 1", "5.png 2", "6.png 1"),
+        },
+        {"split.csv": rows("file,split", *(f"{n}.png,{'train' if n < 4 else 'test'}" for n in range(7)))},
+    ],
+    ids=["Food-101", "with labels", "a column"],
+)
+def test_lists_divide_the_images_of_folders_into_splits(texts: dict[str, str]) -> None:
+    found = read(FOOD, texts)
+    assert labels(found) == {"train": ["pie", "pie", "cake", "cake"], "test": ["pie", "pie", "cake"]} or labels(
+        found
+    ) == {
+        "train": ["cake", "cake", "pie", "pie"],
+        "test": ["cake", "pie", "pie"],
+    }
+    assert {path.rpartition("/")[2] for path in found.parts[1].files} == {"4.png", "5.png", "6.png"}
+    assert found.unused == {f"not listed in {', '.join(texts)}": 1}
+    assert f"The splits are read from {', '.join(texts)}" in found.notices
+
+
+def test_lists_that_contradict_each_other_divide_nothing() -> None:
+    texts = {"train1.txt": rows("0.png", "1.png", "2.png", "3.png"), "test2.txt": rows("2.png", "3.png", "4.png")}
+    found = read(FOOD, texts)
+    assert list(labels(found)) == ["train"]
+    assert "train1.txt, test2.txt: not used, some images are in more than one split" in found.notices
+
+
+def test_the_german_traffic_signs_are_read_as_downloaded() -> None:
+    paths = [
+        *(f"Train/{k}/{k}_{n}.png" for k in (2, 10) for n in range(2)),
+        "Test/0.png",
+        "Test/1.png",
+        "Meta/2.png",
+        "Meta/10.png",
+    ]
+    texts = {
+        "Train.csv": rows(
+            "Width,ClassId,Path", *(f"{27 + n},{k},Train/{k}/{k}_{n}.png" for k in (2, 10) for n in range(2))
+        ),
+        "Test.csv": rows("Width,ClassId,Path", "53,10,Test/0.png", "42,2,Test/1.png"),
+        "Meta.csv": rows("Path,ClassId,ShapeId", "Meta/2.png,2,0", "Meta/10.png,10,1"),
+    }
+    found = read(paths, texts)
+    assert labels(found) == {"train": ["10", "10", "2", "2"], "test": ["10", "2"]}
+    assert found.classes == ("2", "10")
+    assert found.unused["in Meta, beside the splits"] == 2
+
+
+def test_a_number_for_each_image_is_no_label() -> None:
+    paths = [f"train/n0{k}/n0{k}_{n}.png" for k in (1, 2) for n in range(3)]
+    text = rows(*(f"{path.removeprefix('train/').removesuffix('.png')} {row}" for row, path in enumerate(paths, 1)))
+    assert labels(read(paths, {"sets/train_cls.txt": text})) == {"train": ["n01"] * 3 + ["n02"] * 3}
+
+
 def test_a_list_that_agrees_with_the_folders_is_not_used() -> None:
     found = read(["a/0.png", "b/1.png"], {"labels.csv": rows("id,label", "0,7", "1,9")})
     assert labels(found) == {"train": ["a", "b"]}
-    assert "labels.csv: lists the same classes as the folders, and is not used" in found.notices
+    assert "labels.csv: the same classes as the folders, whose names are taken" in found.notices
 
 
 @pytest.mark.parametrize(
@@ -124,6 +189,11 @@ def test_a_list_that_agrees_with_the_folders_is_not_used() -> None:
             "lists test/0.png for training, but its folder is one for testing",
         ),
         (FLAT, {"labels.csv": rows("file,label", "0.png,a", "1.png,b", "0.png,b")}, "0.png has two labels, a and b"),
+        (
+            FLAT,
+            {"x.csv": rows("file,kind", "0.png,a", "1.png,b", "0.png,b", "1.png,a")},
+            "0.png has two labels, a and b",
+        ),
         (
             FLAT,
             {"train.csv": rows("id,label", "0,a", "1,b"), "test.csv": rows("id,label", "0,a", "2,b")},
@@ -146,6 +216,16 @@ def test_a_list_that_agrees_with_the_folders_is_not_used() -> None:
 def test_lists_that_can_be_read_in_two_ways_are_refused(paths: list[str], texts: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(paths, texts)
+
+
+def test_a_list_of_other_things_than_labels_is_not_used() -> None:
+    paths = [f"{name}/{name}{number}.png" for name in ("cat", "dog") for number in range(2)]
+    authors = rows("file,author", *(f"{path},{author}" for path, author in zip(paths, "xyxy", strict=True)))
+    for text in (authors, authors + authors.replace("x", "z").removeprefix("file,author\n")):
+        found = read(paths, {"people.csv": text})
+        assert labels(found) == {"train": ["cat", "cat", "dog", "dog"]}
+        assert found.unused == {".csv": 1}
+        assert any("people.csv" in line for line in found.notices)
 
 
 def test_a_column_that_is_named_comes_before_the_folders() -> None:

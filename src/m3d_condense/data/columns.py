@@ -23,8 +23,8 @@ def plain(name: str) -> str:
 def choose_labels(columns: Mapping[str, Sequence[Any]], where: str) -> str | None:
     """Return the column of labels among those that may be: None where there is none at all.
 
-    A column called `label` comes first, then the other names of `LABELS`, then the only column, then the only one
-    whose values repeat. Raises UserError where several may be meant.
+    A column called `label` comes first, then the other names of `LABELS`, then the only one whose values repeat.
+    Raises UserError where several may be meant.
     """
     for wanted in LABELS:
         named = [name for name in columns if plain(name) == wanted]
@@ -32,17 +32,16 @@ def choose_labels(columns: Mapping[str, Sequence[Any]], where: str) -> str | Non
             return named[0]
     others = {name: values for name, values in columns.items() if plain(name) not in INDEX}
     few = [name for name, values in others.items() if 2 * len({v for v in values if v == v}) <= max(len(values), 4)]
-    found = list(others) if len(others) == 1 else few
-    if len(found) == 1 or not others:
-        return found[0] if found else None
+    if len(few) == 1 or len(others) < 2:
+        return few[0] if few else None
     raise UserError(f"{where}: cannot tell the labels; give {Setting('label_column')} one of: {', '.join(others)}")
 
 
 def split_column(columns: Mapping[str, Sequence[str]]) -> str | None:
     """Return the column of which each value names a split, as ``train`` or ``valid``; None where there is none."""
     for name, values in columns.items():
-        named = [split_name(value) for value in dict.fromkeys(values)]
-        if named and all(split is not None and not split.rest for split in named):
+        distinct = set(values)
+        if 0 < len(distinct) < 20 and all((split := split_name(value)) and not split.rest for value in distinct):
             return name
     return None
 

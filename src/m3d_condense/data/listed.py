@@ -6,6 +6,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain, split_column
 from m3d_condense.data.side_files import Table, parse
@@ -31,14 +32,26 @@ class Listed:
     Attributes:
         rows: by the path of a picture.
         sources: the files that list labels.
+        sure: those of them whose column of labels is called so.
         missing: rows for which there is no picture, by file.
+        splits: the split that a file names for a picture, with labels or without; None where files contradict.
+        dividing: the files that name splits.
         problem: why a file that lists pictures could not be used, where there is one.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
+    sure: set[str] = field(default_factory=set)
     missing: Counter[str] = field(default_factory=Counter)
+    splits: dict[str, str | None] = field(default_factory=dict)
+    dividing: list[str] = field(default_factory=list)
     problem: UserError | None = None
+
+    def forget(self, source: str) -> None:
+        """Leave out what a file lists."""
+        self.sources.remove(source)
+        self.rows = {path: row for path, row in self.rows.items() if row.source != source}
+        del self.missing[source]
 
     def roles(self) -> list[str]:
         """The splits that have rows, training first."""
@@ -59,7 +72,7 @@ def listed(
     a test folder, and a row of another length.
     """
     found = Listed()
-    index = _Index(pictures)
+    index = _Index(pictures if texts else ())
     for path, text in texts.items():
         table = parse(path, text)
         if any("." in name and index.find(posixpath.dirname(path), name, _about(path)) for name in table.columns):
@@ -91,8 +104,8 @@ class _Index:
         value = value.strip().replace("\\", "/")
         if not value:
             return None
-        for path in (posixpath.normpath(posixpath.join(folder, value)), posixpath.normpath(value)):
-            if path in self.paths:
+        for path in (posixpath.join(folder, value), value):
+            if path in self.paths or (path := posixpath.normpath(path)) in self.paths:
                 return path
         name = posixpath.basename(value)
         found = (known.get((of, name)) for of in (role, None) for known in self.names)
@@ -101,14 +114,18 @@ class _Index:
 
 def lies_in(path: str) -> str | None:
     """Return the split in whose folder a file lies, by the names of the folders."""
-    folders = [split_name(part) for part in posixpath.dirname(path).split("/")]
+    return _of_folder(posixpath.dirname(path))
+
+
+@lru_cache(maxsize=2**14)
+def _of_folder(folder: str) -> str | None:
+    folders = [split_name(part) for part in folder.split("/")]
     return next((name.role for name in folders if name is not None and not name.rest), None)
 
 
 def _said_by(path: str) -> str | None:
     """Return the split that a file lists, by its name."""
-    named = split_name(posixpath.splitext(posixpath.basename(path))[0])
-    return named.role if named is not None else None
+    return _role_of(posixpath.splitext(posixpath.basename(path))[0])
 
 
 def _about(path: str) -> str | None:
@@ -122,17 +139,21 @@ def _unique(pairs: Sequence[tuple[_Key, str]]) -> dict[_Key, str]:
 
 
 def _files(path: str, table: Table, index: _Index, file_column: str | None) -> tuple[str, list[str | None]] | None:
-    """Find the column that names pictures: the one with the most of them, at least half of its rows or of all."""
-    folder = posixpath.dirname(path)
+    """Find the column that names pictures: the one with the most of them, at least half of its rows or of all.
+
+    Of two such columns, the one with the endings of files is taken: numbers of classes may be names of pictures.
+    """
+    folder, about = posixpath.dirname(path), _about(path)
     best: tuple[str, list[str | None]] | None = None
-    most = 0
+    most = (0, 0)
     for name, values in table.columns.items():
         if file_column not in (None, name):
             continue
-        matched = [index.find(folder, value, _about(path)) for value in values]
+        matched = [index.find(folder, value, about) for value in values]
         count = len(set(matched) - {None})
-        if count > most and 2 * count >= min(len(values), len(index.paths)):
-            best, most = (name, matched), count
+        endings = sum("." in value for value in values)
+        if count > 0 and (count, endings) > most and 2 * count >= min(len(values), len(index.paths)):
+            best, most = (name, matched), (count, endings)
     return best
 
 
@@ -148,7 +169,8 @@ def _take(
     """Add what one file says of its pictures."""
     others = {name: values for name, values in table.columns.items() if name != column}
     splits = split_column(others)
-    splits_of_rows = others.pop(splits) if splits is not None else None
+    said = [_said_by(path)] * len(matched) if splits is None else [_role_of(value) for value in others.pop(splits)]
+    _note_splits(found, path, matched, said)
     try:
         labels = _labels(others, label_column, where)
     except UserError as error:
@@ -159,13 +181,33 @@ def _take(
     if table.ragged is not None:
         raise UserError(f"{where}: row {table.ragged} has more or fewer cells than the first; correct it")
     found.sources.append(path)
-    for number, file in enumerate(matched):
-        if file is None:
-            found.missing[path] += 1
-            continue
-        named = split_name(splits_of_rows[number]) if splits_of_rows is not None else None
-        role = _role(file, named.role if named is not None else _said_by(path), where)
-        _add(found, file, Row(label=labels[number], role=role, source=path), where)
+    if label_column is not None or any(plain(name) in LABELS for name in others):
+        found.sure.add(path)
+    try:
+        for file, label, role in zip(matched, labels, said, strict=True):
+            if file is None:
+                found.missing[path] += 1
+            else:
+                _add(found, file, Row(label=label.strip(), role=_role(file, role, where), source=path), where)
+    except UserError as error:
+        if path in found.sure:
+            raise
+        found.forget(path)
+        found.problem = error
+
+
+def _note_splits(found: Listed, path: str, matched: Sequence[str | None], said: Sequence[str | None]) -> None:
+    """Keep the splits that a file names for pictures."""
+    named = {file: role for file, role in zip(matched, said, strict=True) if file is not None and role is not None}
+    for file, role in named.items():
+        found.splits[file] = role if found.splits.get(file, role) == role else None
+    if named:
+        found.dividing.append(path)
+
+
+def _role_of(name: str) -> str | None:
+    named = split_name(name)
+    return named.role if named is not None else None
 
 
 def _labels(columns: Mapping[str, list[str]], given: str | None, where: str) -> list[str] | None:

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from m3d_condense.data.labels import as_name
 from m3d_condense.data.tree import Folder
-from m3d_condense.data.words import ORDER, TRAIN, SplitName, is_drawn, is_numbered_part, is_pictures, split_name
+from m3d_condense.data.words import (
+    ORDER,
+    TRAIN,
+    SplitName,
+    copied_name,
+    is_drawn,
+    is_numbered_part,
+    is_pictures,
+    split_name,
+    tokens,
+)
 from m3d_condense.tools.errors import UserError
 
 
@@ -121,13 +131,35 @@ def refuse_look_alikes(node: Folder, shown: str) -> None:
             f"{some(folders)} in {where} look like numbered parts of a data set, not like classes: "
             "give one of them, or join them; if they are classes, give them other names"
         )
+    _refuse_pairs(folders, where)
     _refuse_same_folders(folders, where)
+
+
+def _refuse_pairs(folders: Sequence[Folder], where: str) -> None:
+    """Raise UserError for a copy beside its original, and for ``cat_test`` beside ``cat``."""
+    names = {as_name(folder.name).casefold(): folder.name for folder in folders}
+    for folder in folders:
+        original = names.get(copied_name(folder.name) or "")
+        if original is not None:
+            raise UserError(
+                f"{folder.name} in {where} looks like a copy of {original}: remove it, or give it another name"
+            )
+        split = split_name(folder.name)
+        others = [other.name for other in folders if split is not None and tuple(tokens(other.name)) == split.rest]
+        if split is not None and split.rest and others:
+            raise UserError(
+                f"{folder.name} in {where}, beside {others[0]}: the {split.role} images of that class, or a class "
+                "itself? Put the classes of each split into a folder called train or test, or give it another name"
+            )
 
 
 def _refuse_same_folders(folders: Sequence[Folder], where: str) -> None:
     holders: dict[str, list[Folder]] = {}
     for folder in folders:
-        for below in folder.filled:
+        inner = folder
+        while len(inner.filled) == 1 and inner.filled[0].filled:
+            inner = inner.filled[0]
+        for below in inner.filled:
             if not (is_pictures(below.name) or is_drawn(below.name)):
                 holders.setdefault(as_name(below.name), []).append(folder)
     shared = {name: held for name, held in holders.items() if len(held) > 1}

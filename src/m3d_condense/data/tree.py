@@ -77,11 +77,15 @@ class _Draft:
 def tree(paths: Iterable[str], endings: set[str]) -> Folder:
     """Make a tree of relative paths; one that ends in "/" is a folder. `endings` are those of pictures."""
     root = _Draft()
+    drafts = {"": root}
     for path in paths:
-        *above, name = path.split("/")
-        draft = root
-        for part in above:
-            draft = draft.folders.setdefault(part, _Draft())
+        folder, _, name = path.rpartition("/")
+        draft = drafts.get(folder)
+        if draft is None:
+            draft = root
+            for part in folder.split("/"):
+                draft = draft.folders.setdefault(part, _Draft())
+            drafts[folder] = draft
         if name:
             draft.files.add(name)
     return _made("", root, endings)
@@ -89,13 +93,15 @@ def tree(paths: Iterable[str], endings: set[str]) -> Folder:
 
 def _made(path: str, draft: _Draft, endings: set[str]) -> Folder:
     below = f"{path}/" if path else ""
-    names = sorted(draft.files)
-    pictures = tuple(name for name in names if is_picture(name, endings))
+    pictures: list[str] = []
+    others: list[str] = []
+    for name in sorted(draft.files):
+        (pictures if is_picture(name, endings) else others).append(name)
     return Folder(
         path=path,
         folders=tuple(_made(below + name, draft.folders[name], endings) for name in sorted(draft.folders)),
-        pictures=pictures,
-        others=tuple(name for name in names if not is_picture(name, endings)),
+        pictures=tuple(pictures),
+        others=tuple(others),
     )
 
 
@@ -106,7 +112,7 @@ def is_picture(name: str, endings: set[str]) -> bool:
 
 def ending(name: str) -> str:
     """Return the end of a file's name in small letters, "hidden", or "without an ending"."""
-    return "hidden" if name.startswith(".") else Path(name).suffix.lower() or "without an ending"
+    return "hidden" if name.startswith(".") else os.path.splitext(name)[1].lower() or "without an ending"  # noqa: PTH122
 
 
 def listing(root: Path, endings: set[str]) -> tuple[list[str], Counter[str]]:

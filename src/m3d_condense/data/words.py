@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from m3d_condense.data.labels import as_name
 
@@ -66,6 +67,7 @@ class SplitName:
     rest: tuple[str, ...]
 
 
+@lru_cache(maxsize=2**14)
 def split_name(name: str) -> SplitName | None:
     """Take a name such as ``Training_Set``, ``test1`` or ``seg-train`` apart; None where it names no split.
 
@@ -121,6 +123,15 @@ def is_aside(name: str) -> bool:
 def is_numbered_part(name: str) -> bool:
     """Whether a name is that of a numbered part, as ``fold 3``."""
     return re.fullmatch(PARTS, as_name(name).casefold()) is not None
+
+
+def copied_name(name: str) -> str | None:
+    """Return the name, in small letters, of what a file manager has copied under this name; else None."""
+    plain = as_name(name).casefold()
+    match = re.fullmatch(r"copy of (.+)", plain) or re.fullmatch(
+        r"(.+?)([ _-]+(copy|kopie|copie|copia)( ?\(?\d+\)?)?| ?\(\d+\))", plain
+    )
+    return match[1].strip() if match is not None else None
 
 
 def is_system_folder(name: str) -> bool:

@@ -1,0 +1,110 @@
+"""Folders of classes and lists of labels brought together, where both say something of the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from m3d_condense.data.folders import Notes, Part
+from m3d_condense.data.labels import as_name
+from m3d_condense.data.listed import Listed
+from m3d_condense.data.splits import some
+from m3d_condense.data.words import TEST, TRAIN, VALID
+from m3d_condense.tools.errors import Setting, UserError
+
+
+def by_lists(lists: Listed, notes: Notes) -> list[Part]:
+    """Return the splits with the labels that side files list; raises UserError where none is for training."""
+    roles = lists.roles()
+    sources = some(lists.sources)
+    if TRAIN not in roles:
+        raise UserError(f"{sources}: no training rows, only of the {' and '.join(roles)} split")
+    test, *rest = [*(role for role in (TEST, VALID) if role in roles), None]
+    if test == VALID:
+        notes.lines.append("There is no labelled test split: the validation split is the test split")
+    notes.dropped |= {path: f"in the {row.role} split" for path, row in lists.rows.items() if row.role in rest}
+    notes.lines.append(f"Labels are read from {sources}")
+    notes.outside = f"not listed in {sources}"
+    for source, count in lists.missing.items():
+        notes.lines.append(f"{source}: {count} rows without a picture left out")
+    labels = {path: row.label for path, row in lists.rows.items()}
+    roles_of = {path: row.role for path, row in lists.rows.items()}
+    return [_part(role, labels, roles_of) for role in (TRAIN, test) if role is not None]
+
+
+def _part(role: str, labels: dict[str, str], roles: dict[str, str]) -> Part:
+    files = tuple(path for path, found in roles.items() if found == role)
+    return Part(name=role, files=files, labels=tuple(labels[path] for path in files))
+
+
+def joined(parts: list[Part], lists: Listed, shown: str, notes: Notes) -> tuple[list[Part], Sequence[str]]:
+    """Take what side files add to folders of classes: the test split, by its labels or by the names of its images.
+
+    Returns the splits, and the side files that are used. Raises UserError where side files contradict the folders.
+    """
+    by_folder = {path: label for part in parts for path, label in zip(part.files, part.labels, strict=True)}
+    _check_agreement(by_folder, lists, shown, notes)
+    if len(parts) > 1:
+        return parts, []
+    rest = {path: row for path, row in lists.rows.items() if path not in by_folder and row.role != TRAIN}
+    if not rest:
+        return _divided(parts, lists, notes)
+    role = TEST if any(row.role == TEST for row in rest.values()) else VALID
+    rows = {path: as_name(row.label) for path, row in rest.items() if row.role == role}
+    unknown = sorted(set(rows.values()) - set(parts[0].labels))
+    if unknown:
+        sources = some(lists.sources)
+        raise UserError(f"{sources} lists classes that are not in the training split: {some(unknown)}; correct it")
+    used = sorted({row.source for row in rest.values()})
+    notes.lines.append(f"The labels of the {role} split, which is the test split, are read from {some(used)}")
+    return [*parts, Part(name=role, files=tuple(rows), labels=tuple(rows.values()))], used
+
+
+def _check_agreement(by_folder: dict[str, str], lists: Listed, shown: str, notes: Notes) -> None:
+    """Raise UserError where side files have other classes than the folders, or training images outside of these.
+
+    A file whose column is not called labels is not used where it differs.
+    """
+    choice = f"For those of the file give {Setting('label_column')}, for the folders move the file away"
+    for source in list(lists.sources):
+        rows = {path: as_name(row.label) for path, row in lists.rows.items() if row.source == source}
+        outside = [p for p in rows if p not in by_folder and lists.rows[p].role == TRAIN and not _is_dropped(p, notes)]
+        pairs = {(by_folder[path], label) for path, label in rows.items() if path in by_folder}
+        differs = len({name for name, _ in pairs}) < len(pairs) or len({label for _, label in pairs}) < len(pairs)
+        if (differs or outside) and source not in lists.sure:
+            notes.lines.append(f"{source} says of the images what their folders do not, and is not used. {choice}")
+            lists.forget(source)
+        elif differs:
+            raise UserError(
+                f"the labels in {source} are not those of the folders in {shown}: which are meant? {choice}"
+            )
+        elif outside:
+            raise UserError(
+                f"{source} lists {len(outside)} images outside of the class folders in {shown}, {outside[0]} the "
+                f"first: which are meant? {choice}"
+            )
+        elif pairs:
+            notes.lines.append(f"{source}: the same classes as the folders, whose names are taken")
+
+
+def _is_dropped(path: str, notes: Notes) -> bool:
+    """Whether an image lies in a folder that is counted as not used."""
+    folders = path.split("/")[:-1]
+    return any("/".join(folders[:depth]) in notes.dropped for depth in range(1, len(folders) + 1))
+
+
+def _divided(parts: list[Part], lists: Listed, notes: Notes) -> tuple[list[Part], Sequence[str]]:
+    """Divide the images of folders into splits, where side files name a training and another split for most."""
+    (whole,) = parts
+    roles = {path: role for path in whole.files if (role := lists.splits.get(path)) is not None}
+    test = next((role for role in (TEST, VALID) if role in roles.values()), None)
+    sources = some(lists.dividing)
+    if any(lists.splits.get(path, TRAIN) is None for path in whole.files):
+        notes.lines.append(f"{sources}: not used, some images are in more than one split")
+        return parts, []
+    if test is None or TRAIN not in roles.values() or 2 * len(roles) < len(whole.files):
+        return parts, []
+    notes.lines.append(f"The splits are read from {sources}")
+    notes.dropped |= {path: f"in the {role} split" for path, role in roles.items() if role not in (TRAIN, test)}
+    notes.dropped |= {path: f"not listed in {sources}" for path in whole.files if path not in roles}
+    labels = dict(zip(whole.files, whole.labels, strict=True))
+    return [_part(role, labels, roles) for role in (TRAIN, test)], lists.dividing
