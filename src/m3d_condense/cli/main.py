@@ -197,6 +197,18 @@ def _print_comparison(comparison: Comparison, as_json: bool) -> None:
     Console().print(table, *map(escape, comparison.notes()), highlight=False, sep="\n")
 
 
+def _inspect(given: Namespace) -> int:
+    from m3d_condense.cli import inspecting
+
+    return inspecting.run(given)
+
+
+def _cache(given: Namespace) -> int:
+    from m3d_condense.cli import caching
+
+    return caching.run(given)
+
+
 def _info(given: Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -260,6 +272,8 @@ COMMANDS: dict[str, Callable[[Namespace], int | None]] = {
     "condense": _condense,
     "evaluate": _evaluate,
     "compare": _compare,
+    "inspect": _inspect,
+    "cache": _cache,
     "info": _info,
 }
 

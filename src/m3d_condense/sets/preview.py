@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
-    from m3d_condense.sets.condensed import CondensedSet
+    from torch import Tensor
 
 MAX_ROWS, MAX_COLUMNS = 100, 10  # classes and images a class in the preview
 CELL = (64, 128)  # least and greatest height of an image in the preview, pixels
 LABEL_WIDTH, FONT_SIZE, GAP = 150, 15, 3  # pixels
 
 
-def preview(condensed: CondensedSet) -> Image.Image:
+class Drawable(Protocol):
+    """What can be drawn: images N×C×H×W, uint8, with their labels, and the names of the classes."""
+
+    @property
+    def images(self) -> Tensor: ...  # noqa: D102
+
+    @property
+    def labels(self) -> Tensor: ...  # noqa: D102
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def num_classes(self) -> int: ...  # noqa: D102
+
+
+def preview(condensed: Drawable) -> Image.Image:
     """Draw the stored images, one row a class with its name at the left, on white.
 
     At most 10 images a row and 100 rows; what is left out is counted in the margin ("+40 more"). Small images
@@ -57,7 +73,7 @@ def _cell_size(height: int, width: int) -> tuple[int, int]:
     return greatest, max(1, round(width * greatest / height))
 
 
-def _cell(condensed: CondensedSet, index: int, size: tuple[int, int]) -> Image.Image:
+def _cell(condensed: Drawable, index: int, size: tuple[int, int]) -> Image.Image:
     pixels = condensed.images[index].permute(1, 2, 0).squeeze(2).cpu().numpy()
     image = Image.fromarray(pixels)
     return image.resize(size, Image.Resampling.NEAREST if size[1] >= image.height else Image.Resampling.BOX)
