@@ -147,7 +147,7 @@ def test_other_arguments_are_another_entry(photos: Path, capsys: pytest.CaptureF
     assert not torch.equal(load(photos, seed=1).test.images, load(photos, seed=2).test.images)
 
 
-def test_how_pil_was_set_is_another_entry(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_pil_decoded_under_other_settings_is_not_used(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = photos / "bee" / "3.png"
     Image.fromarray(noise(6, 8, 3)).save(file, compress_level=0)
     file.write_bytes(file.read_bytes()[:150])

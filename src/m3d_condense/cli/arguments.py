@@ -90,6 +90,8 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         "condense": (_condense_parser(), "make a condensed set of a labelled image data set"),
         "evaluate": (_evaluate_parser(), "train networks on condensed sets and test them on real images"),
         "compare": (_compare_parser(), "condense by several methods and score the sets, in one table"),
+        "inspect": (_inspect_parser(), "show what a data set is read as, without condensing it"),
+        "cache": (_cache_parser(), "list or remove what is kept between runs"),
         "info": (_info_parser(), "show the versions, the hardware, and the names of methods, protocols and networks"),
     }
     for name, (command, text) in commands.items():
@@ -173,6 +175,26 @@ def _info_parser() -> ArgumentParser:
     return _execution_flags(_new(description="Show what this machine offers, what would be used, and what there is."))
 
 
+def _inspect_parser() -> ArgumentParser:
+    parser = _new(description="Read a data set, print what it holds, and draw a few images of each class.")
+    _data(parser)
+    where = "picture to draw (default: DATA-contact-sheet.png in the current folder)"
+    parser.add_argument("--out", type=str, metavar="FILE", help=where)
+    parser.add_argument("--json", action="store_true", help="print JSON in place of text")
+    _source_flags(parser)
+    return _quiet_flag(parser)
+
+
+def _cache_parser() -> ArgumentParser:
+    text = "List or remove decoded images, trained networks and compiled code, which spare work in later runs."
+    where = "M3D_CACHE says where they are kept, M3D_CACHE_LIMIT how many GiB of images."
+    parser = _new(description=f"{text} {where}")
+    parser.add_argument("action", type=Literal["list", "remove"], help="list, or remove")
+    parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="as listed, or a kind such as images")
+    parser.add_argument("--all", action="store_true", help="remove all")
+    return _quiet_flag(parser)
+
+
 def _recipe_flags(parser: ArgumentParser, title: str, own: Mapping[str, Any] | None = None) -> None:
     """Add a flag for each setting; those that name a run (its method and seed, say) only with defaults of its own."""
     group = parser.add_argument_group(title)
@@ -238,7 +260,11 @@ def _execution_flags(parser: ArgumentParser) -> ArgumentParser:
     group.add_argument("--compile", type=Literal["auto", "yes", "no"], default="auto", help=compiled)
     memory = "GiB for the activations of one chunk of classes; 0 lets the device decide (default: 0)"
     group.add_argument("--memory", type=float, default=0.0, metavar="GIB", help=memory)
-    group.add_argument("-q", "--quiet", action="store_true", help="show no notices and no progress")
+    return _quiet_flag(parser, group)
+
+
+def _quiet_flag(parser: ArgumentParser, group: Any = None) -> ArgumentParser:
+    (group or parser).add_argument("-q", "--quiet", action="store_true", help="show no notices and no progress")
     return parser
 
 

@@ -166,10 +166,24 @@ def _info(given: Namespace) -> int:
     return 0
 
 
+def _inspect(given: Namespace) -> int:
+    from m3d_condense.cli import inspecting
+
+    return inspecting.run(given)
+
+
+def _cache(given: Namespace) -> int:
+    from m3d_condense.cli import caching
+
+    return caching.run(given)
+
+
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "condense": _condense,
     "evaluate": _evaluate,
     "compare": _compare,
+    "inspect": _inspect,
+    "cache": _cache,
     "info": _info,
 }
 

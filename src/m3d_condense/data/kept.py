@@ -25,7 +25,7 @@ from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.machine.memory import readable
 from m3d_condense.tools import cache
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.progress import notice, recorded
+from m3d_condense.tools.progress import notice, recorded, tell
 
 if TYPE_CHECKING:
     from m3d_condense.data.pictures import Rows
@@ -86,20 +86,21 @@ def _once(
     unpack: Callable[[cache.Tensors, Mapping[str, str]], Made],
 ) -> Made:
     """Return what is kept under a key if it was made of the same; else make it, and keep it where that took long."""
-    folder, limit, before = cache.lasting_folder(), _limit(), made_of()
-    if folder is None or limit == 0 or before is None:
+    folder, limit, source = cache.lasting_folder(), _limit(), made_of()
+    if folder is None or limit == 0 or source is None:
         return make()
     name = re.sub(r"\W+", "-", name)[:40] or "data"
-    file = folder / KIND / f"{name}-{cache.key_of({**key, 'decoder': identity.decoder()})}.safetensors"
-    found = _found(file, before)
+    file = folder / KIND / f"{name}-{cache.key_of(key)}.safetensors"
+    whole = f"{source} by {identity.decoder()}"
+    found = _found(file, whole)
     if found is not None:
         return unpack(*found)
     begun = time.monotonic()
     with recorded() as notices:
         made = make()
-    if time.monotonic() - begun >= WORTH and made_of() == before:  # else files have changed meanwhile
+    if time.monotonic() - begun >= WORTH and made_of() == source:  # else files have changed meanwhile
         tensors, texts = pack(made)
-        _keep(file, tensors, {**texts, "made_of": before, "notices": json.dumps(notices)}, limit)
+        _keep(file, tensors, {**texts, "made_of": whole, "notices": json.dumps(notices)}, limit)
     return made
 
 
@@ -112,7 +113,7 @@ def _found(file: Path, made_of: str) -> cache.Stored | None:
             found = cache.read_entry(file, mapped=True)
     if found is None or found[1].get("made_of") != made_of:
         return None
-    notice(f"Decoded before, and now read from {file} ({readable(_nbytes(found[0]))})")
+    tell(f"Decoded before, and now read from {file} ({readable(_nbytes(found[0]))})")
     for message in json.loads(found[1]["notices"]):
         notice(message)
     return found
@@ -124,15 +125,13 @@ def _keep(file: Path, tensors: cache.Tensors, texts: Mapping[str, str], limit: i
     with cache.not_kept_said("decoded images"):
         free = shutil.disk_usage(cache.folder_of(KIND)).free // 2
         if size > limit:
-            notice(
-                f"{readable(size)} of decoded images are not kept: M3D_CACHE_LIMIT, in GiB, allows {readable(limit)}"
-            )
+            tell(f"{readable(size)} of decoded images are not kept: M3D_CACHE_LIMIT, in GiB, allows {readable(limit)}")
         elif size > free:
-            notice(f"{readable(size)} of decoded images are not kept: {file.parent} has room for {readable(2 * free)}")
+            tell(f"{readable(size)} of decoded images are not kept: {file.parent} has room for {readable(2 * free)}")
         else:
             cache.trim(KIND, limit - size)
             cache.write_entry(file, tensors, texts)
-            notice(f"The decoded images are kept for the next start in {file} ({readable(size)})")
+            tell(f"The decoded images are kept for the next start in {file} ({readable(size)})")
 
 
 def _limit() -> int:

@@ -6,11 +6,11 @@ import math
 import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.text import one_line
 
 MAX_CLASSES, MAX_IMAGES = 100, 10  # classes, and images a class, in the preview
@@ -57,7 +57,23 @@ class _Layout:
         return column * (width + COLUMN_GAP), GAP + row * height
 
 
-def preview(condensed: CondensedSet) -> Image.Image:
+class Drawable(Protocol):
+    """What can be drawn: images N×C×H×W, uint8, with their labels, and the names of the classes."""
+
+    @property
+    def images(self) -> Tensor: ...  # noqa: D102
+
+    @property
+    def labels(self) -> Tensor: ...  # noqa: D102
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def num_classes(self) -> int: ...  # noqa: D102
+
+
+def preview(condensed: Drawable) -> Image.Image:
     """Draw the stored images, a row a class with its name at the left, on white.
 
     Rows stand in as many columns as bring the picture near the shape of a screen. At most 10 images a row and 100
@@ -93,7 +109,7 @@ def _draw_row(picture: Image.Image, layout: _Layout, font: Font, number: int, na
         draw.text((left + layout.row_size[0] - layout.right + GAP, middle), text, "gray", font, anchor="lm")
 
 
-def _layout(condensed: CondensedSet, font: Font, names: list[str]) -> _Layout:
+def _layout(condensed: Drawable, font: Font, names: list[str]) -> _Layout:
     """Lay out the rows of the first classes, which are called `names`."""
     most = int(condensed.labels.bincount()[: len(names)].max())
     images = min(most, MAX_IMAGES)

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import write_file
-from m3d_condense.tools.progress import notice
+from m3d_condense.tools.progress import tell
 from m3d_condense.tools.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def lasting_folder() -> Path | None:
 def _temporary_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="m3d-condense-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    notice(
+    tell(
         f"There is no home folder: what could be kept for the next run is in {folder} until this one ends; "
         "the environment variable M3D_CACHE names another place"
     )
@@ -137,7 +137,7 @@ def read_entry(file: Path, *, mapped: bool = False) -> Stored | None:
         if metadata.pop("digest", None) != _digest(tensors, metadata):
             raise ValueError("its digest is another")
     except (OSError, SafetensorError, ValueError) as error:
-        notice(f"{file} is damaged ({error}), and is made again")
+        tell(f"{file} is damaged ({error}), and is made again")
         return None
     with suppress(OSError):
         os.utime(file)  # by which the least recently used are known
@@ -179,7 +179,7 @@ def not_kept_said(what: str) -> Iterator[None]:
 
 @functools.cache
 def _say_not_kept(what: str, folder: Path, reason: str) -> None:
-    notice(f"{what} cannot be kept for the next run in {folder} ({reason}); M3D_CACHE names another folder")
+    tell(f"{what} cannot be kept for the next run in {folder} ({reason}); M3D_CACHE names another folder")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ def notice(message: str) -> None:
     """Tell the user one line on stderr, unless quiet."""
     for heard in _listeners:
         heard.append(message)
-    _tell(message)
+    tell(message)
 
 
 @contextmanager
@@ -47,7 +47,8 @@ def recorded() -> Iterator[list[str]]:
         _listeners[:] = [other for other in _listeners if other is not heard]
 
 
-def _tell(message: str) -> None:
+def tell(message: str) -> None:
+    """Tell the user one line on stderr, unless quiet, that `recorded` does not collect: it is not of the data."""
     if not _quiet:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
 
@@ -88,7 +89,7 @@ class Reporter:
             self._shown = time.monotonic()
             known = self.done - self._marks[0][1] >= FEW  # a first step that compiles foretells nothing
             left = f"{_clock((self.total - self.done) / self.rate)} left" if known else "starting"
-            _tell(f"{self._line()}, {left}")
+            tell(f"{self._line()}, {left}")
 
     def _line(self) -> str:
         line = f"{self.description}: {self.done}/{self.total} {self.unit}, {self.rate:.1f} {self.unit}/s"
@@ -96,7 +97,7 @@ class Reporter:
 
     def _finish(self) -> None:
         if not _quiet and self._bar is None:
-            _tell(f"{self._line()}, {_clock(time.monotonic() - self._start)} taken")
+            tell(f"{self._line()}, {_clock(time.monotonic() - self._start)} taken")
 
 
 @contextmanager

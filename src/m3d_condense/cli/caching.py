@@ -1,0 +1,41 @@
+"""``m3d cache``: what is kept between runs, listed and removed."""
+
+from __future__ import annotations
+
+import time
+
+from jsonargparse import Namespace
+
+from m3d_condense.machine.memory import readable
+from m3d_condense.tools.cache import Entry, cache_folder, entries, remove
+from m3d_condense.tools.errors import UserError
+
+
+def run(given: Namespace) -> int:
+    """List what is kept, or remove what is named."""
+    if given.action == "list":
+        if given.names or given.all:
+            raise UserError("m3d cache list takes no names")
+        found = entries()
+        print(*_lines(found), sep="\n")
+        return 0
+    if given.all == bool(given.names):
+        raise UserError("name what to remove, as m3d cache list shows it, or give --all")
+    removed = remove(None if given.all else given.names)
+    size = sum(entry.nbytes for entry in removed)
+    print(*(entry.name for entry in removed), f"{len(removed)} removed, {readable(size)}", sep="\n")
+    return 0
+
+
+def _lines(found: list[Entry]) -> list[str]:
+    """Return a line for each entry, and one for all."""
+    width = max((len(entry.name) for entry in found), default=0)
+    lines = [
+        f"{entry.name:{width}}  {readable(entry.nbytes):>9}  {_when(entry.used)}  {entry.note}".rstrip()
+        for entry in found
+    ]
+    return [*lines, f"{readable(sum(entry.nbytes for entry in found))} in {cache_folder()}"]
+
+
+def _when(used: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(used))

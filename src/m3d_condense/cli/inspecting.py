@@ -1,0 +1,128 @@
+"""``m3d inspect``: what a data set is read as, printed, and drawn as a sheet of a few images of each class."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from m3d_condense.cli.settings import load_data
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.inspection import Inspection, Levels, examples, inspect
+from m3d_condense.machine.memory import readable
+from m3d_condense.sets.preview import preview
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.files import write_file
+from m3d_condense.tools.progress import recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXAMPLES = 8  # images of each class on the sheet
+MOST_CLASSES = 40  # printed one by one
+NAME_WIDTH = 40  # characters of a class name that are printed
+MARK = ("Software", "m3d inspect")  # in the sheet, by which one may be replaced
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sheet:
+    """A few images of each class, as `preview` draws them."""
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+def run(given: Namespace) -> int:
+    """Load the data, draw the sheet, and print what there is."""
+    if given.out is not None:
+        _check_target(Path(given.out))
+    with recorded() as notices:
+        dataset = load_data(given, given.data)
+    out = Path(given.out) if given.out is not None else _beside(dataset)
+    _check_target(out)
+    _draw(dataset, out)
+    seen = inspect(dataset, notices)
+    if given.json:
+        print(json.dumps(asdict(seen) | {"sheet": str(out)}, indent=2))
+    else:
+        print(*_lines(seen), f"sheet        {out}", sep="\n")
+    return 0
+
+
+def _beside(dataset: ImageDataset) -> Path:
+    """Return the sheet's default path: in the current folder, or beside the data where that lies in them."""
+    data, here = dataset.source.get("data"), Path.cwd()
+    if isinstance(data, str) and Path(data).is_dir() and here.resolve().is_relative_to(Path(data).resolve()):
+        here = Path(data).resolve().parent
+    return here / f"{dataset.name}-contact-sheet.png"
+
+
+def _check_target(out: Path) -> None:
+    """Raise UserError for what is no name of a PNG, and for a file that was not drawn here."""
+    if out.suffix.lower() != ".png":
+        raise UserError("the sheet is a PNG: end its name in .png", setting="out", value=out)
+    if not out.exists():
+        return
+    try:
+        with Image.open(out, formats=("PNG",)) as picture:
+            ours = picture.info.get(MARK[0]) == MARK[1]
+    except (OSError, UnidentifiedImageError, ValueError):
+        ours = False
+    if not ours:
+        raise UserError("there is a file of this name, which would be lost; name another", setting="out", value=out)
+
+
+def _draw(dataset: ImageDataset, out: Path) -> None:
+    few = examples(dataset, EXAMPLES)
+    mark = PngInfo()
+    mark.add_text(*MARK)
+    with write_file(out) as new:
+        preview(_Sheet(images=few.images, labels=few.labels, class_names=dataset.class_names)).save(
+            new, format="PNG", pnginfo=mark
+        )
+
+
+def _lines(seen: Inspection) -> list[str]:
+    """Say what was seen, a fact a line, then the classes and the notices."""
+    train, test = sum(seen.counts["train"]), sum(seen.counts["test"])
+    lines = [
+        f"name         {seen.name}",
+        f"images       {train:,} to train on, {test:,} to test on, of {len(seen.classes):,} classes",
+        f"size         {seen.width}×{seen.height} pixels, {seen.mode}, {readable(seen.nbytes)} in memory",
+        *(f"levels       {name}: {_levels(levels)}" for name, levels in seen.levels.items()),
+        f"mirrored     {'images may be mirrored' if seen.mirrored else 'a mirrored image means something else'}",
+        f"fingerprint  {seen.fingerprint}",
+        *_classes(seen),
+        *(f"notice       {message}" for message in seen.notices),
+    ]
+    return ["".join(letter if letter.isprintable() else "?" for letter in line).rstrip() for line in lines]
+
+
+def _levels(levels: Sequence[Levels]) -> str:
+    return ", ".join(f"{one.channel} {one.least} to {one.greatest} (mean {one.mean:.1f})" for one in levels)
+
+
+def _classes(seen: Inspection) -> list[str]:
+    """Return a line for each of the first classes with its counts, and one for the rest."""
+    names = [_short(name) for name in seen.classes[:MOST_CLASSES]]
+    width = max(map(len, names))
+    rows = zip(names, seen.counts["train"], seen.counts["test"], strict=False)
+    lines = [f"class        {name:{width}}  {train:>8,} {test:>8,}" for name, train, test in rows]
+    left = len(seen.classes) - len(names)
+    rest = [f"             and {left:,} more classes, of which --json tells all"] if left else []
+    return [f"             {'':{width}}  {'train':>8} {'test':>8}", *lines, *rest]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from m3d_condense.cli.main import main
+from m3d_condense.tools.cache import kept
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
+    for kind in ("pools", "selectors"):
+        kept(kind, {"network": "convnet", "fingerprint": "sha256:0123456789"}, 0, lambda: {"w": torch.zeros(256)})
+    return tmp_path / "cache"
+
+
+def test_what_is_kept_is_listed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", "list"]) == 0
+    pool, selector, total = capsys.readouterr().out.splitlines()
+    assert pool.startswith("pools/")
+    assert "1.2 KiB" in pool
+    assert pool.endswith("convnet, of data sha256:01234567")
+    assert selector.startswith("selectors/")
+    assert total == f"2.5 KiB in {place}"
+
+
+def test_what_is_named_is_removed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["cache", "list"])
+    pool = capsys.readouterr().out.split()[0]
+    assert main(["cache", "remove", pool]) == 0
+    assert capsys.readouterr().out.splitlines() == [pool, "1 removed, 1.2 KiB"]
+    assert main(["cache", "remove", pool]) == 2
+    assert f"nothing of the name {pool} is kept in {place}" in capsys.readouterr().err
+    assert main(["cache", "remove", "--all"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 removed")
+    assert main(["cache", "list"]) == 0
+    assert capsys.readouterr().out == f"0 B in {place}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["remove"], "name what to remove, as m3d cache list shows it, or give --all"),
+        (["remove", "pools", "--all"], "name what to remove, as m3d cache list shows it, or give --all"),
+        (["list", "pools"], "m3d cache list takes no names"),
+        (["empty"], "empty"),
+    ],
+)
+def test_nothing_is_removed_by_mistake(
+    place: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    before = sorted(place.rglob("*"))
+    assert main(["cache", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(place.rglob("*")) == before
