@@ -195,3 +195,7 @@ def test_classes_that_look_like_characters_are_pointed_out(
 
 def test_names_are_composed() -> None:
     assert as_name("e\u0301") == "\u00e9"
+
+
+def test_what_is_no_text_in_a_name_becomes_escapes() -> None:
+    assert as_name("caf\udce9 \ud800") == r"caf\xe9 \ud800"

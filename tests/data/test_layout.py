@@ -194,6 +194,11 @@ def test_splits_that_can_be_read_in_two_ways_are_refused(paths: list[str], messa
         (images("HAM_images_part_1", "HAM_images_part_2"), "look like numbered parts"),
         (classes("2019", "2020"), "hold the same folders, ant, bee: they look like splits or parts"),
         (classes("client_a", "client_b", "client_c"), "hold the same folders, ant, bee"),
+        (
+            classes("set_a/train", "set_a/test", "set_b/train", "set_b/test"),
+            "set_a, set_b in data hold the same folders",
+        ),
+        (images(*(f"fold{k}/{split}" for k in (1, 2) for split in ("train", "test"))), "look like numbered parts"),
         (classes("cat", "dog", names=("day", "night")), "if the classes are cat, dog, move the images up"),
         (
             classes("amazon/images", "dslr/images", "webcam/images"),
@@ -270,7 +275,14 @@ def test_a_hidden_class_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", [("images", "masks"), ("imgs", "annotations"), ("JPEGImages", "SegmentationClass"), ("image", "label")]
+    "pair",
+    [
+        ("images", "masks"),
+        ("imgs", "annotations"),
+        ("JPEGImages", "SegmentationClass"),
+        ("image", "label"),
+        ("rgb", "depth"),
+    ],
 )
 def test_images_beside_masks_are_refused(pair: tuple[str, str]) -> None:
     for paths in (images(*pair), classes(*pair)):
@@ -283,6 +295,17 @@ def test_masks_within_classes_are_left_out_and_counted() -> None:
     assert parts(found) == {"train": ["sick", "well"]}
     assert all("/images/" in path for path in found.parts[0].files)
     assert found.unused == {"in masks folders beside pictures": 4}
+
+
+@pytest.mark.parametrize(
+    "name", ["0_mask.png", "1_mask_1.png", "0-GT.jpg", "1_thumb.jpg", "thumb_0.jpg", "0-150x150.jpg"]
+)
+def test_masks_and_thumbnails_beside_their_pictures_are_left_out_and_counted(name: str) -> None:
+    found = read([*images(*TWO), f"ant/{name}"])
+    assert len(found.parts[0].files) == 4
+    assert found.unused == {"masks or thumbnails beside their pictures, by name": 1}
+    alone = name.replace("0", "7").replace("1", "8")
+    assert len(read([*images(*TWO), f"ant/{alone}"]).parts[0].files) == 5
 
 
 def test_masks_may_be_a_class_beside_other_classes() -> None:

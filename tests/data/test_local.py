@@ -197,9 +197,25 @@ def test_flat_images_with_a_list_of_labels(tmp_path: Path, name: str, text: str)
     assert len(data.train) + len(data.test) == 4
 
 
-def test_a_list_that_is_no_text_is_passed_over(tmp_path: Path) -> None:
-    (folder(tmp_path) / "labels.csv").write_bytes(b"\xff\xfe\x00")
-    assert load(tmp_path).class_names == ("ant", "bee")
+def test_a_list_of_utf_16_is_read_and_one_that_is_no_text_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder(tmp_path / "photos", classes=(".",), count=4)
+    lines = "".join(f"{number}.png,{'ab'[number % 2]}\n" for number in range(4))
+    (root / "labels.csv").write_text("file,label\n" + lines, encoding="utf-16")
+    assert load(root).class_names == ("a", "b")
+    (folder(tmp_path / "classes") / "labels.csv").write_bytes(b"file,caf\xe9")
+    assert load(tmp_path / "classes").class_names == ("ant", "bee")
+    assert "labels.csv in" in told(capsys)
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_a_class(tmp_path: Path) -> None:
+    folder(tmp_path, classes=("ant", "bee"))
+    try:
+        os.rename(os.fsencode(tmp_path / "bee"), os.fsencode(tmp_path) + b"/caf\xe9")  # noqa: PTH104
+    except OSError:
+        pytest.skip("this file system holds UTF-8 names only")
+    assert load(tmp_path).class_names == ("ant", "caf\\xe9")
 
 
 # other forms

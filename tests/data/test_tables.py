@@ -231,3 +231,18 @@ def test_a_bad_note_of_datasets_is_passed_over(tmp_path: Path) -> None:
         table = pa.table({"image": PNGS, "label": CAT_DOG}).replace_schema_metadata({b"huggingface": note})
         pq.write_table(table, tmp_path / "a.parquet")
         assert load(tmp_path / "a.parquet").class_names == ("cat", "dog")
+
+
+def test_an_empty_table_and_a_pointer_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the train split has no rows"):
+        load(write(tmp_path / "a.parquet", pa.array([], pa.binary()), label=pa.array([], pa.int64())))
+    (tmp_path / "b.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(UserError, match="is a pointer of Git LFS, not the data: fetch these with git lfs pull"):
+        load(tmp_path / "b.parquet")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    twice = pa.table([PNGS, CAT_DOG, CAT_DOG], names=["image", "label", "label"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="two columns called label"):
+        load(tmp_path / "a.parquet")

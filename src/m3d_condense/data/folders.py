@@ -17,8 +17,18 @@ from m3d_condense.data.splits import (
     splits_in_classes,
     training,
 )
-from m3d_condense.data.tree import Folder, ending
-from m3d_condense.data.words import ORDER, TEST, WORDS, is_aside, is_drawn, is_pictures, split_name
+from m3d_condense.data.tree import Folder, ending, stem_of
+from m3d_condense.data.words import (
+    ORDER,
+    TEST,
+    WORDS,
+    derived_from,
+    is_aside,
+    is_drawn,
+    is_pictures,
+    may_have_drawn,
+    split_name,
+)
 from m3d_condense.tools.errors import UserError
 
 SORT = "put the images of each class into one sub-folder that bears its name, or list their labels in a labels.csv"
@@ -235,11 +245,16 @@ def _part(name: str, classes: dict[str, list[Folder]], notes: Notes) -> Part:
 
 
 def _pictures(folder: Folder, notes: Notes) -> Iterable[str]:
-    """Yield the pictures of a class, without the masks and the like that lie beside them."""
+    """Yield the pictures of a class, without the masks and thumbnails that lie beside them."""
     drawn = [below for below in folder.filled if is_drawn(below.name)]
-    if drawn and (folder.pictures or any(is_pictures(below.name) for below in folder.filled)):
+    if drawn and (folder.pictures or any(may_have_drawn(below.name) for below in folder.filled)):
         notes.dropped |= {below.path: f"in {below.name} folders beside pictures" for below in drawn}
         folder = folder.without(drawn)
-    yield from folder.paths(folder.pictures)
+    stems = {stem_of(name) for name in folder.pictures}
+    for name, path in zip(folder.pictures, folder.paths(folder.pictures), strict=True):
+        if derived_from(stem_of(name)) in stems:
+            notes.dropped[path] = "masks or thumbnails beside their pictures, by name"
+        else:
+            yield path
     for below in folder.folders:
         yield from _pictures(below, notes)

@@ -66,6 +66,8 @@ def labelled(
     label = _label_column(train, image, label_column)
     _notice_unused([name for name in train.columns if name not in (image, label)])
     values, names = train.labels(label)
+    if not values:
+        raise UserError(f"the {train.name} split has no rows; give data that are not empty")
     tables, labels = [train], [values]
     for test in tests:
         found = _test_labels(test, label, names)

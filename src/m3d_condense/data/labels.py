@@ -35,8 +35,16 @@ def natural_key(value: Label) -> tuple[tuple[int, int, str], ...]:
 
 
 def as_name(text: str) -> str:
-    """Return a class name with composed letters (NFC), so that é is the same letter however it was written."""
-    return unicodedata.normalize("NFC", text)
+    """Return a class name with composed letters (NFC), so that é is the same letter however it was written.
+
+    What is no text, as bytes of a folder's name that are no UTF-8, becomes escapes, such as ``\\xe9``.
+    """
+    return unicodedata.normalize("NFC", re.sub("[\ud800-\udfff]", _escape, text))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def encode(splits: Sequence[Sequence[Any]], names: Sequence[str]) -> tuple[list[Labels], tuple[str, ...]]:

@@ -112,7 +112,7 @@ def _pictures(
     """
     complete = any((named := shards.split_of(path)) is not None and named.role == TRAIN for path in found)
     try:
-        texts = {path: text for path in side_files(folder) if (text := _text(root / path)) is not None}
+        texts = _texts(root, side_files(folder))
         layout = pictures_layout(folder, texts, shown=str(root), file_column=file_column, label_column=label_column)
     except UserError as refusal:
         if complete:
@@ -130,12 +130,21 @@ def _pictures(
     return layout
 
 
-def _text(file: Path) -> str | None:
-    """Return the text of a side file; None where it is too large, or no text."""
-    try:
-        return file.read_text(encoding="utf-8") if file.stat().st_size <= LARGEST else None
-    except (OSError, UnicodeDecodeError):
-        return None
+def _texts(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """Read the files that may list labels; names those that are too large, or no text."""
+    texts: dict[str, str] = {}
+    closed: list[str] = []
+    for path in paths:
+        try:
+            data = (root / path).read_bytes() if (root / path).stat().st_size <= LARGEST else b"\xff"
+            texts[path] = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8")
+        except (OSError, UnicodeDecodeError):
+            closed.append(path)
+    if closed:
+        notice(
+            f"{some(closed)} in {root}: not read, for labels are listed in UTF-8 text of {LARGEST >> 20} MiB at most"
+        )
+    return texts
 
 
 def _rows(root: Path, layout: Layout) -> Found:

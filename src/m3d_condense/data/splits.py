@@ -19,6 +19,7 @@ from m3d_condense.data.words import (
     is_drawn,
     is_numbered_part,
     is_pictures,
+    may_have_drawn,
     split_name,
     tokens,
 )
@@ -99,8 +100,9 @@ def splits_in_classes(node: Folder, shown: str) -> dict[str, list[tuple[str, Fol
     """
     inside = {folder.path: _named(folder) for folder in node.filled}
     wholly = [f for f in node.filled if inside[f.path] and len(inside[f.path]) == len(f.filled) and not f.pictures]
-    divided = [folder for folder in wholly if any(split.role == TRAIN for split in inside[folder.path])]
-    if not divided or len(node.filled) < 2:
+    flat = [f for f in wholly if not any(split.folder.filled for split in inside[f.path])]  # else they are data sets
+    divided = [folder for folder in flat if any(split.role == TRAIN for split in inside[folder.path])]
+    if not divided or len(node.filled) < 2 or all(is_numbered_part(folder.name) for folder in node.filled):
         return {}
     rest = [folder for folder in node.filled if folder not in divided]
     if rest:
@@ -119,7 +121,7 @@ def splits_in_classes(node: Folder, shown: str) -> dict[str, list[tuple[str, Fol
 def refuse_look_alikes(node: Folder, shown: str) -> None:
     """Raise UserError where sub-folders look like classes, but may be parts, splits, copies, or pictures and masks."""
     where, folders = shown_path(shown, node), node.filled
-    pictures = [folder for folder in folders if is_pictures(folder.name)]
+    pictures = [folder for folder in folders if may_have_drawn(folder.name)]
     drawn = [folder for folder in folders if is_drawn(folder.name)]
     if pictures and drawn:
         raise UserError(
@@ -167,8 +169,8 @@ def _refuse_same_folders(folders: Sequence[Folder], where: str) -> None:
         holding = [folder for folder in folders if any(folder in held for held in shared.values())]
         raise UserError(
             f"{some(holding)} in {where} hold the same folders, {some(list(shared))}: they look like splits or parts "
-            f"of a data set. If the classes are {some(list(shared))}, give one of {some(holding)}, or call them train "
-            f"and test; if the classes are {some(holding)}, move the images up into these"
+            f"of a data set. If the classes are below, give one of {some(holding)}, or call them train and test; "
+            f"if the classes are {some(holding)}, move the images up into these"
         )
     names = {as_name(folder.name) for folder in folders}
     for folder in folders:

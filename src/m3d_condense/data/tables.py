@@ -22,6 +22,7 @@ from m3d_condense.data.raster import readable_endings
 from m3d_condense.data.tree import is_picture
 from m3d_condense.tools.errors import UserError
 
+POINTER = b"version https://git-lfs"  # how the files begin that stand for large ones
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -98,10 +99,13 @@ class Table:
 
 
 def table(name: str, files: Sequence[Path], folder: Path) -> Table:
-    """Open the files of a split; raises UserError for one that cannot be read."""
+    """Open the files of a split; raises UserError for one that cannot be read, or has two columns of one name."""
     for file in files:
-        with opened(file):
-            pass
+        with opened(file) as parquet:
+            columns = parquet.schema_arrow.names
+            twice = next((column for column in columns if columns.count(column) > 1), None)
+        if twice is not None:
+            raise UserError(f"{file} has two columns called {twice}: give one of them another name")
     return Table(name=name, files=tuple(files), folder=folder, schema=pq.read_schema(files[0]))
 
 
@@ -113,6 +117,8 @@ def opened(file: Path) -> Iterator[Any]:
             yield parquet
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
+        if file.open("rb").read(len(POINTER)) == POINTER:
+            raise UserError(f"{file} is a pointer of Git LFS, not the data: fetch these with git lfs pull") from error
         raise UserError(f"cannot read {file}: {reason}; check or replace the file") from error
 
 
@@ -229,8 +235,23 @@ class Files:
 
     paths: Sequence[str]
 
-    def iter(self, batch_size: int) -> Iterator[Any]:
-        """Yield Arrow batches of objects with a `path`, `batch_size` or fewer."""
+    def iter(self, batch_size: int) -> Iterator[PathBatch]:
+        """Yield batches of `batch_size` paths or fewer."""
         for start in range(0, len(self.paths), batch_size):
-            items = [{"bytes": None, "path": path} for path in self.paths[start : start + batch_size]]
-            yield pa.record_batch([pa.array(items, type=IMAGE)], names=["image"])
+            yield PathBatch(self.paths[start : start + batch_size])
+
+
+class PathBatch:
+    """A batch of one column of paths, read like one of Arrow, which holds no names that are not UTF-8."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+
+    def column(self, number: int) -> PathBatch:
+        """Return the one column."""
+        assert number == 0
+        return self
+
+    def to_pylist(self) -> list[dict[str, Any]]:
+        """Return objects as a column of images holds them."""
+        return [{"bytes": None, "path": path} for path in self._paths]

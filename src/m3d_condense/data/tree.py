@@ -115,6 +115,11 @@ def ending(name: str) -> str:
     return "hidden" if name.startswith(".") else os.path.splitext(name)[1].lower() or "without an ending"  # noqa: PTH122
 
 
+def stem_of(name: str) -> str:
+    """Return a file's name without its ending."""
+    return name.rpartition(".")[0] or name
+
+
 def listing(root: Path, endings: set[str]) -> tuple[list[str], Counter[str]]:
     """List all regular files below `root`, and its empty folders with a "/" at the end, as relative paths.
 

@@ -35,12 +35,16 @@ PICTURES = {
     "photo",
     "photos",
 }
+PHOTOGRAPHED = PICTURES | {"rgb", "color", "colour", "input", "inputs", "original", "originals", "raw", "frames"}
+"""Names of folders of pictures, beside which a folder of `DRAWN` is no class."""
 DRAWN = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "annot", "annots", "segmentation"),
     *("segmentations", "segmentationclass", "segmentationobject", "segmask", "segmasks", "gt", "groundtruth"),
-    *("trimap", "trimaps", "depth", "bbox", "bboxes", "boxes", "heatmaps", "labelids"),
+    *("trimap", "trimaps", "depth", "depths", "normals", "flow", "bbox", "bboxes", "boxes", "heatmap", "heatmaps"),
+    *("labelids", "semantic", "instance", "instances", "panoptic", "alpha", "matte", "target", "targets"),
 }
-"""Names of folders that hold what belongs to pictures, drawn or written: no classes beside a folder of `PICTURES`."""
+"""Names of folders that hold what belongs to pictures, drawn or written."""
+DERIVED = r"(.+?)([ _-](mask|masks|gt|seg|segmentation|label|annotation|thumb|thumbnail)([ _-]?[0-9]+)?|-[0-9]+x[0-9]+)"
 ASIDE = {"doc", "docs", "documentation", "meta", "metadata", "info", "scripts", "license", "licenses", "xml", "json"}
 PARTS = r"(^|.*[\W_])(k?fold|part|split|shard|batch|chunk|partition|cv|subset)s?[\W_]*[0-9]+"
 THUMBNAILS = {"thumbnail", "thumbnails", "thumbs"}
@@ -108,6 +112,17 @@ def _unglued(word: str) -> list[str]:
 def is_pictures(name: str) -> bool:
     """Whether a folder is named after the pictures in it, as ``images``."""
     return _plain(name) in PICTURES
+
+
+def may_have_drawn(name: str) -> bool:
+    """Whether a folder is named after pictures beside which masks may lie, as ``images`` or ``rgb``."""
+    return _plain(name) in PHOTOGRAPHED
+
+
+def derived_from(stem: str) -> str | None:
+    """Return the name of the picture to which a mask or thumbnail belongs by its own, as ``1`` of ``1_mask``."""
+    match = re.fullmatch(DERIVED, stem, re.IGNORECASE) or re.fullmatch(r"thumb[ _-](.+)", stem, re.IGNORECASE)
+    return match[1] if match is not None else None
 
 
 def is_drawn(name: str) -> bool:
