@@ -13,6 +13,8 @@ KERNELS = ("gaussian", "polynomial", "linear")
 SELECTION_FEATURES = ("trained", "random", "pixels")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine")
+MOSAICS = ("antialiased", "bilinear", "nearest")
+CLASS_STEPS = ("joint", "sequential")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,8 @@ class Recipe:
         selection_features: what herding and k-center compare: features of a network trained on the data, of a
             random one, or pixels.
         factor: l; each stored image holds l×l small ones (M3D, Eq. 10).
+        mosaic: how real images are down-scaled into the l×l tiles that a run starts from: antialiased; bilinear without
+            that; or nearest, which keeps every l-th pixel.
         iterations: steps of the loop; 0 stores the initialisation, which makes a coreset.
         objective: mmd (M3D, Eq. 9), mean (DM, Eq. 3), moments2 or moments3 (means, variances, third moments), layers
             (CAFE), attention (DataDAM), gradient-cosine (DC, DSA), gradient-mse or gradient-l1 (IDC).
@@ -43,6 +47,8 @@ class Recipe:
             passes at most for dynamic.
         encoder_batch: images in each of them.
         encoder_lr: their step size; the peak for a pool.
+        encoder_weight_decay: theirs, for real, queue and pool; those trained on the synthetic set have none.
+        encoder_cutmix: for real: the probability that CutMix mixes a batch they are trained on.
         encoder_count: networks in a queue or pool.
         encoder_warmup: training steps on real images before a new network's first use, for synthetic and real.
         network: architecture of the encoder: convnet or convnetD with its depth, resnet10, resnet18,
@@ -55,7 +61,9 @@ class Recipe:
         optimizer: of the pixels: sgd, or adam, whose step adapts to the gradient's scale.
         lr: step size of the pixels, which lie in [0, 1].
         lr_schedule: constant, or cosine, which falls to nothing over the iterations.
-        momentum: of sgd, for each class on its own; the first beta of adam.
+        class_steps: whether all classes take a step together (joint), or one after the other, so that the momentum of a
+            class acts in the steps of the others (sequential).
+        momentum: of sgd; the first beta of adam.
     """
 
     method: str
@@ -65,6 +73,7 @@ class Recipe:
     initialisation: str
     selection_features: str
     factor: int
+    mosaic: str
     iterations: int
     objective: str
     kernel: str
@@ -74,6 +83,8 @@ class Recipe:
     encoder_steps: int
     encoder_batch: int
     encoder_lr: float
+    encoder_weight_decay: float
+    encoder_cutmix: float
     encoder_count: int
     encoder_warmup: int
     network: str
@@ -85,17 +96,20 @@ class Recipe:
     optimizer: str
     lr: float
     lr_schedule: str
+    class_steps: str
     momentum: float
 
     def __post_init__(self) -> None:
         choices = {
             "initialisation": INITIALISATIONS,
             "selection_features": SELECTION_FEATURES,
+            "mosaic": MOSAICS,
             "objective": OBJECTIVES,
             "kernel": KERNELS,
             "encoders": ENCODERS,
             "optimizer": OPTIMIZERS,
             "lr_schedule": SCHEDULES,
+            "class_steps": CLASS_STEPS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -110,8 +124,11 @@ class Recipe:
         for name in ("lr", "encoder_lr"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise UserError("a finite number above 0", setting=name, value=getattr(self, name))
-        if not (self.cross_entropy >= 0 and math.isfinite(self.cross_entropy)):
-            raise UserError("a finite number, at least 0", setting="cross_entropy", value=self.cross_entropy)
+        for name in ("cross_entropy", "encoder_weight_decay"):
+            if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
+                raise UserError("a finite number, at least 0", setting=name, value=getattr(self, name))
+        if not 0 <= self.encoder_cutmix <= 1:
+            raise UserError("a number from 0 to 1", setting="encoder_cutmix", value=self.encoder_cutmix)
         Augmentation.parse(self.augmentation, self.augmentation_draw)
         if not 0 <= self.momentum < 1:
             raise UserError("at least 0 and below 1", setting="momentum", value=self.momentum)
