@@ -52,7 +52,8 @@ class Recipe:
         encoder_count: networks in a queue or pool.
         encoder_warmup: training steps on real images before a new network's first use, for synthetic and real.
         network: architecture of the encoder: convnet or convnetD with its depth, resnet10, resnet18,
-            resnetap10, densenet121, any with -batch or -group for its norm; module:callable; or timm:NAME.
+            resnetap10, densenet121, any with -widthN (a DenseNet -growthN) and with -batch or -group for its norm;
+            module:callable; or timm:NAME.
         batch_real: real images per class and step.
         batch_synthetic: at most this many decoded synthetic images per class and step.
         augmentation: operations joined by _ out of color, crop, cutout, flip, scale, rotate; or none.
