@@ -149,6 +149,7 @@ def test_pieces_equal_the_whole(piece: int, monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(by_parts, gradient, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow  # tests/machine/test_engine.py compiles a network in seconds
 def test_compiled_equals_eager_for_maps_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     if not has_compiler(torch.device("cpu")):
         pytest.skip("inductor has no C++ compiler here")
