@@ -226,7 +226,7 @@ def test_settings_that_cannot_be_are_refused(
         evaluate(chosen, digits, **changes)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_m3d_beats_random_selection(digits: ImageDataset, plain: Execution, seed: int) -> None:
     condensed = condense(digits, ipc=1, factor=2, iterations=60, batch_real=16, seed=seed, execution=plain)
     common: dict[str, Any] = {"epochs": 50, "seed": seed, "execution": plain}

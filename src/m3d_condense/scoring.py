@@ -73,7 +73,10 @@ def evaluate(
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
     if flip is None:
         flip = mirrored(first, dataset)
-    scored_by = protocols.protocol(protocol).adapted(epochs=epochs, whole=isinstance(first, ImageDataset), flip=flip)
+    whole, factor = isinstance(first, ImageDataset), first.factor if isinstance(first, CondensedSet) else 1
+    scored_by = protocols.protocol(protocol).adapted(
+        epochs=epochs, whole=whole, flip=flip, channels=dataset.channels, factor=factor
+    )
     engine = Engine(execution)
     trainer = _trainer(network, scored_by, dataset, first, repeats, engine)
     accuracies = _accuracies(

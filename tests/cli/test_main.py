@@ -151,7 +151,8 @@ def test_a_finished_run_is_not_made_again(capsys: pytest.CaptureFixture[str]) ->
 # The process as a whole
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+# That both signals do the same is tested without a process of its own in condensing/test_resume.py and test_compare.py.
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_command_goes_on_when_it_is_given_again(
     sent: signal.Signals, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_herding_by_pixels_starts_at_the_image_nearest_the_mean(digits: ImageDat
 def test_features_of_a_trained_network_depend_on_the_seed_alone(
     digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(coresets, "SELECTOR_STEPS", 20)
     made = []
     for number, seed in enumerate((0, 0, 1)):
         monkeypatch.setenv("M3D_CACHE", str(tmp_path / str(number)))  # each trains its own
@@ -104,6 +105,7 @@ def test_one_trained_network_serves_every_selection(
     digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("M3D_CACHE", str(tmp_path))
+    monkeypatch.setattr(coresets, "SELECTOR_STEPS", 20)
     first = condense(digits, ipc=2, method="herding", execution=plain)
     (file,) = tmp_path.rglob("*.safetensors")
     tensors, _ = read_tensors(file)

@@ -139,7 +139,7 @@ def test_pieces_equal_the_whole(piece: int, monkeypatch: pytest.MonkeyPatch) -> 
 
     whole, gradient = everything()
     seen: list[int] = []
-    used.network.blocks[0].register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    used.network.blocks[0][0].register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     monkeypatch.setattr(engine_module, "PIECE", piece)
     parts, by_parts = everything()
     assert max(seen) <= piece
@@ -149,6 +149,7 @@ def test_pieces_equal_the_whole(piece: int, monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(by_parts, gradient, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow  # tests/machine/test_engine.py compiles a network in seconds
 def test_compiled_equals_eager_for_maps_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     if not has_compiler(torch.device("cpu")):
         pytest.skip("inductor has no C++ compiler here")
@@ -172,7 +173,7 @@ def test_compiled_equals_eager_for_maps_in_pieces(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("network", ["convnet2", "resnet10"])
 def test_each_view_takes_one_forward_pass(name: str, cross_entropy: float, network: str) -> None:
     used, calls = encoder(network), []
-    used.network.blocks[0].register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
+    used.network.blocks[0][0].register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
     real, synthetic = (
         View(used, noise(3, count, 1, 8, 8), range(3), graph) for count, graph in ((4, False), (2, True))
     )
@@ -205,5 +206,5 @@ def test_cross_entropy_is_added_with_its_weight_and_the_confidence(name: str, co
     total = bare + 0.5 * confidence * entropies
     torch.testing.assert_close(both, total, rtol=1e-5, atol=1e-5)
     grads = [torch.autograd.grad(losses.sum(), synthetic, retain_graph=True)[0] for losses in (both, total)]
-    torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(*grads, rtol=1e-4, atol=3e-6)
     assert math.isfinite(float(both.detach().sum()))

@@ -431,8 +431,6 @@ def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("M3D_CACHE", str(tmp_path / "file" / "cache"))
-    building.library.cache_clear()
-    try:
-        assert isinstance(building.library(), ctypes.CDLL)
-    finally:
-        building.library.cache_clear()
+    built = building.build(("-O0",))
+    assert isinstance(built, ctypes.CDLL)
+    assert built.panel() > 0

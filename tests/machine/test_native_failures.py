@@ -47,22 +47,34 @@ def rationed(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return building.build(("-include", str(header), "-O1", *machine))
 
 
+NAMES = (
+    "forward",
+    "forward_kept",
+    "backward",
+    "backward to images",
+    "backward to weights",
+    "forward_dot",
+    "backward_dot",
+)
+
+
 def functions(channels: int) -> dict[str, Callable[[], object]]:
-    """Every function of the native code, on few images or maps."""
+    """Every function of the native code by its name in NAMES, on few images or maps."""
     images = calls.last(noise(5, channels, 8, 8))
     weights = calls.Weights.of(layers(channels, 32, 1).requires_grad_(False))
     shape, dot = images.shape, weights.convolution
     out, maps = calls.forward_kept(images, weights)
     of_output, maps_dot = calls.forward_dot(images, None, weights, dot, maps)
-    return {
-        "forward": lambda: calls.forward(images, weights),
-        "forward_kept": lambda: calls.forward_kept(images, weights),
-        "backward": lambda: calls.backward(shape, images, weights, maps, out, True),
-        "backward to images": lambda: calls.backward(shape, None, weights, maps, out, True),
-        "backward to weights": lambda: calls.backward(shape, images, weights, maps, out, False),
-        "forward_dot": lambda: calls.forward_dot(images, images, weights, dot, maps),
-        "backward_dot": lambda: calls.backward_dot(shape, weights, dot, maps, maps_dot, out, of_output),
-    }
+    found = (
+        lambda: calls.forward(images, weights),
+        lambda: calls.forward_kept(images, weights),
+        lambda: calls.backward(shape, images, weights, maps, out, True),
+        lambda: calls.backward(shape, None, weights, maps, out, True),
+        lambda: calls.backward(shape, images, weights, maps, out, False),
+        lambda: calls.forward_dot(images, images, weights, dot, maps),
+        lambda: calls.backward_dot(shape, weights, dot, maps, maps_dot, out, of_output),
+    )
+    return dict(zip(NAMES, found, strict=True))
 
 
 def flat(result: object) -> list[Tensor]:
@@ -71,7 +83,7 @@ def flat(result: object) -> list[Tensor]:
     return [part for one in result or () for part in flat(one)]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", functions(3))
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("channels", [3, 32])
 def test_any_allocation_that_fails_is_a_memory_error(
     rationed: ctypes.CDLL, channels: int, name: str, monkeypatch: pytest.MonkeyPatch

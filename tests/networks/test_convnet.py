@@ -138,7 +138,12 @@ def test_images_too_small_for_the_depth_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet", "convnetx", "convnet-3", "densenet", "resnet10-", "resnet10-batch-group", ""]
+    "name",
+    [
+        *("resnet", "convnetx", "convnet-3", "densenet", "resnet10-", "resnet10-batch-group", ""),
+        *("resnet10-width", "resnet10-width0", "resnet10-batch-width32", "resnet10-growth12", "densenet121-width12"),
+        *("resnet10-width32-", "resnet10-width32-width64"),
+    ],
 )
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="unknown network"):
@@ -157,6 +162,12 @@ def test_an_unknown_name_is_told_the_known_ones_and_the_nearest() -> None:
     with pytest.raises(UserError) as raised:
         net(name="transformer")
     assert "did you mean" not in str(raised.value)
+
+
+def test_a_width_may_follow_a_name() -> None:
+    assert net(name="convnet1-width16").feature_size == 16 * 4 * 4
+    assert net(name="ResNet10-Width8").feature_size == 8 * 8
+    assert any(isinstance(module, nn.BatchNorm2d) for module in net(name="convnet1-width16-batch").modules())
 
 
 @pytest.mark.parametrize("name", networks.NAMES)

@@ -101,6 +101,22 @@ def test_counts_of_the_small_forms() -> None:
     assert count(net("densenet121", 32)) == 7_978_856 - 40 * 3 * 64 - 2 * 64 - 1025 * 995
 
 
+def test_the_networks_of_public_code_have_the_weights_it_counts() -> None:
+    # "resnet10" and "densenet" of the tables of IDC and after, on CIFAR-10.
+    widths = (32, 64, 128, 256)
+    blocks = 0
+    for before, after in zip((32, *widths), widths, strict=False):
+        shortcut = before * after + 2 * after if before != after else 0
+        blocks += 9 * before * after + 9 * after * after + 4 * after + shortcut
+    narrow = networks.build("resnet10-width32-batch", channels=3, num_classes=10, size=(32, 32))
+    assert count(narrow) == 9 * 3 * 32 + 2 * 32 + blocks + 257 * 10 == 1_228_970
+    growth = networks.build("densenet121-growth12-batch", channels=3, num_classes=10, size=(32, 32))
+    assert count(growth) == 1_000_618
+    for network, features in ((narrow, 256), (growth, 384)):
+        assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+        assert network.features(noise(2, 3, 32, 32)).shape == (2, features)  # type: ignore[operator]
+
+
 def normed(maps: Tensor, parameters: Iterator[Tensor]) -> Tensor:
     mean, variance = maps.mean((2, 3), keepdim=True), maps.var((2, 3), unbiased=False, keepdim=True)
     gain, offset = next(parameters), next(parameters)

@@ -19,75 +19,8 @@ def paper(method: str, ipc: int = 10, side: int = 32) -> dict[str, Any]:
     return dataclasses.asdict(recipe(method, "paper", ipc=ipc, side=side, overrides={}))
 
 
-def test_m3d_has_the_papers_values() -> None:
-    low, high = paper("m3d"), paper("m3d", ipc=20, side=224)
-    expected = {
-        "objective": "mmd",
-        "kernel": "gaussian",
-        "iterations_per_model": 5,
-        "factor": 2,
-        "iterations": 10_000,
-        "batch_real": 128,
-        "batch_synthetic": 200,
-        "augmentation": "color_crop_cutout",
-        "augmentation_draw": "idc",
-        "optimizer": "sgd",
-        "momentum": 0.5,
-        "lr": 10.0,
-        "initialisation": "random",
-    }
-    assert low | expected == low
-    assert high | {"factor": 3, "iterations": 1_000, "lr": pytest.approx(2.0)} == high
-    assert paper("m3d", ipc=1)["lr"] == 1.0
-    assert paper("m3d", side=8)["factor"] == 1  # our own: too small to be cut up
-
-
-def test_dm_has_its_papers_values() -> None:
-    expected = {
-        "objective": "mean",
-        "iterations_per_model": 1,
-        "factor": 1,
-        "iterations": 20_000,
-        "batch_real": 256,
-        "augmentation": "color_crop_cutout_flip_scale_rotate",
-        "augmentation_draw": "dsa",
-        "optimizer": "sgd",
-        "momentum": 0.5,
-    }
-    got = paper("dm")
-    assert got | expected == got
-    # A rate of 1 on pixels normalised by about 0.25 is one of a sixteenth on pixels in [0, 1].
-    assert paper("dm", ipc=1)["lr"] == 1 / 16
-
-
-PAPERS: dict[tuple[str, int, int], dict[str, Any]] = {  # of a method, an ipc and a side; facts of RECIPE.md
-    ("m3d-linear", 10, 32): {"kernel": "linear", "factor": 2, "objective": "mmd"},
-    ("m3d-polynomial", 10, 32): {"kernel": "polynomial", "factor": 2},
-    ("m3d-no-factor", 10, 32): {"kernel": "gaussian", "factor": 1, "iterations": 10_000},
-    ("dm-2nd", 10, 32): {"objective": "moments2", "batch_real": 256, "iterations": 20_000},
-    ("dm-3rd", 10, 32): {"objective": "moments3", "batch_real": 256, "iterations": 20_000},
-    ("dm-m3d", 10, 32): {"objective": "mmd", "kernel": "gaussian", "factor": 1, "batch_real": 256},
-    ("dc", 1, 32): {"iterations_per_model": 1, "encoder_steps": 1, "iterations": 1_000, "augmentation": "none"},
-    ("dc", 10, 32): {"iterations_per_model": 10, "encoder_steps": 50, "iterations": 10_000, "lr": 0.1 / 16},
-    ("dc", 50, 32): {"iterations_per_model": 50, "encoder_steps": 20, "encoder_lr": 0.01, "batch_real": 256},
-    ("dsa", 10, 32): {"objective": "gradient-cosine", "encoders": "synthetic", "augmentation_draw": "dsa"},
-    ("cafe", 10, 32): {"objective": "layers", "encoders": "dynamic", "augmentation": "none"},
-    ("cafe-dsa", 10, 32): {"augmentation": "color_crop_cutout_flip_scale_rotate"},
-    ("datadam", 10, 32): {"objective": "attention", "encoders": "fresh", "batch_real": 128},
-    ("idm", 10, 32): {"objective": "mean", "encoders": "queue", "factor": 2, "encoder_count": 100},
-    ("idm-m3d", 10, 32): {"objective": "mmd", "encoders": "queue", "cross_entropy": 0.05},
-    ("idm", 50, 32): {"cross_entropy": 10.0, "encoder_steps": 10, "iterations_per_model": 30},
-    ("idc", 10, 32): {"objective": "gradient-mse", "lr": 5e-3, "batch_synthetic": 128, "encoder_steps": 31},
-    ("idc", 10, 28): {"objective": "gradient-l1", "lr": 1e-4, "factor": 2, "batch_real": 64},
-    ("idc", 10, 224): {"factor": 3, "network": "resnetap10", "iterations_per_model": 100, "encoder_warmup": 2_000},
-    ("m3d-pool", 10, 32): {"objective": "mmd", "encoders": "pool", "encoder_count": 20, "factor": 2},
-}
-
-
-@pytest.mark.parametrize(("method", "ipc", "side"), PAPERS)
-def test_rows_have_their_papers_values(method: str, ipc: int, side: int) -> None:
-    got = paper(method, ipc, side)
-    assert got | PAPERS[method, ipc, side] == got
+def test_small_images_are_not_cut_up() -> None:
+    assert [paper("m3d", side=side)["factor"] for side in (8, 15, 16, 32, 64)] == [1, 1, 2, 2, 3]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -146,6 +79,10 @@ def test_every_setting_has_a_type_and_a_meaning() -> None:
         ({"encoder_count": 0}, "encoder_count=0"),
         ({"encoder_lr": 0.0}, "encoder_lr=0.0"),
         ({"encoder_warmup": -1}, "encoder_warmup=-1"),
+        ({"encoder_weight_decay": -1.0}, "encoder_weight_decay=-1.0"),
+        ({"encoder_cutmix": 1.1}, "encoder_cutmix=1.1: a number from 0 to 1"),
+        ({"mosaic": "x"}, "mosaic=x: one of antialiased, bilinear, nearest"),
+        ({"class_steps": "x"}, "class_steps=x: one of joint, sequential"),
         ({"cross_entropy": -0.1}, "cross_entropy=-0.1"),
         ({"cross_entropy": 1e300}, "cross_entropy=1e[+]300"),
         ({"cross_entropy": float("nan")}, "cross_entropy=nan"),

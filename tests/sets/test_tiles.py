@@ -81,6 +81,15 @@ def test_a_mosaic_cut_again_gives_the_images_down_scaled(factor: int, size: tupl
             np.testing.assert_allclose(got.numpy(), np.asarray(expected), atol=1e-5)
 
 
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_mosaic_may_keep_single_pixels_or_the_mean_of_four(factor: int) -> None:
+    images = noise(factor**2, 3, 12, 12)
+    nearest, bilinear = (cut(mosaic(images, factor, scaling), factor)[0] for scaling in ("nearest", "bilinear"))
+    assert torch.equal(nearest, images[:, :, ::factor, ::factor])
+    expected = F.avg_pool2d(images, 2) if factor == 2 else images[:, :, 1::3, 1::3]  # the centre of each three
+    torch.testing.assert_close(bilinear, expected)
+
+
 def test_a_mosaic_of_a_side_that_is_not_divided_loses_the_far_edge_only() -> None:
     images = torch.arange(1, 10).float().view(9, 1, 1, 1).expand(9, 1, 8, 8) / 10
     stored = mosaic(images, 3)  # tiles of 3 in a side of 8

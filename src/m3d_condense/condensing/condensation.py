@@ -88,8 +88,17 @@ def condense(
 
 def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overrides: Mapping[str, Any]) -> Recipe:
     """Resolve a method's settings for a data set, see `m3d_condense.recipes.methods.recipe`."""
-    side = min(dataset.size)
-    return methods.recipe(method, preset, ipc=ipc, side=side, mirrored=dataset.mirrored, overrides=overrides)
+    return methods.recipe(
+        method,
+        preset,
+        ipc=ipc,
+        side=min(dataset.size),
+        channels=dataset.channels,
+        num_classes=dataset.num_classes,
+        images_per_class=int(dataset.train.labels.bincount().max()),
+        mirrored=dataset.mirrored,
+        overrides=overrides,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,11 +15,12 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.costs import activation_bytes
 from m3d_condense.machine.engine import Engine, Placed
 from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """The network of a run, placed, and the classes of each chunk."""
+    """The network of a run, placed, and the classes of each chunk: one each, where classes step one after the other."""
 
     placed: Placed
     chunks: tuple[range, ...]
@@ -29,7 +30,8 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
     """Build the recipe's network, place it, and split the classes so that a chunk fits the memory budget.
 
     Raises:
-        UserError: for a network that cannot be built, or shows no maps where the objective compares them.
+        UserError: for a network that cannot be built, or shows no maps where the objective compares them; or where
+            classes are to step one after the other, but the objective needs all at once.
     """
     num_classes, size = dataset.num_classes, dataset.size
     network = networks.build(recipe.network, channels=dataset.channels, num_classes=num_classes, size=size)
@@ -38,6 +40,10 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
     seen = seen_numbers(network, example, objective.layered)
     activations = activation_bytes(network, example, torch.float32) // torch.float32.itemsize
     placed = engine.place(network, example, _images(recipe, objective, num_classes, per_class))
+    if recipe.class_steps == "sequential":
+        if objective.joint:
+            raise UserError("this objective needs all classes at once", setting="class_steps", value="sequential")
+        return Plan(placed=placed, chunks=tuple(range(k, k + 1) for k in range(num_classes)))
     if objective.joint:
         return Plan(placed=placed, chunks=(range(num_classes),))
     # Real images are held as floats a few times over while they are augmented, and then as seen.

@@ -56,22 +56,33 @@ class Run:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def take_step(self) -> Tensor:
-        """Move every pixel once; return the losses of the classes (K)."""
+        """Move the pixels of every class; return the losses of the classes (K)."""
         encoder = self.encoders.at(self.step)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.param_groups[0]["lr"] = self.recipe.rate(self.step)
         losses = []
         for classes in self.plan.chunks:
-            real, synthetic = self.draws.at(self.step, classes)
-            views = View(encoder, real, classes, graph=False), View(encoder, synthetic, classes, graph=True)
-            loss = self.objective(*views, constants=self.step % LOG_EVERY == 0)
-            torch.autograd.backward(loss.sum())
-            losses.append(loss.detach())
-        self.optimizer.param_groups[0]["lr"] = self.recipe.rate(self.step)
-        self.optimizer.step()
-        self.pixels.clamp()
+            losses.append(self._compare(encoder, classes))
+            if self.recipe.class_steps == "sequential":
+                self._move()
+        if self.recipe.class_steps == "joint":
+            self._move()
         self.encoders.advance(self.step, self.pixels)
         self.step += 1
         return torch.cat(losses)
+
+    def _compare(self, encoder: Encoder, classes: range) -> Tensor:
+        """Add the gradient of these classes' losses to the pixels'; return the losses."""
+        real, synthetic = self.draws.at(self.step, classes)
+        views = View(encoder, real, classes, graph=False), View(encoder, synthetic, classes, graph=True)
+        loss = self.objective(*views, constants=self.step % LOG_EVERY == 0)
+        torch.autograd.backward(loss.sum())
+        return loss.detach()
+
+    def _move(self) -> None:
+        """Move the pixels down the gradient that they have, and forget it."""
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.pixels.clamp()
 
     def loop(self, identity: dict[str, Any], saved: Path | None, time_limit: float | None) -> None:
         """Take the steps that are left, saving as they go; an interrupt loses no finished step.
@@ -165,7 +176,8 @@ def begin(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatc
 
 
 def _optimizer(pixels: Pixels, recipe: Recipe) -> torch.optim.Optimizer:
-    # One optimiser over all classes at once: momentum acts on each class's own pixels.
+    # One optimiser over all classes: where they step one after the other, each step also moves the others' pixels by
+    # their momentum, as it does in public code.
     if recipe.optimizer == "sgd":
         return torch.optim.SGD([pixels.values], lr=recipe.lr, momentum=recipe.momentum)
     return torch.optim.Adam([pixels.values], lr=recipe.lr, betas=(recipe.momentum, 0.999))

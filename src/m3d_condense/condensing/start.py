@@ -37,5 +37,5 @@ def _images(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwa
     else:
         sampler = ClassSampler(dataset.train.labels, num_classes)
         chosen = sampler.draw(range(num_classes), count, stream)
-    per_class = [mosaic(dataset.train.images[index].float() / 255, recipe.factor) for index in chosen]
-    return torch.stack(per_class)
+    images = (dataset.train.images[index].float() / 255 for index in chosen)
+    return torch.stack([mosaic(of_class, recipe.factor, recipe.mosaic) for of_class in images])

@@ -22,8 +22,8 @@ NAMES = ("convnet", "resnet10", "resnet18", "resnetap10", "densenet121")
 class Network(Protocol):
     """What the package asks of a network: features N×D and, by calling it, logits N×K of normalised images.
 
-    Those of this package also have `maps`, of every block, `pool`, which takes the last maps to the features, and a
-    `classifier` that takes the features to the logits. All have `feature_size`, D.
+    Those of this package also have `maps`, of every block before its pooling, `pool`, which takes the last of them to
+    the features, and a `classifier` that takes the features to the logits. All have `feature_size`, D.
     """
 
     def features(self, images: Tensor) -> Tensor: ...  # noqa: D102
@@ -34,7 +34,10 @@ def build(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) 
     """Build a network for images C×H×W by name.
 
     - ``convnet`` (its depth follows the side), ``convnetD`` with the depth D, ``resnet10``, ``resnet18``,
-      ``resnetap10``, ``densenet121``; a norm may follow, ``convnet3-batch``, and is else instance norm;
+      ``resnetap10``, ``densenet121``; a width may follow, the maps of the first stage, or for a DenseNet the growth,
+      and then a norm, else instance norm: ``convnet3-batch``, ``convnet-width64``, ``resnet10-width32-batch``,
+      ``densenet121-growth12-batch``. The last two are what public code of this field calls "resnet10" on CIFAR and
+      "densenet";
     - ``timm:NAME``, where timm is installed;
     - ``module:callable``, a user's: called with channels=, num_classes= and size=, it returns an nn.Module.
 
@@ -51,22 +54,27 @@ def build(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) 
 
 
 def _ours(name: str, channels: int, num_classes: int, size: tuple[int, int]) -> nn.Module:
-    kind, dash, norm = name.lower().partition("-")
+    kind, *options = name.lower().split("-")
     convnet = re.fullmatch(r"convnet(\d*)", kind)
     if convnet is None and kind not in NAMES:
         known = f"{', '.join(NAMES)}, convnetD with the depth D, module:callable or timm:NAME"
         raise UserError(f"unknown network {name!r}{did_you_mean(kind, list(NAMES))}: it may be {known}")
-    norm = norm if dash else "instance"
-    if norm not in NORMS:
-        raise UserError(f"unknown network {name!r}: its norm may be {', '.join(NORMS)}, as in {kind}-batch")
+    wide = "growth" if kind == "densenet121" else "width"
+    number = re.fullmatch(rf"{wide}([1-9]\d*)", options[0]) if options else None
+    width = int(number[1]) if number else None
+    norm = "-".join(options[1:] if number else options) or "instance"
+    if norm not in NORMS or name.endswith("-"):
+        may = f"its norm may be {', '.join(NORMS)}, as in {kind}-batch, and before it may stand -{wide}N"
+        raise UserError(f"unknown network {name!r}: {may}")
     try:
         if convnet is not None:
             depth = int(convnet[1]) if convnet[1] else natural_depth(size)
-            return ConvNet(channels, num_classes, size, depth=depth, norm=norm)
+            return ConvNet(channels, num_classes, size, depth=depth, width=width or 128, norm=norm)
         if kind == "densenet121":
-            return DenseNet(channels, num_classes, size, norm=norm)
+            return DenseNet(channels, num_classes, size, growth=width or 32, norm=norm)
         layers = (2, 2, 2, 2) if kind == "resnet18" else (1, 1, 1, 1)
-        return ResNet(channels, num_classes, size, layers=layers, norm=norm, pooled=kind == "resnetap10")
+        pooled = kind == "resnetap10"
+        return ResNet(channels, num_classes, size, layers=layers, width=width or 64, norm=norm, pooled=pooled)
     except ValueError as error:
         raise UserError(f"{error}", setting="network", value=name) from None
 

@@ -1,7 +1,8 @@
 """DenseNet-121: every layer sees the maps of all before it (Huang et al., "Densely connected networks", 2017).
 
-Growth 32, blocks of 6, 12, 24 and 16 layers, bottlenecks of 4 × 32 maps, compression 0.5; He-normal convolutions.
-Some public code of this field calls a network of growth 12 "densenet"; this is the paper's.
+Blocks of 6, 12, 24 and 16 layers, growth 32, bottlenecks of 4 times as many maps, compression 0.5; He-normal
+convolutions. Public code of this field calls the same network of growth 12, with batch norm, "densenet"; its
+convolutions start as PyTorch's do.
 
 The stem goes by the smaller side: up to 64 a single 3×3 convolution, which keeps the side, as in the paper's
 CIFAR networks; above, its ImageNet stem: a 7×7 convolution and a 3×3 max pooling, both of stride 2.
@@ -15,24 +16,24 @@ from torch import Tensor, nn
 
 from m3d_condense.networks.layers import Convolution, Staged, halves, norm_layer, smaller_side, stem
 
-GROWTH, BOTTLENECK, LAYERS = 32, 4, (6, 12, 24, 16)
+BOTTLENECK, LAYERS = 4, (6, 12, 24, 16)
 
 
 class DenseLayer(nn.Module):
-    """Norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution; its 32 maps are put after those it was given."""
+    """Norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution; its G maps are put after those it was given."""
 
-    def __init__(self, before: int, norm: str) -> None:
+    def __init__(self, before: int, growth: int, norm: str) -> None:
         super().__init__()
-        between = BOTTLENECK * GROWTH
+        between = BOTTLENECK * growth
         self.body = nn.Sequential(
             *activation(norm, before),
             Convolution(before, between, 1),
             *activation(norm, between),
-            Convolution(between, GROWTH, 3),
+            Convolution(between, growth, 3),
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return N×(C + 32)×H×W for maps N×C×H×W."""
+        """Return N×(C + G)×H×W for maps N×C×H×W."""
         return torch.cat((maps, self.body(maps)), 1)
 
 
@@ -43,23 +44,26 @@ class DenseNet(Staged):
         channels: 1 or 3.
         num_classes: K.
         size: height and width of the images, 2 or more.
+        growth: G, the maps that each layer adds.
         norm: see `norm_layer`.
 
     Raises:
         ValueError: for images of a single row or column, or an unknown norm.
     """
 
-    def __init__(self, channels: int, num_classes: int, size: tuple[int, int], norm: str = "instance") -> None:
+    def __init__(
+        self, channels: int, num_classes: int, size: tuple[int, int], growth: int = 32, norm: str = "instance"
+    ) -> None:
         super().__init__()
-        side, width = smaller_side(size), 2 * GROWTH
+        side, width = smaller_side(size), 2 * growth
         if side <= 64:
             self.stem = nn.Sequential(Convolution(channels, width, 3))  # the first layer begins with a norm
         else:
             self.stem, side = stem(channels, width, side, norm, pooled=False)
         self.blocks = nn.ModuleList()
         for index, count in enumerate(LAYERS):
-            dense = [DenseLayer(width + GROWTH * layer, norm) for layer in range(count)]
-            width += GROWTH * count
+            dense = [DenseLayer(width + growth * layer, growth, norm) for layer in range(count)]
+            width += growth * count
             after = activation(norm, width)
             if index < len(LAYERS) - 1:
                 after += [Convolution(width, width // 2, 1), *([nn.AvgPool2d(2)] if halves(side) else [])]

@@ -59,25 +59,44 @@ class Staged(nn.Module):
     feature_size: int
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the maps N×C'×H'×W' of every block, for normalised images N×C×H×W."""
-        maps, results = images if self.stem is None else self.stem(images), []
+        """Return the maps N×C'×H'×W' of every block, for normalised images N×C×H×W.
+
+        They are taken before the pooling that a block may end with, as CAFE and DataDAM do.
+        """
+        maps, results = self._stemmed(images), []
         for block in self.blocks:
-            maps = block(maps)
+            layers = list(block.children())
+            pooling = layers.pop() if isinstance(layers[-1], nn.AvgPool2d) else nn.Identity()
+            for layer in layers:
+                maps = layer(maps)
             results.append(maps)
+            maps = pooling(maps)
         return results
 
     def pool(self, maps: Tensor) -> Tensor:
-        """Return features N×D of the last maps: the mean of each."""
+        """Return features N×D of the last of `maps`."""
+        *_, ending = self.blocks[-1].children()
+        return self.head(ending(maps) if isinstance(ending, nn.AvgPool2d) else maps)
+
+    def head(self, maps: Tensor) -> Tensor:
+        """Return features N×D of what the last block gives: the mean of each map."""
         return torch.mean(maps, (2, 3))
 
     def features(self, images: Tensor) -> Tensor:
         """Return features N×D for normalised images N×C×H×W."""
-        return self.pool(self.maps(images)[-1])
+        maps = self._stemmed(images)
+        for block in self.blocks:
+            maps = block(maps)
+        return self.head(maps)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits N×K for normalised images N×C×H×W."""
         logits: Tensor = self.classifier(self.features(images))
         return logits
+
+    def _stemmed(self, images: Tensor) -> Tensor:
+        maps: Tensor = images if self.stem is None else self.stem(images)
+        return maps
 
 
 def smaller_side(size: tuple[int, int]) -> int:

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from m3d_condense.networks.layers import Convolution, Staged, halves, norm_layer, smaller_side, stem
 
-WIDTHS = (64, 128, 256, 512)
-
 
 class Block(nn.Module):
     """Two 3×3 convolutions with norms beside a shortcut, summed, then ReLU: N×`before`×H×W to N×`after`×H'×W'.
@@ -52,13 +50,15 @@ class Block(nn.Module):
 
 
 class ResNet(Staged):
-    """A stem, four stages of basic blocks with 64, 128, 256 and 512 maps, the mean of each map, a classifier.
+    """A stem, four stages of basic blocks, the mean of each of the last maps, a classifier.
 
     Args:
         channels: 1 or 3.
         num_classes: K.
         size: height and width of the images, 2 or more.
         layers: blocks in each stage: (1, 1, 1, 1) is ResNet-10, (2, 2, 2, 2) ResNet-18.
+        width: maps of the stem and the first stage, which double from stage to stage. The papers' is 64; public code of
+            this field has 32 on CIFAR, with batch norm: a quarter of the weights.
         norm: see `norm_layer`.
         pooled: average pooling in place of strides: ResNetAP.
 
@@ -72,14 +72,16 @@ class ResNet(Staged):
         num_classes: int,
         size: tuple[int, int],
         layers: tuple[int, int, int, int] = (1, 1, 1, 1),
+        width: int = 64,
         norm: str = "instance",
         pooled: bool = False,
     ) -> None:
         super().__init__()
-        self.stem, side = stem(channels, WIDTHS[0], smaller_side(size), norm, pooled)
+        self.stem, side = stem(channels, width, smaller_side(size), norm, pooled)
         self.blocks = nn.ModuleList()
-        before = WIDTHS[0]
-        for index, (after, count) in enumerate(zip(WIDTHS, layers, strict=True)):
+        before = width
+        for index, count in enumerate(layers):
+            after = width * 2**index
             stride = 2 if index > 0 and halves(side) else 1
             strides = (stride, *[1] * (count - 1))
             inputs = (before, *[after] * (count - 1))

@@ -45,27 +45,33 @@ class Protocol:
         epochs: passes over the training images, on a condensed or selected set.
         whole_epochs: the same on a whole data set, which has many more steps an epoch.
         training: what an epoch is made of.
+        mixes_tiled_digits: whether CutMix serves grey images that are not to be mirrored, out of tiles, as any others.
     """
 
     name: str
     epochs: int
     whole_epochs: int
     training: Training
+    mixes_tiled_digits: bool = True
 
     def __post_init__(self) -> None:
         check_count("epochs", self.epochs, least=1)
 
-    def adapted(self, *, epochs: int | None, whole: bool, flip: bool) -> Protocol:
+    def adapted(self, *, epochs: int | None, whole: bool, flip: bool, channels: int = 3, factor: int = 1) -> Protocol:
         """Return the protocol as it is run.
 
         Args:
             epochs: in place of the protocol's.
             whole: whether it trains on a whole data set.
             flip: whether a mirrored image keeps its class; mirroring is left out where it does not.
+            channels: of the images.
+            factor: l of the set.
         """
         chosen = epochs if epochs is not None else self.whole_epochs if whole else self.epochs
         augmentation = self.training.augmentation if flip else self.training.augmentation.without("flip")
-        training = dataclasses.replace(self.training, augmentation=augmentation)
+        mixed = self.mixes_tiled_digits or flip or channels > 1 or factor == 1
+        cutmix = self.training.cutmix if mixed else 0.0
+        training = dataclasses.replace(self.training, augmentation=augmentation, cutmix=cutmix)
         return dataclasses.replace(self, epochs=chosen, training=training)
 
     def steps(self, images: int) -> int:
@@ -92,6 +98,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
             name="idc",
             epochs=1000,
             whole_epochs=100,
+            mixes_tiled_digits=False,
             training=Training(
                 batch=64,
                 lr=0.01,

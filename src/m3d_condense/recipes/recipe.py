@@ -15,17 +15,21 @@ KERNELS = ("gaussian", "polynomial", "linear")
 SELECTION_FEATURES = ("trained", "random", "pixels")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine")
+MOSAICS = ("antialiased", "bilinear", "nearest")
+CLASS_STEPS = ("joint", "sequential")
 MOST = 2**31 - 1  # of a count
 LARGEST = 1e6  # of a learning rate or a weight: more than any run uses, and far from what float32 overflows at
 
 CHOICES: Mapping[str, Collection[str]] = {
     "initialisation": INITIALISATIONS,
     "selection_features": SELECTION_FEATURES,
+    "mosaic": MOSAICS,
     "objective": OBJECTIVES,
     "kernel": KERNELS,
     "encoders": ENCODERS,
     "optimizer": OPTIMIZERS,
     "lr_schedule": SCHEDULES,
+    "class_steps": CLASS_STEPS,
 }
 """What a setting may be, where that is one of a few names."""
 
@@ -53,6 +57,11 @@ class Recipe:
         "untrained one (random), or pixels",
     ]
     factor: Annotated[int, "l; each stored image holds l×l smaller images (M3D, Eq. 10)"]
+    mosaic: Annotated[
+        str,
+        "how real images are down-scaled into the l×l tiles that a run starts from: antialiased; bilinear, without "
+        "that; or nearest, which keeps every l-th pixel",
+    ]
     iterations: Annotated[int, "steps of the optimisation; 0 stores the initial images, which makes a coreset"]
     objective: Annotated[
         str,
@@ -85,6 +94,10 @@ class Recipe:
     ]
     encoder_batch: Annotated[int, "images per training step of an encoder"]
     encoder_lr: Annotated[float, "learning rate of the encoders; for pool, the peak of its schedule"]
+    encoder_weight_decay: Annotated[
+        float, "weight decay of the encoders, for real, queue and pool; those trained on the synthetic images have none"
+    ]
+    encoder_cutmix: Annotated[float, "for real: probability that CutMix mixes a training batch of the encoder"]
     encoder_count: Annotated[int, "networks in a queue or pool"]
     encoder_warmup: Annotated[
         int,
@@ -93,7 +106,8 @@ class Recipe:
     network: Annotated[
         str,
         "architecture of the encoder: convnet (its depth follows from the images' size), convnetD with depth D, "
-        "resnet10, resnet18, resnetap10 or densenet121, each with -batch or -group for another norm; "
+        "resnet10, resnet18, resnetap10 or densenet121, with -widthN (a DenseNet with -growthN) for another width and "
+        "-batch or -group for another norm; "
         "module:callable; or timm:NAME",
     ]
     batch_real: Annotated[int, "real images per class and step"]
@@ -107,7 +121,12 @@ class Recipe:
     optimizer: Annotated[str, "optimiser of the pixels: sgd, or adam, whose step adapts to the scale of the gradient"]
     lr: Annotated[float, "learning rate of the pixels, which lie in [0, 1]"]
     lr_schedule: Annotated[str, "schedule of that rate: constant, or cosine, which falls to 0 over the iterations"]
-    momentum: Annotated[float, "momentum of sgd, for each class on its own; for adam, its first beta"]
+    class_steps: Annotated[
+        str,
+        "whether all classes take a step together (joint), or one after the other (sequential), so that the momentum "
+        "of a class acts in the steps of the others",
+    ]
+    momentum: Annotated[float, "momentum of sgd; for adam, its first beta"]
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -121,9 +140,11 @@ class Recipe:
         for name in ("lr", "encoder_lr"):
             if not 0 < getattr(self, name) <= LARGEST:
                 raise UserError(f"a number above 0, at most {LARGEST:.0f}", setting=name, value=getattr(self, name))
-        if not 0 <= self.cross_entropy <= LARGEST:
-            message = f"a number from 0 to {LARGEST:.0f}"
-            raise UserError(message, setting="cross_entropy", value=self.cross_entropy)
+        for name in ("cross_entropy", "encoder_weight_decay"):
+            if not 0 <= getattr(self, name) <= LARGEST:
+                raise UserError(f"a number from 0 to {LARGEST:.0f}", setting=name, value=getattr(self, name))
+        if not 0 <= self.encoder_cutmix <= 1:
+            raise UserError("a number from 0 to 1", setting="encoder_cutmix", value=self.encoder_cutmix)
         Augmentation.parse(self.augmentation, self.augmentation_draw)
         if not 0 <= self.momentum < 1:
             raise UserError("at least 0 and below 1", setting="momentum", value=self.momentum)

@@ -42,15 +42,25 @@ def decode(images: Tensor, factor: int) -> Tensor:
     return enlarge(cut(images, factor).flatten(0, 1), (images.shape[-2], images.shape[-1]))
 
 
-def mosaic(images: Tensor, factor: int) -> Tensor:
-    """Encode images (N·l²)×C×H×W as N×C×H×W mosaics, each small image down-scaled without aliasing.
+def mosaic(images: Tensor, factor: int, scaling: str = "antialiased") -> Tensor:
+    """Encode images (N·l²)×C×H×W as N×C×H×W mosaics of down-scaled images.
 
     Where l does not divide the side, the far edge of the last tiles is lost.
+
+    Args:
+        images: in [0, 1].
+        factor: l.
+        scaling: "antialiased", bilinear over all pixels that a smaller one covers; "bilinear" over its four nearest;
+            or "nearest", that one alone, which leaves the contrast of the finest structure as it is.
     """
     count, channels, height, width = images.shape
     h, w = tile_size((height, width), factor)
     if factor == 1:
         return images
-    small = F.interpolate(images, size=(h, w), mode="bilinear", align_corners=False, antialias=True)
+    if scaling == "nearest":
+        small = F.interpolate(images, size=(h, w), mode="nearest")
+    else:
+        antialias = scaling == "antialiased"
+        small = F.interpolate(images, size=(h, w), mode="bilinear", align_corners=False, antialias=antialias)
     grid = small.reshape(count // factor**2, factor, factor, channels, h, w).permute(0, 3, 1, 4, 2, 5)
     return grid.reshape(-1, channels, h * factor, w * factor)[..., :height, :width].contiguous()

@@ -215,6 +215,9 @@ def test_idc_trains_on_mixed_images_without_cutout(digits: ImageDataset, plain: 
         source_of(digits, plain, recipe(name, **match)).learner.training for name in ("real", "synthetic")
     )
     assert (str(real.augmentation), real.cutmix, real.momentum) == ("color_crop", 0.5, 0.9)
+    changed = recipe("real", encoder_cutmix=1.0, encoder_weight_decay=1e-4, **match)
+    training = source_of(digits, plain, changed).learner.training
+    assert (training.cutmix, training.weight_decay) == (1.0, 1e-4)
     assert (str(synthetic.augmentation), synthetic.cutmix, synthetic.momentum) == ("color_crop_cutout", 0.0, 0.0)
 
 

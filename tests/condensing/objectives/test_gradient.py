@@ -245,6 +245,7 @@ def test_a_users_network(distance: str) -> None:
         torch.testing.assert_close(one, other, **CLOSE)
 
 
+@pytest.mark.slow  # tests/machine/test_engine.py compiles a network in seconds
 def test_compiled_equals_eager() -> None:
     if not has_compiler(torch.device("cpu")):
         pytest.skip("inductor has no C++ compiler here")

@@ -57,11 +57,15 @@ def gradient(losses: Tensor, leaf: Tensor) -> Tensor:
     return torch.autograd.grad(losses.sum(), leaf, retain_graph=True)[0]
 
 
-# The plain loops. An image is what a network of float64 makes of it: flat maps for each layer, and its features.
+# The plain loops. An image is what a network of float64 makes of it: the blocks' maps before pooling, and features.
 
 
 def layers(network: ConvNet, image: Tensor) -> list[Tensor]:
-    return [maps[0] for maps in network.maps(image.unsqueeze(0))]
+    found, maps = [], image.unsqueeze(0)
+    for convolution, norm, relu, pool in network.blocks:
+        found.append(relu(norm(convolution(maps))))
+        maps = pool(found[-1])
+    return [maps[0] for maps in (*found, maps)]
 
 
 def average(numbers: list[Tensor]) -> Tensor:
@@ -96,17 +100,16 @@ def loop_attention(maps: Tensor) -> Tensor:
 
 def loop_datadam(real: list[list[Tensor]], synthetic: list[list[Tensor]]) -> Tensor:
     total = 0.01 * between_means([x[-1] for x in real], [y[-1] for y in synthetic])
-    for layer in range(max(len(real[0]) - 1, 1)):
+    for layer in range(max(len(real[0]) - 2, 1)):  # all blocks but the last
         pair = [[loop_attention(layers_of[layer]) for layers_of in side] for side in (real, synthetic)]
         total = total + between_means(*pair)
     return total
 
 
 def loop_cafe(real: list[list[list[Tensor]]], synthetic: list[list[list[Tensor]]], k: int) -> Tensor:
-    total, depth = torch.zeros(()), len(real[0][0])
-    for layer in range(depth):
-        distance = between_means([x[layer] for x in real[k]], [y[layer] for y in synthetic[k]])
-        total = total + distance * (2.0 if layer == depth - 1 else 0.1)  # the features are the last maps once more
+    total, weights = torch.zeros(()), [0.1] * (len(real[0][0]) - 2) + [1.0, 2.0]  # earlier blocks, the last, features
+    for layer, weight in enumerate(weights):
+        total = total + weight * between_means([x[layer] for x in real[k]], [y[layer] for y in synthetic[k]])
     centres = []
     for of_class in synthetic:
         features = torch.stack([y[-1].flatten() for y in of_class])

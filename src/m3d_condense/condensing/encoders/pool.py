@@ -47,6 +47,7 @@ class PoolEncoders(EncoderSource):
         return Training(
             batch=recipe.encoder_batch,
             lr=recipe.encoder_lr,
+            weight_decay=recipe.encoder_weight_decay,
             schedule="one-cycle",
             augmentation=augmentation if recipe.flip else augmentation.without("flip"),
         )

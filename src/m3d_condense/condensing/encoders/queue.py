@@ -27,7 +27,8 @@ class QueueEncoders(EncoderSource):
     def __init__(self, material: Material) -> None:
         super().__init__(material)
         recipe = material.recipe
-        self.learner = Learner(material, Training(batch=recipe.encoder_batch, lr=recipe.encoder_lr))
+        training = Training(batch=recipe.encoder_batch, lr=recipe.encoder_lr, weight_decay=recipe.encoder_weight_decay)
+        self.learner = Learner(material, training)
         self._members: list[dict[str, Tensor]] = []
         self._born = 0
         for _ in range(min(self.FIRST, recipe.encoder_count)):

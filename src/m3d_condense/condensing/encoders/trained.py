@@ -84,8 +84,13 @@ class EncodersOnReal(TrainedEncoders):
     @staticmethod
     def training(recipe: Recipe) -> Training:
         """Return IDC's training, in which CutMix takes the place of cutout."""
-        augmentation = recipe.siamese.without("cutout")
-        return Training(batch=recipe.encoder_batch, lr=recipe.encoder_lr, augmentation=augmentation, cutmix=0.5)
+        return Training(
+            batch=recipe.encoder_batch,
+            lr=recipe.encoder_lr,
+            weight_decay=recipe.encoder_weight_decay,
+            augmentation=recipe.siamese.without("cutout"),
+            cutmix=recipe.encoder_cutmix,
+        )
 
     def learn(self, pixels: Pixels, seed: int) -> None:
         """Train the network on real images."""

@@ -14,7 +14,7 @@ from m3d_condense.condensing.objectives.objective import Objective
 from m3d_condense.condensing.view import View
 from m3d_condense.recipes.recipe import Recipe
 
-EARLIER, LAST = 0.1, 1.0  # weights of the blocks' maps; that of the features is 1
+EARLIER, LAST, POOLED = 0.1, 1.0, 2.0  # of CAFE: weights of the blocks' maps, and of the features
 DISCRIMINATION = 0.01  # weight of the cross-entropies, summed over the images
 POWER, FEATURES = 4.0, 0.01  # of DataDAM: p, and λ, the weight of the features
 
@@ -45,10 +45,9 @@ class LayerMatching(Objective):
     """Match the class means of every block's maps and of the features, and make the class centres discriminate.
 
     CAFE (Wang et al., CVPR 2022), its feature alignment plus its discrimination loss. Distances are squared and summed
-    over the elements. The weights are what its public code computes with: 1 for the features and the last maps, 0.1
-    for those before, which are larger and lie further apart (what it calls the first weight is the deepest layer's),
-    and 0.01 for the discrimination. It takes the maps before each pooling, and the last ones after it as well; ours
-    are what the blocks give, after pooling.
+    over the elements. Maps are those before pooling. The weights are what its public code computes with: 1 for the
+    last maps and 0.1 for those before, which are larger and lie further apart; 2 for the features, which it counts as
+    maps after pooling and once more on their own; and 0.01 for the discrimination.
     """
 
     joint = True  # the logits need the centres of all classes
@@ -57,7 +56,7 @@ class LayerMatching(Objective):
     def __call__(self, real: View, synthetic: View, constants: bool = False) -> Tensor:
         """Return one loss per class (K)."""
         *earlier, last = [mean_distance(r, s) for r, s in zip(real.maps, synthetic.maps, strict=True)]
-        loss = LAST * last + mean_distance(real.features, synthetic.features)
+        loss = LAST * last + POOLED * mean_distance(real.features, synthetic.features)
         for distance in earlier:
             loss = loss + EARLIER * distance
         return loss + DISCRIMINATION * discrimination(real.features, synthetic.features)
@@ -66,8 +65,8 @@ class LayerMatching(Objective):
 class AttentionMatching(Objective):
     """Match the class means of the spatial attention in every block but the last, and those of the features.
 
-    DataDAM (Sajedi et al., ICCV 2023): L_SAM + λ·L_MMD with squared distances, p = 4 and λ = 0.01. Its public code
-    differs: exponent 1, attention before each pooling, and all of it multiplied by 100, which we leave to the pixels'
+    DataDAM (Sajedi et al., ICCV 2023): L_SAM + λ·L_MMD with squared distances, p = 4 and λ = 0.01, of maps before
+    pooling. Its public code differs: exponent 1, and all of it multiplied by 100, which we leave to the pixels'
     optimiser. The attention in the only block of a network is matched.
     """
 
