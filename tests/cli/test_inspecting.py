@@ -24,7 +24,7 @@ def test_a_folder_is_shown_as_it_is_read(tmp_path: Path, capsys: pytest.CaptureF
         "size         8×6 pixels, grey, 960 B in memory",
         "levels       train: grey 0 to 255 (mean ",
         "class        ant         8        2",
-        f"notice       Files ignored in {root}: 1 .txt",
+        f"notice       Not used in {root}: 1 .txt",
         "notice       photos has no test split: 20% of each class is held out, with seed 0",
         f"sheet        {tmp_path / 'photos-contact-sheet.png'}",
     ):
