@@ -7,13 +7,20 @@ import torch
 
 from m3d_condense.cli.main import main
 from m3d_condense.tools.cache import kept
+from m3d_condense.tools.stopwatch import Stopwatch
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
     for kind in ("pools", "selectors"):
-        kept(kind, {"network": "convnet", "fingerprint": "sha256:0123456789"}, 0, lambda: {"w": torch.zeros(256)})
+        kept(
+            kind,
+            {"network": "convnet", "fingerprint": "sha256:0123456789"},
+            0,
+            lambda: {"w": torch.zeros(256)},
+            Stopwatch(),
+        )
     return tmp_path / "cache"
 
 

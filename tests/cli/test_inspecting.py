@@ -93,4 +93,4 @@ def test_a_sheet_takes_the_place_of_a_sheet_alone(tmp_path: Path, capsys: pytest
     assert main(["inspect", "digits", "--out", "sheet.jpg"]) == 2
     assert "--out sheet.jpg: the sheet is a PNG: end its name in .png" in capsys.readouterr().err
     assert main(["inspect"]) == 2
-    assert "no data given; m3d inspect digits" in capsys.readouterr().err
+    assert "no data given; the data set digits is embedded" in capsys.readouterr().err
