@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import loky
 
+UNABLE = (OSError, ImportError, NotImplementedError)  # of systems without semaphores, memory or room for processes
 MOST = 16  # processes: what one process can read keeps no more of them busy
 
 Task = TypeVar("Task")
@@ -30,7 +31,11 @@ def processes(wanted: bool) -> Iterator[Executor | None]:
     if not wanted or _count() == 1 or multiprocessing.current_process().daemon:
         yield None
         return
-    pool = loky.ProcessPoolExecutor(_count(), initializer=_follow, initargs=(os.getpid(),))
+    try:
+        pool = loky.ProcessPoolExecutor(_count(), initializer=_follow, initargs=(os.getpid(),))
+    except UNABLE:
+        yield None
+        return
     try:
         yield pool
     finally:
@@ -73,7 +78,7 @@ def _submitted(pool: Executor, attempt: Callable[[Task], Result | None], task: T
     """Hand a task to the pool; None where its processes cannot be started, or have died."""
     try:
         return pool.submit(attempt, task)
-    except (BrokenExecutor, OSError, ImportError, NotImplementedError):  # no semaphores, no memory, no processes
+    except (BrokenExecutor, *UNABLE):
         return None
 
 
