@@ -26,7 +26,7 @@ def test_a_folder_is_shown_as_it_is_read(tmp_path: Path, capsys: pytest.CaptureF
         "class        ant         8        2",
         f"notice       Not used in {root}: 1 .txt",
         "notice       photos has no test split: 20% of each class is held out, with seed 0",
-        f"sheet        {tmp_path / 'photos-contact-sheet.png'}",
+        "sheet        photos-contact-sheet.png",
     ):
         assert line in shown
     with Image.open(tmp_path / "photos-contact-sheet.png") as sheet:

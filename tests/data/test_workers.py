@@ -89,6 +89,15 @@ def test_where_no_process_can_be_started_all_is_done_here(monkeypatch: pytest.Mo
         assert list(in_order(range(3), lambda task: 2 * task, refused, pool)) == [0, 2, 4]
 
 
+def test_where_there_are_no_pools_all_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object, **named: object) -> None:
+        raise ImportError("This platform lacks a functioning sem_open implementation")
+
+    monkeypatch.setattr(workers.loky, "ProcessPoolExecutor", fail)
+    with processes(True) as pool:
+        assert list(in_order(range(3), lambda task: 2 * task, refused, pool)) == [0, 2, 4]
+
+
 def test_an_interrupt_does_not_wait_for_what_is_under_way() -> None:
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     begun = time.monotonic()

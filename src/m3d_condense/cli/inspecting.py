@@ -62,10 +62,10 @@ def run(given: Namespace) -> int:
 
 def _beside(dataset: ImageDataset) -> Path:
     """Return the sheet's default path: in the current folder, or beside the data where that lies in them."""
-    data, here = dataset.source.get("data"), Path.cwd()
-    if isinstance(data, str) and Path(data).is_dir() and here.resolve().is_relative_to(Path(data).resolve()):
-        here = Path(data).resolve().parent
-    return here / f"{dataset.name}-contact-sheet.png"
+    data, folder = dataset.source.get("data"), Path()
+    if isinstance(data, str) and Path(data).is_dir() and Path.cwd().resolve().is_relative_to(Path(data).resolve()):
+        folder = Path(data).resolve().parent
+    return folder / f"{dataset.name}-contact-sheet.png"
 
 
 def _check_target(out: Path) -> None:

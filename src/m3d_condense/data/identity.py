@@ -69,7 +69,8 @@ def _files(top: str) -> Iterator[str]:
     entered = set()
     for folder, below, names in os.walk(top, onerror=refuse, followlinks=True):
         status = os.stat(folder)  # noqa: PTH116
-        if (status.st_dev, status.st_ino) in entered or not RESULTS.isdisjoint(names):
+        own = folder != top and not RESULTS.isdisjoint(names)
+        if own or (status.st_dev, status.st_ino) in entered:
             below.clear()
             continue
         entered.add((status.st_dev, status.st_ino))

@@ -18,6 +18,9 @@ from typing import TypeVar
 
 import loky
 
+UNABLE = (OSError, ImportError, NotImplementedError)  # of systems without semaphores, memory or room for processes
+MOST = 16  # processes: what one process can read keeps no more of them busy
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -25,10 +28,14 @@ Result = TypeVar("Result")
 @contextmanager
 def processes(wanted: bool) -> Iterator[Executor | None]:
     """Yield a pool of processes, one a core, that are gone at the end; None where they are not wanted or cannot be."""
-    if not wanted or loky.cpu_count() == 1 or multiprocessing.current_process().daemon:
+    if not wanted or _count() == 1 or multiprocessing.current_process().daemon:
         yield None
         return
-    pool = loky.ProcessPoolExecutor(loky.cpu_count(), initializer=_follow, initargs=(os.getpid(),))
+    try:
+        pool = loky.ProcessPoolExecutor(_count(), initializer=_follow, initargs=(os.getpid(),))
+    except UNABLE:
+        yield None
+        return
     try:
         yield pool
     finally:
@@ -56,17 +63,22 @@ def in_order(
             yield here(task)
             continue
         waiting.append((task, _submitted(pool, attempt, task)))
-        if len(waiting) > 2 * loky.cpu_count():
+        if len(waiting) > 2 * _count():
             yield _outcome(*waiting.popleft(), here)
     while waiting:
         yield _outcome(*waiting.popleft(), here)
+
+
+def _count() -> int:
+    """Return the number of processes: the cores that this one may use, at most."""
+    return min(int(loky.cpu_count()), MOST)
 
 
 def _submitted(pool: Executor, attempt: Callable[[Task], Result | None], task: Task) -> Future[Result | None] | None:
     """Hand a task to the pool; None where its processes cannot be started, or have died."""
     try:
         return pool.submit(attempt, task)
-    except (BrokenExecutor, OSError, ImportError, NotImplementedError):  # no semaphores, no memory, no processes
+    except (BrokenExecutor, *UNABLE):
         return None
 
 
