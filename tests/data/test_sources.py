@@ -15,8 +15,8 @@ from m3d_condense.data import sources
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.data.sources import IMAGENET_100
-from m3d_condense.tools import progress
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import set_quiet
 
 
 def png(pixels):
@@ -345,7 +345,7 @@ def test_the_bars_of_a_download_respect_quiet(monkeypatch, quiet):
         return {"train": columns(12)}
 
     monkeypatch.setattr(datasets, "load_dataset", download)
-    monkeypatch.setattr(progress, "_quiet", quiet)
+    set_quiet(quiet)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     before = [not module.are_progress_bars_disabled() for module in modules]
     sources.find("mnist", None, None)
