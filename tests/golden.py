@@ -70,7 +70,7 @@ def small(row: str) -> list[float]:
 
 def cifar10(row: str) -> list[float]:
     """Return a method's losses on CIFAR-10 at 10 images per class, on a narrow network."""
-    return trajectory(_cifar10(), row, 10, CIFAR_STEPS, 4, network="convnet-width16")
+    return trajectory(_cifar10(), row, 10, CIFAR_STEPS, 4, network="convnet-width16", encoder_batch=64)
 
 
 @functools.cache

@@ -101,8 +101,8 @@ class View:
         """Features K×N×D."""
         with torch.set_grad_enabled(self.graph):
             if "maps" in self.__dict__:
-                pooled: Tensor = self.encoder.network.pool(self.maps[-1].flatten(0, 1))
-                return pooled.view(*self.images.shape[:2], -1)
+                found: Tensor = self.encoder.network.features_of(self.maps[-1].flatten(0, 1))
+                return found.view(*self.images.shape[:2], -1)
             return self.encoder.features(self.images)
 
     @cached_property

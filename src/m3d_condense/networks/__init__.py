@@ -22,8 +22,8 @@ NAMES = ("convnet", "resnet10", "resnet18", "resnetap10", "densenet121")
 class Network(Protocol):
     """What the package asks of a network: features N×D and, by calling it, logits N×K of normalised images.
 
-    Those of this package also have `maps`, of every block before its pooling, `pool`, which takes the last of them to
-    the features, and a `classifier` that takes the features to the logits. All have `feature_size`, D.
+    Those of this package also have `maps`, of every block before its pooling, `features_of`, which takes the last of
+    them to the features, and a `classifier` that takes the features to the logits. All have `feature_size`, D.
     """
 
     def features(self, images: Tensor) -> Tensor: ...  # noqa: D102

@@ -56,6 +56,6 @@ class ConvNet(Staged):
         self.feature_size = width * (height >> depth) * (width_ >> depth)
         self.classifier = nn.Linear(self.feature_size, num_classes)
 
-    def head(self, maps: Tensor) -> Tensor:
+    def pool(self, maps: Tensor) -> Tensor:
         """Return features N×D of what the last block gives: all maps, flattened."""
         return torch.flatten(maps, 1)

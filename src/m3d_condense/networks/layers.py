@@ -73,12 +73,12 @@ class Staged(nn.Module):
             maps = pooling(maps)
         return results
 
-    def pool(self, maps: Tensor) -> Tensor:
+    def features_of(self, maps: Tensor) -> Tensor:
         """Return features N×D of the last of `maps`."""
         *_, ending = self.blocks[-1].children()
-        return self.head(ending(maps) if isinstance(ending, nn.AvgPool2d) else maps)
+        return self.pool(ending(maps) if isinstance(ending, nn.AvgPool2d) else maps)
 
-    def head(self, maps: Tensor) -> Tensor:
+    def pool(self, maps: Tensor) -> Tensor:
         """Return features N×D of what the last block gives: the mean of each map."""
         return torch.mean(maps, (2, 3))
 
@@ -87,7 +87,7 @@ class Staged(nn.Module):
         maps = self._stemmed(images)
         for block in self.blocks:
             maps = block(maps)
-        return self.head(maps)
+        return self.pool(maps)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits N×K for normalised images N×C×H×W."""
