@@ -21,8 +21,9 @@ demo: setup
 	$(BIN)/m3d evaluate $(RUNS)/digits --random --repeats 5
 	@echo "The condensed images: $(RUNS)/digits/preview.png"
 
+# A worker a core, each with one thread: a file's tests stay together, for what they share is made once.
 test: setup interpreters
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 # The other supported Pythons found here, on which the command line is tested too; those that are missing are skipped.
 interpreters: setup

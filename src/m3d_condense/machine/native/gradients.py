@@ -53,7 +53,7 @@ class WeightGradient:
             seen = out
         with torch.enable_grad():
             self._seen, weight = seen.requires_grad_(), network.classifier.weight.detach().requires_grad_()
-            logits = F.linear(network.head(self._seen), weight, network.classifier.bias)
+            logits = F.linear(network.pool(self._seen), weight, network.classifier.bias)
             self._head = torch.autograd.grad(F.cross_entropy(logits, labels), (self._seen, weight), create_graph=True)
         self.weights = {CLASSIFIER: self._head[1].detach()}
         self._gradients = [self._head[0].detach()]  # of what each block returns, the last one's first
