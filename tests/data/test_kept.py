@@ -140,15 +140,6 @@ def test_results_among_the_data_change_nothing(photos: Path, capsys: pytest.Capt
     assert found(capsys)
 
 
-def test_a_set_s_own_folder_is_known_by_its_files(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (photos / "condensed.json").touch()
-    load(photos)
-    touched(photos)
-    capsys.readouterr()
-    load(photos)
-    assert not found(capsys)
-
-
 def test_other_arguments_are_another_entry(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = [load(photos, size=size).size for size in (None, 5, None, 5)]
     assert sizes == [(6, 8), (5, 5), (6, 8), (5, 5)]
