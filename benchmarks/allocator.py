@@ -6,11 +6,9 @@ huge pages: torch asks for transparent huge pages (THP_MEM_ALLOC_ENABLE=1).
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 from benchmarks.condense_step import ours
-from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
-from benchmarks.workers import Worker
+from benchmarks.harness import Comparison, alternate, parse, parser, publish, record, sides_of
+from benchmarks.workers import in_environments
 from benchmarks.workload import Workload
 
 SETTINGS = {
@@ -29,18 +27,10 @@ def main() -> None:
         print("the package sets the allocator on the CPU only: nothing to measure")
         return
     workload = Workload.of(arguments)
-    with ExitStack() as stack:
-        workers = {
-            name: stack.enter_context(
-                Worker(ours, workload, device=arguments.device, steps=arguments.steps, environment=environment)
-            )
-            for name, environment in SETTINGS.items()
-        }
+    with in_environments(SETTINGS, ours, workload, device=arguments.device, steps=arguments.steps) as workers:
         times = alternate(workers, arguments.rounds)
     comparison = Comparison(case=workload.name, unit="step", baseline="default", times=times)
-    show("Allocator settings", [comparison])
-    sides = {name: {"runs": w.description, "peak_bytes": w.peak_bytes} for name, w in workers.items()}
-    write(record("allocator", arguments, comparisons=[comparison], sides=sides), arguments.out)
+    publish(record("allocator", arguments, comparisons=[comparison], sides=sides_of(workers)), arguments.out)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main() -> None:
     Workload.add_flags(made)
     arguments = parse(made)
     workload = Workload.of(arguments)
-    against_plain("condense_step", "A condensation step", arguments, plain, ours, workload, case=workload.name)
+    against_plain("condense_step", arguments, plain, ours, workload, case=workload.name)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,26 @@ differ; the means should not, beyond their spread.
 
 from __future__ import annotations
 
-from statistics import fmean, stdev
+import argparse
 
-from rich.table import Table
+import torch
 
-from benchmarks.harness import parse, parser, record, wide, write
-from m3d_condense import Execution, condense, evaluate, load
+from benchmarks.harness import parse, parser, publish, record
+from m3d_condense import CondensedSet, Execution, ImageDataset, condense, evaluate, load, networks
+from m3d_condense.machine.engine import Engine
 from m3d_condense.tools.progress import set_quiet
+
+
+def runs(dataset: ImageDataset, name: str, execution: Execution) -> str:
+    """Say where a path runs, and in what precision."""
+    network = networks.build(name, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)
+    return Engine(execution).place(network, torch.zeros(1, dataset.channels, *dataset.size), 0).describe()
+
+
+def condensed(dataset: ImageDataset, arguments: argparse.Namespace, seed: int, execution: Execution) -> CondensedSet:
+    """Condense on one path, under one seed."""
+    settings = {"ipc": arguments.ipc, "network": arguments.network, "iterations": arguments.steps}
+    return condense(dataset, seed=seed, execution=execution, **settings)
 
 
 def main() -> None:
@@ -24,31 +37,18 @@ def main() -> None:
     made.add_argument("--repeats", type=int, default=3, help="networks a set is scored with")
     arguments = parse(made)
     set_quiet(True)
-    paths = {
-        "as the engine chooses": Execution(device=arguments.device),
-        "eager, float32": Execution(device=arguments.device, native=False, compile="no", precision="float32"),
-    }
+    reference = Execution(device=arguments.device, native=False, compile="no", precision="float32")
+    chosen = Execution(device=arguments.device, native=True, compile="auto", precision="auto")
+    paths = {"as the engine chooses": chosen, "eager, float32": reference}
     digits = load("digits")
     accuracies: dict[str, list[float]] = {path: [] for path in paths}
     for seed in range(arguments.rounds):
         for path, execution in paths.items():
-            settings = {"ipc": arguments.ipc, "network": arguments.network, "iterations": arguments.steps}
-            condensed = condense(digits, seed=seed, execution=execution, **settings)
-            score = evaluate(
-                condensed,
-                digits,
-                network=arguments.network,
-                repeats=arguments.repeats,
-                execution=paths["eager, float32"],
-            )
-            accuracies[path].append(score.mean)
-    table = Table(
-        "path", "seeds", "mean accuracy, %", "std over seeds", title="Sets of the fast path and the reference"
-    )
-    for path, values in accuracies.items():
-        table.add_row(path, str(len(values)), f"{fmean(values):.2f}", f"{stdev(values):.2f}")
-    wide().print(table)
-    write(record("equivalence", arguments, accuracies=accuracies), arguments.out)
+            made = condensed(digits, arguments, seed, execution)
+            scored = {"network": arguments.network, "repeats": arguments.repeats, "execution": reference}
+            accuracies[path].append(evaluate(made, digits, **scored).mean)
+    sides = {path: {"runs": runs(digits, arguments.network, execution)} for path, execution in paths.items()}
+    publish(record("equivalence", arguments, accuracies=accuracies, sides=sides), arguments.out)
 
 
 if __name__ == "__main__":

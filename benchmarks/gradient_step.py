@@ -53,7 +53,7 @@ def main() -> None:
     Workload.add_flags(made, batch_real=64)
     arguments = parse(made)
     workload = Workload.of(arguments)
-    against_plain("gradient_step", "A step of gradient matching", arguments, plain, ours, workload, case=workload.name)
+    against_plain("gradient_step", arguments, plain, ours, workload, case=workload.name)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What all benchmarks share: turns, ratios with their spread, a table, and a record that can be read years later."""
+"""What all benchmarks share: turns, ratios with their spread, and a record that can be read years later."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.tables import Record, notes, rows
 from benchmarks.workers import Factory, Worker
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.tools.files import write_file_atomic
@@ -97,24 +98,8 @@ class Comparison:
         }
 
 
-def show(title: str, comparisons: list[Comparison]) -> None:
-    """Print medians, and the ratio to the baseline with its smallest and largest value."""
-    table = Table(title=title)
-    for heading in ("case", "side", "median", "baseline / side", "min – max", "n"):
-        table.add_column(heading, justify="left" if heading in ("case", "side") else "right")
-    for comparison in comparisons:
-        values = comparison.as_dict()
-        for side, times in comparison.times.items():
-            ratio = values["ratio"].get(side)
-            spread = (f"{ratio['median']:.2f}×", f"{ratio['min']:.2f} – {ratio['max']:.2f}") if ratio else ("", "")
-            shown = f"{duration(values['median'][side])}/{comparison.unit}"
-            table.add_row(comparison.case, side, shown, *spread, str(len(times)))
-    wide().print(table)
-
-
 def against_plain(
     name: str,
-    title: str,
     arguments: argparse.Namespace,
     plain: Factory,
     ours: Factory,
@@ -124,11 +109,10 @@ def against_plain(
     unit: str = "step",
     units: int = 1,
 ) -> None:
-    """Have a plain loop and the package take turns, each in a process of its own; show and store how they compare.
+    """Have a plain loop and the package take turns, each in a process of its own; print and store how they compare.
 
     Args:
         name: of the benchmark.
-        title: of the table.
         arguments: parsed, with the flags of `parser` and `same_allocator`.
         plain, ours: build the sides out of `settings`.
         case: what both do.
@@ -143,29 +127,17 @@ def against_plain(
         turns = alternate(workers, arguments.rounds)
     times = {side: [seconds / units for seconds in values] for side, values in turns.items()}
     comparison = Comparison(case=case, unit=unit, baseline="plain loop", times=times)
-    show(title, [comparison])
-    sides = {side: {"runs": worker.description, "peak_bytes": worker.peak_bytes} for side, worker in workers.items()}
-    write(record(name, arguments, comparisons=[comparison], sides=sides), arguments.out)
+    publish(record(name, arguments, comparisons=[comparison], sides=sides_of(workers)), arguments.out)
 
 
-def wide() -> Console:
-    """Return a console that does not fold a table in a log or pipe."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
-
-
-def duration(seconds: float) -> str:
-    """Write seconds with three digits and a fitting unit."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        if seconds * factor >= 1 or unit == "µs":
-            break
-    value = seconds * factor
-    return f"{value:.{max(2 - len(str(int(value))) + 1, 0)}f} {unit}"
+def sides_of(workers: Mapping[str, Worker]) -> dict[str, dict[str, Any]]:
+    """Return what a record says of sides that have ended: how each ran, and its peak memory."""
+    return {side: {"runs": worker.description, "peak_bytes": worker.peak_bytes} for side, worker in workers.items()}
 
 
 def record(
     name: str, arguments: argparse.Namespace, *, comparisons: list[Comparison] | None = None, **more: Any
-) -> dict[str, Any]:
+) -> Record:
     """Return what is stored: the command, machine, versions, commit, date, settings, and every raw time."""
     versions, hardware = describe_environment()
     settings = {key: value for key, value in vars(arguments).items() if key != "out"}
@@ -184,11 +156,19 @@ def record(
     }
 
 
-def write(stored: Mapping[str, Any], folder: Path) -> Path:
-    """Write a record to NAME-DEVICE.json in a folder; return the file."""
+def publish(stored: Record, folder: Path) -> Path:
+    """Print a record, write it to NAME-DEVICE.json in a folder, and return the file."""
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=140)  # a log or pipe does not fold the table
+    headings, *others = rows(stored)
+    table = Table(*headings, title=stored["benchmark"])
+    for row in others:
+        table.add_row(*row)
+    console.print(table)
     file = folder / f"{stored['benchmark']}-{stored['device']}.json"
     write_file_atomic(file, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
-    Console(soft_wrap=True).print(f"written: {file}", markup=False, highlight=False)
+    plain = Console(soft_wrap=True, markup=False, highlight=False)
+    plain.print(*notes(stored), f"written: {file}", sep="\n")
     return file
 
 

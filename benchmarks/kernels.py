@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import reference
-from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
+from benchmarks.harness import Comparison, alternate, parse, parser, publish, record
 from benchmarks.workers import timed
 from m3d_condense.condensing.objectives.kernels import mmd
 
@@ -54,8 +54,7 @@ def main() -> None:
         times = alternate(turns, arguments.rounds, warm_up=1)
         shape = "K={}, N={}, M={}, D={}".format(*case)
         comparisons.append(Comparison(case=shape, unit="call", baseline="torch.cdist", times=times))
-    show("The MMD and its gradient", comparisons)
-    write(record("kernels", arguments, comparisons=comparisons), arguments.out)
+    publish(record("kernels", arguments, comparisons=comparisons), arguments.out)
 
 
 if __name__ == "__main__":

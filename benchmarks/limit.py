@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
+from benchmarks.harness import Comparison, alternate, parse, parser, publish, record
 from benchmarks.workers import Step, timed
 from benchmarks.workload import Workload, our_run
 from m3d_condense.condensing.run import Run
@@ -105,10 +105,9 @@ def main() -> None:
     turns = {name: partial(timed, side, arguments.steps, arguments.device) for name, side in sides.items()}
     times = alternate(turns, arguments.rounds, warm_up=1)
     comparison = Comparison(case=workload.name, unit="step", baseline="whole step", times=times)
-    show("The whole step over its parts", [comparison])
     convolved = in_torch(run, torch.zeros(1, *run.pixels.values.shape[2:]))
     runs = f"{run.plan.placed.explain()}; the convolutions compiled, {convolved.describe()}"
-    write(record("limit", arguments, comparisons=[comparison], runs=runs), arguments.out)
+    publish(record("limit", arguments, comparisons=[comparison], runs=runs), arguments.out)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
-from benchmarks.harness import duration, parse, parser, record, wide, write
+from benchmarks.harness import parse, parser, publish, record
 from benchmarks.workload import Workload, our_run
-from m3d_condense.condensing.condensation import Run
+from m3d_condense.condensing.run import Run
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.training import augment
 
@@ -89,6 +88,23 @@ def watch(run: Run, clock: Clock) -> None:
     clock.wrap(torch.autograd, "backward", "kernel backward")
 
 
+def measure(run: Run, clock: Clock, rounds: int) -> list[dict[str, Any]]:
+    """Return the phases of a step, longest first: names, medians, shares of the step and all seconds."""
+    times: dict[str, list[float]] = defaultdict(list)
+    for _ in range(rounds):
+        clock.reset()
+        run.take_step()
+        clock.charge()
+        for name, seconds in clock.seconds.items():
+            times[name].append(seconds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    total = sum(medians.values())
+    return [
+        {"phase": name, "median": median, "share": median / total, "seconds": times[name]}
+        for name, median in sorted(medians.items(), key=lambda item: -item[1])
+    ]
+
+
 def main() -> None:
     """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=15, steps=1)
@@ -99,23 +115,8 @@ def main() -> None:
         run.take_step()
     clock = Clock(arguments.device)
     watch(run, clock)
-    times: dict[str, list[float]] = defaultdict(list)
-    for _ in range(arguments.rounds):
-        clock.reset()
-        run.take_step()
-        clock.charge()
-        for name, seconds in clock.seconds.items():
-            times[name].append(seconds)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    phases = [
-        {"phase": name, "median": median, "share": median / sum(medians.values()), "seconds": times[name]}
-        for name, median in sorted(medians.items(), key=lambda item: -item[1])
-    ]
-    table = Table("phase", "median", "share", title="Where a step's time goes")
-    for phase in phases:
-        table.add_row(phase["phase"], duration(phase["median"]), f"{phase['share']:.1%}")
-    wide().print(table)
-    write(record("phases", arguments, phases=phases, runs=run.plan.placed.explain()), arguments.out)
+    phases = measure(run, clock, arguments.rounds)
+    publish(record("phases", arguments, phases=phases, runs=run.plan.placed.explain()), arguments.out)
 
 
 if __name__ == "__main__":

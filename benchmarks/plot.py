@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
-from benchmarks.harness import RESULTS, duration
+from benchmarks.harness import RESULTS
+from benchmarks.tables import Record, notes, rows
 from m3d_condense.tools.files import write_file_atomic
 
 DOCS = Path(__file__).parents[1] / "docs"
 MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-MIB = 2**20
-
-Record = dict[str, Any]
 
 
 def records(folder: Path) -> list[Record]:
@@ -36,76 +32,10 @@ def page(text: str, stored: list[Record]) -> str:
 
 
 def section(record: Record) -> str:
-    """Return a record's table and the note under it."""
-    table = TABLES.get(record["benchmark"], comparison_rows)
-    rows = list(table(record))
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note(record)}\n"
-
-
-def comparison_rows(record: Record) -> Iterator[list[str]]:
-    """Yield the rows of a comparison: medians, and the ratio to the baseline with its range over the rounds."""
-    baselines = {comparison["baseline"] for comparison in record["comparisons"]}
-    yield ["case", "side", "median", f"{' / '.join(baselines)} over it", "lowest – highest", "peak memory"]
-    for comparison in record["comparisons"]:
-        for side, median in comparison["median"].items():
-            ratio = comparison["ratio"].get(side)
-            spread = [f"{ratio['median']:.2f}×", f"{ratio['min']:.2f} – {ratio['max']:.2f}"] if ratio else ["", ""]
-            peak = record.get("sides", {}).get(side, {}).get("peak_bytes")
-            shown = f"{peak / MIB:.0f} MiB" if peak else ""
-            yield [comparison["case"], side, f"{duration(median)}/{comparison['unit']}", *spread, shown]
-
-
-def phase_rows(record: Record) -> Iterator[list[str]]:
-    """Yield the rows of the phases of a step."""
-    yield ["phase", "median", "share"]
-    for phase in record["phases"]:
-        yield [phase["phase"], duration(phase["median"]), f"{phase['share']:.1%}"]
-
-
-def scaling_rows(record: Record) -> Iterator[list[str]]:
-    """Yield the points, then the bounds."""
-    yield ["classes", "IPC", "side", "data", "a step", "peak", "above the loaded data", "the data's 8-bit form"]
-    for point in record["points"]:
-        shape = [f"{point['workload'][axis]:,}" for axis in ("classes", "ipc", "side", "size")]
-        grown = point["peak_bytes"] - point["built_bytes"]
-        sizes = [f"{n / MIB:.0f} MiB" for n in (point["peak_bytes"], grown, point["data_bytes"])]
-        yield [*shape, duration(point["median"]), *sizes]
-
-
-def equivalence_rows(record: Record) -> Iterator[list[str]]:
-    """Yield each path's accuracy over the seeds of condensing."""
-    yield ["path", "seeds", "networks a seed", "mean accuracy", "std over the seeds"]
-    for path, values in record["accuracies"].items():
-        spread = f"{stdev(values):.2f}" if len(values) > 1 else ""
-        yield [path, str(len(values)), str(record["settings"]["repeats"]), f"{fmean(values):.2f} %", spread]
-
-
-TABLES: dict[str, Callable[[Record], Iterator[list[str]]]] = {
-    "phases": phase_rows,
-    "scaling": scaling_rows,
-    "equivalence": equivalence_rows,
-}
-
-
-def note(record: Record) -> str:
-    """Say on what, of which commit, when, how often and with which command a table was measured."""
-    hardware = record["hardware"]
-    processor = " ".join((hardware["cpu"], hardware.get("instructions", ""))).strip()
-    machine = hardware.get("cuda") if record["device"] == "cuda" else processor
-    changed = ", with changes not committed" if record["changed_since"] else ""
-    settings = record["settings"]
-    runs = [f"{name}: {side['runs']}" for name, side in record.get("sides", {}).items()]
-    if "runs" in record:
-        runs.append(record["runs"])
-    checks = [f"{'kept' if c['kept'] else '**broken**'}: {c['check']}" for c in record.get("checks", [])]
-    lines = [
-        f"{machine}, {hardware['threads']} threads, torch {record['versions']['torch']}, commit "
-        f"{record['commit'][:10]}{changed}, {record['date'][:10]}; n = {settings['rounds']} rounds of "
-        f"{settings['steps']}; `{record['command']}`.",
-        *(f"{line[0].upper()}{line[1:]}." for line in checks + runs),
-    ]
-    return "  \n".join(f"<sub>{line}</sub>" for line in lines)
+    """Return a record's table and the notes under it."""
+    headings, *others = rows(record)
+    lines = ["| " + " | ".join(line) + " |" for line in (headings, ["---"] * len(headings), *others)]
+    return "\n".join(lines) + "\n\n" + "  \n".join(f"<sub>{line}</sub>" for line in notes(record)) + "\n"
 
 
 def draw(stored: list[Record], file: Path) -> None:

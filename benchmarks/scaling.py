@@ -1,7 +1,7 @@
 """Time and peak memory of a step as the task grows: classes, IPC, side and data size, one at a time.
 
 Every point has a process of its own. The peak is the whole process's on the CPU, with the data, the compiler and
-the libraries in it; `growth` is what lies above the process once the data were loaded.
+the libraries in it; what lies above the loaded data is what the steps took of it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from rich.table import Table
-
 from benchmarks.condense_step import ours
-from benchmarks.harness import duration, parse, parser, record, wide, write
+from benchmarks.harness import parse, parser, publish, record
+from benchmarks.tables import MIB, duration
 from benchmarks.workers import Worker
 from benchmarks.workload import Workload
 
@@ -24,7 +23,6 @@ AXES = {
     "side": (32, 64, 128),
     "size": (10_000, 50_000, 200_000),
 }
-MIB = 2**20
 SLACK = 1.15  # of what a bound allows: allocators and compilers are not exact
 
 
@@ -65,21 +63,6 @@ def _check(what: str, kept: bool, measured: int) -> dict[str, Any]:
     return {"check": what, "kept": bool(kept), "bytes": measured}
 
 
-def show(points: list[dict[str, Any]], checked: list[dict[str, Any]]) -> None:
-    """Print the points and the bounds."""
-    table = Table(title="A step as the task grows")
-    for heading in ("classes", "ipc", "side", "size", "a step", "peak MiB", "growth MiB", "data MiB"):
-        table.add_column(heading, justify="right")
-    for point in points:
-        grown = point["peak_bytes"] - point["built_bytes"]
-        sizes = [f"{n / MIB:.0f}" for n in (point["peak_bytes"], grown, point["data_bytes"])]
-        shape = [str(point["workload"][axis]) for axis in AXES]
-        table.add_row(*shape, duration(point["median"]), *sizes)
-    wide().print(table)
-    for check in checked:
-        print(f"{'kept' if check['kept'] else 'BROKEN'}: {check['check']} ({check['bytes'] / MIB:.0f} MiB)")
-
-
 def main() -> None:
     """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=2, steps=1)
@@ -94,8 +77,7 @@ def main() -> None:
             points[workload] = measure(workload, arguments.rounds, arguments.steps)
             print(f"{workload.name}, {workload.size} images: {duration(points[workload]['median'])}", flush=True)
     checked = list(checks(base, points)) if set(arguments.axes) == set(AXES) else []
-    show(list(points.values()), checked)
-    write(record("scaling", arguments, points=list(points.values()), checks=checked), arguments.out)
+    publish(record("scaling", arguments, points=list(points.values()), checks=checked), arguments.out)
 
 
 if __name__ == "__main__":

@@ -61,8 +61,8 @@ def main() -> None:
     arguments = parse(made)
     count = arguments.classes * arguments.ipc * arguments.factor**2
     case = f"{count} images of {arguments.side}×{arguments.side}, batches of 64"
-    title, epochs = "An epoch of scoring", arguments.epochs
-    against_plain("scoring_epoch", title, arguments, plain, ours, arguments, case=case, unit="epoch", units=epochs)
+    units = arguments.epochs
+    against_plain("scoring_epoch", arguments, plain, ours, arguments, case=case, unit="epoch", units=units)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import ExitStack
 
 from benchmarks.condense_step import ours
-from benchmarks.harness import Comparison, alternate, parse, parser, record, show, write
-from benchmarks.workers import Worker
+from benchmarks.harness import Comparison, alternate, parse, parser, publish, record, sides_of
+from benchmarks.workers import in_environments
 from benchmarks.workload import Workload
 from m3d_condense.machine.process import SPINS
 
@@ -32,13 +31,7 @@ def main() -> None:
         print("threads wait for each other on the CPU only: nothing to measure")
         return
     workload, comparisons = Workload.of(arguments), []
-    with ExitStack() as stack:
-        workers = {
-            name: stack.enter_context(
-                Worker(ours, workload, device=arguments.device, steps=arguments.steps, environment=environment)
-            )
-            for name, environment in SETTINGS.items()
-        }
+    with in_environments(SETTINGS, ours, workload, device=arguments.device, steps=arguments.steps) as workers:
         for company in ("alone", "beside a busy process"):
             busy = [sys.executable, "-c", "while True: pass"] if company != "alone" else [sys.executable, "-c", ""]
             with subprocess.Popen(busy) as process:
@@ -46,8 +39,7 @@ def main() -> None:
                 process.kill()
             case = f"{workload.name}, {company}"
             comparisons.append(Comparison(case=case, unit="step", baseline="spinning", times=times))
-    show("How threads wait", comparisons)
-    write(record("waiting", arguments, comparisons=comparisons), arguments.out)
+    publish(record("waiting", arguments, comparisons=comparisons, sides=sides_of(workers)), arguments.out)
 
 
 if __name__ == "__main__":

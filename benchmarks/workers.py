@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from m3d_condense.machine.memory import peak_memory
+from m3d_condense.machine.process import recycle_pages
 
 Step = Callable[[], object]
 Factory = Callable[[Any], tuple[Step, str]]
@@ -46,6 +46,11 @@ class Worker:
         warm_up: untimed steps after building.
         environment: variables set for the process alone.
         recycle: whether to give it the package's allocator settings.
+
+    Attributes:
+        description: how it runs.
+        built_bytes: what it held once it was built, before the first step.
+        peak_bytes: the most it held from then on; known when it has ended.
     """
 
     def __init__(
@@ -95,17 +100,16 @@ class Worker:
         return value
 
 
-def memory(device: str) -> tuple[int, int]:
-    """Return the bytes this process holds and the most it ever held: on the GPU, or of main memory."""
-    if device == "cuda":
-        return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if status.exists():  # a child's ru_maxrss begins at its parent's; this does not
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        held, most = (int(lines[key].split()[0]) * 1024 for key in ("VmRSS", "VmHWM"))
-        return held, most
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return most, most
+@contextmanager
+def in_environments(
+    environments: Mapping[str, Mapping[str, str]], factory: Factory, settings: Any, *, device: str, steps: int
+) -> Iterator[dict[str, Worker]]:
+    """Build one side in several environments, each in a process of its own, and give them by their names."""
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(Worker(factory, settings, device=device, steps=steps, environment=environment))
+            for name, environment in environments.items()
+        }
 
 
 def _serve(
@@ -113,17 +117,16 @@ def _serve(
 ) -> None:
     try:
         if recycle:
-            from m3d_condense.machine.process import recycle_pages
-
             recycle_pages()
         step, description = factory(settings)
-        built, _ = memory(device)
+        watched = peak_memory(torch.device(device))  # from here on: what was loaded and built stays, and counts
+        built = watched()[0]
         for _ in range(warm_up):
             step()
         pipe.send(("ready", (description, built)))
         while pipe.recv() is not None:
             pipe.send(("seconds", timed(step, steps, device)))
-        pipe.send(("peak", memory(device)[1]))
+        pipe.send(("peak", watched()[0]))
     except EOFError:
         pass  # the parent is gone
     except BaseException:

@@ -66,7 +66,8 @@ def random_images(workload: Workload) -> tuple[Tensor, Tensor]:
 def our_run(workload: Workload, **settings: Any) -> Run:
     """Return the package's loop, ready to take steps; `settings` are fields of its recipe."""
     set_quiet(True)
-    train = Split(images=(drawn := random_images(workload))[0], labels=drawn[1])
+    images, labels = random_images(workload)
+    train = Split(images=images, labels=labels)
     dataset = ImageDataset(
         name="random images",
         train=train,

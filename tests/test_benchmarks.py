@@ -12,7 +12,8 @@ from recipes_to_test import objective_named
 from torch import Tensor
 
 from benchmarks import plot, reference
-from benchmarks.harness import Comparison, alternate, duration, record, write
+from benchmarks.harness import Comparison, alternate, publish, record
+from benchmarks.tables import duration
 from m3d_condense import networks
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.view import Encoder, View
@@ -101,7 +102,7 @@ def test_record_is_complete_and_fills_the_page(tmp_path: Path) -> None:
     times = {"plain": [4.0, 6.0, 9.0], "ours": [2.0, 2.0, 3.0]}
     comparison = Comparison(case="a case", unit="step", baseline="plain", times=times)
     arguments = argparse.Namespace(device="cpu", rounds=3, steps=2, out=tmp_path)
-    file = write(record("condense_step", arguments, comparisons=[comparison]), tmp_path)
+    file = publish(record("condense_step", arguments, comparisons=[comparison]), tmp_path)
     assert file.name == "condense_step-cpu.json"
     stored = json.loads(file.read_text())
     expected = {"benchmark", "device", "command", "date", "commit", "versions", "hardware", "settings", "comparisons"}
