@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import torch
 from recipes_to_test import objective_named
 from torch import Tensor
 
-from benchmarks import plot, reference
+from benchmarks import plot, reference, run
 from benchmarks.harness import Comparison, alternate, publish, record
 from benchmarks.tables import duration
 from m3d_condense import networks
@@ -127,3 +130,32 @@ def test_record_is_complete_and_fills_the_page(tmp_path: Path) -> None:
 )
 def test_durations_have_three_digits(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+SMALL = ["--classes", "2", "--ipc", "1", "--batch-real", "8", "--size", "64"]
+SMALLEST = {
+    "scoring_epoch": ["--epochs", "1", "--classes", "2", "--ipc", "1"],
+    "kernels": [],
+    "scaling": ["--axes", "ipc", *SMALL],
+    "equivalence": ["--repeats", "1"],
+}
+
+
+@pytest.mark.parametrize("name", run.NAMES)
+def test_every_benchmark_can_be_imported(name: str) -> None:
+    assert callable(importlib.import_module(f"benchmarks.{name}").main)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", run.NAMES)
+def test_every_benchmark_measures_prints_and_stores(name: str, tmp_path: Path) -> None:
+    flags = ["--device", "cpu", "--rounds", "1", "--steps", "1", "--out", str(tmp_path), *SMALLEST.get(name, SMALL)]
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *flags]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (stored,) = plot.records(tmp_path)
+    section = plot.section(stored)
+    assert section.count("\n| ") > 1
+    assert stored["command"] in done.stdout
+    assert all(side.get("peak_bytes", 1) > 0 for side in stored.get("sides", {}).values())
