@@ -8,7 +8,9 @@ import pytest
 from m3d_condense.tools.progress import set_quiet
 
 LOOSE = 1e-3  # of a number: other processors round otherwise, and three steps of training hardly magnify that
-AFTER_A_HUNDRED = 2e-2  # such steps do
+# At steps 1, 10 and 100. Networks in training magnify rounding most: with two threads for one, IDC's losses there
+# move by 1e-6, 2e-3 and 0.11 of themselves, M3D's, whose networks are random, by 3e-6 at most.
+LOOSER = (LOOSE, 2e-2, 0.3)
 
 
 @pytest.mark.parametrize("row", golden.ROWS["small"][1])
@@ -21,10 +23,9 @@ def test_the_first_losses_of_a_method_are_the_golden_ones(row: str) -> None:
 @pytest.mark.parametrize("row", golden.ROWS["cifar10"][1])
 def test_a_hundred_steps_on_cifar10_end_at_the_golden_losses(row: str) -> None:
     set_quiet(True)
-    first, tenth, hundredth = golden.cifar10(row)
     expected = golden.stored("cifar10")[row]
-    assert [first, tenth] == pytest.approx(expected[:2], rel=LOOSE)
-    assert hundredth == pytest.approx(expected[2], rel=AFTER_A_HUNDRED)
+    for got, loss, tolerance in zip(golden.cifar10(row), expected, LOOSER, strict=True):
+        assert got == pytest.approx(loss, rel=tolerance)
 
 
 def test_no_two_methods_compute_the_same() -> None:
