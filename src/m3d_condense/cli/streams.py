@@ -35,6 +35,13 @@ def as_shown(text: str) -> str:
     return text.encode(encoding, HANDLER).decode(encoding, "surrogateescape")
 
 
+def complain(message: str, status: int) -> int:
+    """Say on standard error what is wrong, and return the exit status."""
+    with contextlib.suppress(OSError):  # nobody can be told
+        print(f"m3d: {message}", file=sys.stderr)
+    return status
+
+
 def settle() -> None:
     """Write out what is pending, or drop it where that fails: Python would try again at its end, and complain."""
     for stream in (sys.stdout, sys.stderr):

@@ -1,0 +1,18 @@
+"""The commands: each file declares the flags of one and runs it."""
+
+from __future__ import annotations
+
+from m3d_condense.cli.command import Command
+from m3d_condense.cli.commands import cache, compare, condense, evaluate, info, inspect
+
+__all__ = ["COMMANDS"]
+
+COMMANDS: dict[str, Command] = {
+    "condense": condense.COMMAND,
+    "evaluate": evaluate.COMMAND,
+    "compare": compare.COMMAND,
+    "inspect": inspect.COMMAND,
+    "cache": cache.COMMAND,
+    "info": info.COMMAND,
+}
+"""By name, as the help lists them."""

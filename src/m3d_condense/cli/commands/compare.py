@@ -1,0 +1,89 @@
+"""``m3d compare``: methods lined up in one table."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser, Namespace
+
+from m3d_condense.cli.command import Command
+from m3d_condense.cli.flags import (
+    NAMING,
+    config_flag,
+    data_argument,
+    execution_flags,
+    new_parser,
+    number_flag,
+    recipe_flags,
+    scoring_flags,
+    source_flags,
+)
+from m3d_condense.cli.settings import execution, load_data, seconds
+from m3d_condense.cli.streams import complain
+from m3d_condense.recipes.methods import METHODS
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.progress import notice
+
+COMPARE_HELP = (
+    "Condense a data set by several methods, score every set by the same networks under one protocol, and print one "
+    "table of them, of random selection and of the whole data set. The table is kept in --out, also as CSV, Markdown "
+    "and JSON. An interrupted comparison goes on where it stopped when the same command is given again; methods, ipc, "
+    "seeds and networks may be added later."
+)
+
+
+def declare() -> ArgumentParser:
+    parser = new_parser(description=COMPARE_HELP)
+    data_argument(parser)
+    parser.add_argument("--out", type=str, metavar="DIR", help="folder to write (default: runs/compare-DATA)")
+    shown = f"all (the default), or some of {', '.join(METHODS)}"
+    names = ("all", *METHODS)
+    parser.add_argument("--methods", nargs="+", choices=names, default=["all"], metavar="NAME", help=shown)
+    per_class = "stored images per class; several numbers make several sets (default: 10)"
+    parser.add_argument("--ipc", type=int, nargs="+", default=[10], metavar="N", help=per_class)
+    parser.add_argument("--preset", type=str, default="quick", metavar="NAME", help="quick or paper (default: quick)")
+    number_flag(parser, "--seeds", 3, "sets of each kind, each with a seed of its own")
+    number_flag(parser, "--seed", 0, "seed of the first of them, and of all networks")
+    limit = "time for each set, such as 90s, 10m or 2h; a short trial finds how many iterations fit in it"
+    parser.add_argument("--time-limit", type=str, metavar="TIME", help=limit)
+    parser.add_argument("--no-random", action="store_true", help="leave random selection out of the comparison")
+    parser.add_argument("--no-whole", action="store_true", help="leave the whole data set out of the comparison")
+    scoring_flags(parser, "in place of the protocol's; on the whole data set, at most the protocol's for that")
+    by = "sort the table by accuracy, seconds, method or bytes (default: accuracy)"
+    orders = Literal["accuracy", "seconds", "method", "bytes"]
+    parser.add_argument("--sort", type=orders, default="accuracy", help=by)
+    parser.add_argument("--overwrite", action="store_true", help="discard the comparison in --out, and its sets")
+    source_flags(parser)
+    recipe_flags(parser, "the recipes of all methods that take steps, in place of the preset's values")
+    config_flag(parser)
+    return execution_flags(parser)
+
+
+def run(given: Namespace) -> int:
+    from m3d_condense.cli.tables import print_comparison
+    from m3d_condense.studies.comparison import compare
+
+    limit, running = seconds(given.time_limit), execution(given)
+    dataset = load_data(given, given.data)
+    out = Path(given.out or Path("runs") / f"compare-{dataset.name}")
+    sets = ("methods", "ipc", "preset", "seeds", "seed", "overwrite")
+    scores = ("networks", "protocol", "repeats", "epochs", "sort")
+    recipe = [field.name for field in fields(Recipe) if field.name not in NAMING]
+    comparison = compare(
+        dataset,
+        out=out,
+        random=not given.no_random,
+        whole=not given.no_whole,
+        time_limit=limit,
+        execution=running,
+        **{name: given[name] for name in (*sets, *scores, *recipe)},
+    )
+    print_comparison(comparison, given.json)
+    notice(f"the table as CSV, Markdown and JSON, and the condensed sets: {out}")
+    failed = f"{comparison.failed} of {len(comparison.jobs)} sets failed, as said below the table"
+    return complain(failed, 1) if comparison.failed else 0
+
+
+COMMAND = Command(summary="condense by several methods and score the sets, in one table", declare=declare, run=run)

@@ -1,0 +1,49 @@
+"""``m3d condense``: a condensed set of a labelled image data set, in a folder."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from m3d_condense.cli.command import Command
+from m3d_condense.cli.flags import config_flag, data_argument, execution_flags, new_parser, recipe_flags, source_flags
+from m3d_condense.cli.settings import execution, load_data, seconds
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.progress import notice
+
+
+def declare() -> ArgumentParser:
+    parser = new_parser(
+        description="Condense a data set. Settings of the recipe that show no default take the preset's value."
+    )
+    data_argument(parser)
+    parser.add_argument("--out", type=str, metavar="DIR", help="folder to write (default: runs/DATA-METHOD-ipcIPC)")
+    source_flags(parser)
+    limit = "stop after this time, such as 90s, 10m or 2h, and store what there is; the same command goes on from there"
+    parser.add_argument("--time-limit", type=str, metavar="TIME", help=limit)
+    parser.add_argument("--overwrite", action="store_true", help="discard the finished or interrupted run in --out")
+    recipe_flags(parser, "the recipe", own={"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0})
+    config_flag(parser, "; or from a condensed set, whose recipe and data set are taken")
+    return execution_flags(parser)
+
+
+def run(given: Namespace) -> int:
+    from m3d_condense.cli.tables import summary
+    from m3d_condense.condensing.condensation import condense
+    from m3d_condense.sets.condensed import CondensedSet
+
+    limit, running = seconds(given.time_limit), execution(given)
+    if given.out is not None:
+        CondensedSet.check_target(given.out)
+    dataset = load_data(given, given.data)
+    out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
+    settings = {field.name: given[field.name] for field in fields(Recipe)}
+    condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
+    notice(summary(condensed, dataset, out))
+    print(out)
+    return 0
+
+
+COMMAND = Command(summary="make a condensed set of a labelled image data set", declare=declare, run=run)
