@@ -24,7 +24,7 @@ from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice, progress
 from m3d_condense.tools.seeds import derive
-from m3d_condense.training.trainer import Trainer
+from m3d_condense.training.trainer import Trainer, TrainingSet
 
 Subject = CondensedSet | ImageDataset
 """What networks are trained on: a condensed set, or the training split of a data set."""
@@ -141,9 +141,9 @@ def _accuracies(
     seeds: Sequence[int],
     name: str,
 ) -> list[float]:
-    device = trainer.device
-    test = dataset.test.images.to(device), dataset.test.labels.to(device)
-    sets = [tuple(part.to(device) for part in _training_set(subject)) for subject in subjects]
+    engine = trainer.placed.engine
+    test = engine.resident(dataset.test.images), dataset.test.labels
+    sets = [_resident(engine, *_training_set(subject)) for subject in subjects]
     accuracies: list[float] = []
     steps = protocol.steps(len(sets[0][0]))
     with progress(f"Scoring {name}", len(seeds) * steps, unit="steps") as bar:
@@ -153,6 +153,11 @@ def _accuracies(
             accuracies += trainer.accuracies(*test)
             bar.note = f"{accuracies[-1]:.1f} %"
     return accuracies
+
+
+def _resident(engine: Engine, images: Tensor, labels: Tensor) -> TrainingSet:
+    images = engine.resident(images)
+    return images, labels.to(images.device)
 
 
 def _training_set(subject: Subject) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ Tensors: TypeAlias = "dict[str, Tensor]"
 Stored: TypeAlias = "tuple[Tensors, dict[str, str]]"
 """Tensors on the CPU, and text by name."""
 
-KINDS = ("images", "native", "pools", "selectors")
+KINDS = ("images", "native", "pools", "selectors", "stores")
 OURS = re.compile(r"(?:.+-)?[0-9a-f]{16}")  # the names of entries, without their endings
 CHECKED = 2**30  # bytes of tensors up to which their digest is of all of them; beyond, of their names and shapes
 STALE = 24 * 3600  # seconds after which a file that is being written has been left behind by a killed process

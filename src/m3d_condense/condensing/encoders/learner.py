@@ -37,8 +37,7 @@ class Learner:
     def from_scratch(self, seed: int, steps: int, bar: Reporter) -> None:
         """Train from a random initialisation through a schedule of so many steps, on all real images."""
         self.encoder.network.requires_grad_(True)
-        device = self.trainer.device
-        self.trainer.fit([(self.real.to(device), self.labels.to(device))], [seed], steps, bar)
+        self.trainer.fit([(self.real, self.labels)], [seed], steps, bar)
         self._freeze()
 
     def learn_real(self, steps: int, seed: int) -> None:
@@ -55,8 +54,7 @@ class Learner:
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share in [0, 1] of these images (N×C×H×W, uint8) that the network names right."""
-        device = self.trainer.device
-        share = self.trainer.accuracies(images.to(device), labels.to(device))[0] / 100
+        share = self.trainer.accuracies(images, labels)[0] / 100
         self.encoder.network.train()
         return share
 
