@@ -6,7 +6,7 @@ Shapes: N images of C×H×W pixels, K classes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +52,14 @@ class Trainer:
         self.stacked: dict[str, Tensor] = {}
         self._one = placed.of(self.network)
 
-    def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], steps: int, bar: Reporter) -> None:
+    def fit(
+        self,
+        sets: Sequence[TrainingSet],
+        seeds: Sequence[int],
+        steps: int,
+        bar: Reporter,
+        after: Callable[[int], None] = lambda taken: None,
+    ) -> None:
         """Train one network per seed, at most `together`, from random initialisations.
 
         Args:
@@ -60,9 +67,11 @@ class Trainer:
             seeds: of each one's initialisation, order, augmentation and mixing.
             steps: how many each takes.
             bar: is advanced once a step and network.
+            after: is told how many steps have been taken, from 0 on.
         """
         training, count = self.training, len(sets[0][0])
         optimizer = self.optimizer(self._refill(seeds))
+        after(0)
         rates = schedule(optimizer, training, steps)
         orders = [batches(count, training.batch, steps, seed) for seed in seeds]
         for step, indices in enumerate(zip(*orders, strict=True)):
@@ -71,6 +80,7 @@ class Trainer:
             self.step(optimizer, batch, [generator(seed, "batch", step) for seed in seeds])
             rates.step()
             bar.advance(len(seeds))
+            after(step + 1)
 
     def _batch(self, images: Tensor, labels: Tensor, index: Tensor) -> TrainingSet:
         index = index.to(images.device, non_blocking=True)

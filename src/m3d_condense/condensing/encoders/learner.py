@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -34,10 +34,13 @@ class Learner:
         """Begin with a new optimiser: no momentum."""
         self.optimizer = self.trainer.optimizer(list(self.encoder.network.parameters()))
 
-    def from_scratch(self, seed: int, steps: int, bar: Reporter) -> None:
-        """Train from a random initialisation through a schedule of so many steps, on all real images."""
+    def from_scratch(self, seed: int, steps: int, bar: Reporter, after: Callable[[int], None]) -> None:
+        """Train from a random initialisation through a schedule of so many steps, on all real images.
+
+        `after` is told how many steps have been taken, from 0 on.
+        """
         self.encoder.network.requires_grad_(True)
-        self.trainer.fit([(self.real, self.labels)], [seed], steps, bar)
+        self.trainer.fit([(self.real, self.labels)], [seed], steps, bar, after)
         self._freeze()
 
     def learn_real(self, steps: int, seed: int) -> None:
