@@ -106,7 +106,8 @@ def _files_there(api: HfApi, hub_id: str) -> set[str] | None:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
-        return set(api.list_repo_files(hub_id, repo_type=KIND))
+        siblings = api.dataset_info(hub_id).siblings or []
+        return {file.rfilename for file in siblings}
     except RepositoryNotFoundError:
         return None
 
