@@ -173,7 +173,7 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
     Raises:
         UserError: where the source is unknown or gone, or classes or image shapes differ.
     """
-    dataset = _own_source(condensed) if data is None else _fitted(data, side_of(condensed))
+    dataset = _own_source(condensed) if data is None else fitted(data, side_of(condensed))
     if dataset.class_names != condensed.class_names:
         raise UserError(
             f"{dataset.name}: its classes are not those of the condensed set: "
@@ -215,7 +215,8 @@ def _own_source(condensed: CondensedSet) -> ImageDataset:
     source = {key: condensed.source[key] for key in keys if key in condensed.source}
     data = source.get("data")
     if data is None:
-        raise UserError(f"this set was condensed from arrays; say with {Setting('data')} what to test on")
+        origin = "was imported without its data set" if condensed.imported else "was condensed from arrays"
+        raise UserError(f"this set {origin}; say with {Setting('data')} what to test on")
     for path in [data] if isinstance(data, str) else data:
         if Path(path).is_absolute() and not Path(path).exists():
             raise UserError(
@@ -227,8 +228,8 @@ def _own_source(condensed: CondensedSet) -> ImageDataset:
     return dataset
 
 
-def _fitted(data: Any, side: int | None) -> ImageDataset:
-    """Load data at a set's size, again where they were loaded as they are."""
+def fitted(data: Any, side: int | None) -> ImageDataset:
+    """Load data at the side of a set's images, again where they were loaded as they are; None leaves them so."""
     if not isinstance(data, ImageDataset):
         return load(data, size=side)
     again = data.source.get("data") is not None and data.source.get("size") is None

@@ -19,6 +19,8 @@ from m3d_condense.sets.tiles import decode
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
 
+IMPORTED = "imported"  # the method of sets that were made by other code
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
@@ -77,7 +79,7 @@ class CondensedSet:
         class_names: K names in the order of the labels.
         factor: l; each stored image holds l×l tiles.
         mean, std: the source's normalisation, per channel, of values in [0, 1].
-        method: name of what made it.
+        method: name of what made it; `IMPORTED` for one that was made by other code.
         settings: every setting of the run, enough to repeat it.
         source: the arguments of `m3d_condense.load`, and its "name" and "fingerprint".
         seed: of the run.
@@ -125,6 +127,11 @@ class CondensedSet:
     def num_classes(self) -> int:
         """K."""
         return len(self.class_names)
+
+    @property
+    def imported(self) -> bool:
+        """Whether other code made it: its settings say which file it came from, not how to make it again."""
+        return self.method == IMPORTED
 
     @property
     def ipc(self) -> int:

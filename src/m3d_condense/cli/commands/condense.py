@@ -25,7 +25,7 @@ def declare() -> ArgumentParser:
     parser.add_argument("--time-limit", type=str, metavar="TIME", help=limit)
     parser.add_argument("--overwrite", action="store_true", help="discard the finished or interrupted run in --out")
     recipe_flags(parser, "the recipe", own={"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0})
-    config_flag(parser, "; or from a condensed set, whose recipe and data set are taken")
+    config_flag(parser, "; or from a condensed set, here or on the hub, whose recipe and data set are taken")
     return execution_flags(parser)
 
 
