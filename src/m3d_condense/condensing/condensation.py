@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from m3d_condense.condensing import checkpoint
+from m3d_condense.condensing.observing import Watching, observers
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
+from m3d_condense.condensing.working import Working, abandoned
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
@@ -27,6 +29,7 @@ from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.stopwatch import Stopwatch
+from m3d_condense.tools.tracking import tracking
 
 
 @torch.inference_mode(False)
@@ -40,13 +43,17 @@ def condense(
     out: str | Path | None = None,
     overwrite: bool = False,
     time_limit: float | None = None,
+    watch: int = 0,
+    preview_every: int = 0,
+    track: str | None = None,
     execution: Execution | None = None,
     **settings: Any,
 ) -> CondensedSet:
     """Condense a labelled image data set into `ipc` images per class.
 
     With `out`, the run is saved as it goes, an interrupted one goes on where it stopped, and one that is
-    already complete is returned as it is. One that a time limit stopped is stored, and goes on likewise.
+    already complete is returned as it is. One that a time limit stopped is stored, and goes on likewise. While it goes,
+    its logged steps stand in OUT.metrics.jsonl; in the end they are in the set.
 
     Args:
         data: anything `load` takes, or what it returned.
@@ -56,6 +63,10 @@ def condense(
         out: folder for the condensed set.
         overwrite: discard a finished or begun run of `out`.
         time_limit: seconds of this call after which the loop stops and what there is is stored.
+        watch: steps between two scores of a small network on the test split, which are put into the history; 0 for
+            none. They decide nothing, and their seconds do not count.
+        preview_every: steps between two pictures of the images, OUT.preview.png; 0 for none.
+        track: "tensorboard" or "trackio", where they are installed: shows the history while the run goes.
         execution: device, precision, compilation, memory.
         **settings: any field of `Recipe`, in place of the preset's.
 
@@ -69,20 +80,21 @@ def condense(
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
     identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
     target = Path(out) if out is not None else None
-    if target is not None:
-        CondensedSet.check_target(target)
-    saved = target.with_name(target.name + ".checkpoint") if target is not None else None
-    if target is not None and saved is not None:
-        finished = _finished(target, saved, identity, overwrite)
-        if finished is not None:
-            return finished
+    asked = Watching(watch=watch, preview_every=preview_every, track=track)
+    asked.check(target)
+    if target is None:
+        engine = Engine(execution)
+        made = _made(dataset, recipe, engine, identity, None, time_limit, asked)
+        return _collect(dataset, recipe, made, engine.execution, time_limit)
+    CondensedSet.check_target(target)
+    finished = _finished(target, Working.beside(target).checkpoint, identity, overwrite)
+    if finished is not None:
+        return finished
     engine = Engine(execution)
-    made = _made(dataset, recipe, engine, identity, saved, time_limit)
+    made = _made(dataset, recipe, engine, identity, target, time_limit, asked)
     condensed = _collect(dataset, recipe, made, engine.execution, time_limit)
-    if target is not None:
-        condensed.save(target)
-    if saved is not None and made.steps == recipe.iterations:
-        saved.unlink(missing_ok=True)
+    condensed.save(target)
+    Working.beside(target).clear(everything=made.steps == recipe.iterations)
     return condensed
 
 
@@ -117,18 +129,22 @@ def _made(
     recipe: Recipe,
     engine: Engine,
     identity: dict[str, Any],
-    saved: Path | None,
+    target: Path | None,
     time_limit: float | None,
+    asked: Watching,
 ) -> Condensation:
     """Run the loop, or for a recipe without steps take the images it would start from."""
     watch = Stopwatch()
+    working = None if target is None else Working.beside(target)
     if recipe.iterations == 0:
-        if saved is not None:
-            checkpoint.read(saved, identity)  # one of another run is not to be lost
+        if working is not None:
+            checkpoint.read(working.checkpoint, identity)  # one of another run is not to be lost
         pixels = start(dataset, recipe, engine, watch)
         return Condensation(pixels=pixels, steps=0, seconds=watch.seconds, history=[], used=engine.describe())
-    run = begin(dataset, recipe, engine, watch)
-    run.loop(identity, saved, time_limit)
+    with tracking(asked.track, target, dataset.name, identity["recipe"]) as tracker, abandoned(working):
+        run = begin(dataset, recipe, engine, watch)
+        observe = observers(asked, dataset, recipe, engine, working, tracker)
+        run.loop(identity, None if working is None else working.checkpoint, time_limit, observe)
     used = run.plan.placed.describe()
     return Condensation(pixels=run.pixels, steps=run.step, seconds=watch.seconds, history=run.history, used=used)
 

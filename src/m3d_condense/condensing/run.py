@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from m3d_condense.tools.stopwatch import Stopwatch
 LOG_EVERY = 10  # steps between two entries of the history, each of which waits for the device
 SAVE_EVERY = 60.0  # seconds between two checkpoints
 
+Observer = Callable[["Run"], None]
+"""Is called with a run that begins or goes on, and after every step; it changes nothing but the history."""
+
 
 @dataclass(kw_only=True, eq=False)
 class Run:
@@ -41,7 +45,7 @@ class Run:
         encoders, objective, draws: what a step is made of.
         watch: the seconds it has taken.
         step: how many steps have been taken.
-        history: {"step": …, "loss": …, "seconds": …}, of every tenth step.
+        history: {"step": …, "loss": …, "seconds": …}, of every tenth step; observers may add to it.
     """
 
     recipe: Recipe
@@ -84,13 +88,20 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.pixels.clamp()
 
-    def loop(self, identity: dict[str, Any], saved: Path | None, time_limit: float | None) -> None:
+    def loop(
+        self,
+        identity: dict[str, Any],
+        saved: Path | None,
+        time_limit: float | None,
+        observe: Observer = lambda run: None,
+    ) -> None:
         """Take the steps that are left, saving as they go; an interrupt loses no finished step.
 
         Args:
             identity: the run's settings and data; JSON-able.
             saved: the checkpoint's file; None saves nothing.
             time_limit: seconds after which the loop ends.
+            observe: looks on.
 
         Raises:
             KeyboardInterrupt: after an interrupt or a termination, once the state is saved.
@@ -99,8 +110,10 @@ class Run:
         self._restore(identity, saved)
         with deferred() as interrupted, progress("Condensing", total, done=self.step) as bar:
             begun = kept = time.monotonic()
+            observe(self)
             while self.step < total:
                 self._log(self.take_step(), bar)
+                observe(self)
                 now = time.monotonic()
                 if interrupted():
                     self._save(identity, saved)

@@ -87,8 +87,9 @@ class CondensedSet:
         seconds: the run's duration.
         steps: of the loop that were done; fewer than its iterations where a time limit stopped it.
         created: ISO 8601 time, UTC.
-        history: the run's logged steps, {"step": …, "loss": …, "seconds": …}; numbers that are not finite are
-            stored as null and load as NaN.
+        history: the run's logged steps, {"step": …, "loss": …, "seconds": …}; where it was watched, also
+            {"step": …, "accuracy": …, "seconds": …}, in percent. Numbers that are not finite are stored as null and
+            load as NaN.
         scores: newest last.
 
     Raises:
