@@ -53,8 +53,8 @@ def test_normalising_means_what_it_means_in_scoring(digits: ImageDataset) -> Non
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(2, 1, 8, 8), "the set has 3 channels"),
-        (torch.zeros(8, 8), "the set has 3 channels"),
+        (torch.zeros(2, 1, 8, 8), "C×H×W with 3 channels is wanted"),
+        (torch.zeros(8, 8), "C×H×W with 3 channels is wanted"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.int64), r"images are torch.int64; give uint8, or floats in \[0, 1\]"),
     ],
 )

@@ -5,6 +5,7 @@ Shapes: N images, K classes, C×H×W pixels, l factor.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import statistics
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from m3d_condense.sets.loading import augmentation_named, loader
 from m3d_condense.sets.tiles import decode
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
-from m3d_condense.training.augment import Normalisation
+from m3d_condense.training.augment import normalised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,14 @@ class CondensedSet:
         """Bytes the stored pixels take."""
         return self.images.nbytes
 
+    @property
+    def fingerprint(self) -> str:
+        """``sha256:…`` of what a network sees of the set: images, labels, factor and class names."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), self.factor, self.class_names)).encode())
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.numpy().data)
+        return f"sha256:{digest.hexdigest()}"
+
     def decode(self) -> tuple[Tensor, Tensor]:
         """Return what a network trains on: float32 (N·l²)×C×H×W in [0, 1] and int64 labels N·l².
 
@@ -159,12 +168,7 @@ class CondensedSet:
         Raises:
             UserError: for images of other channels, or another type.
         """
-        if images.ndim < 3 or images.shape[-3] != len(self.mean):
-            raise UserError(f"images of {tuple(images.shape)} do not fit: the set has {len(self.mean)} channels, C×H×W")
-        if images.dtype != torch.uint8 and not images.is_floating_point():
-            raise UserError(f"images are {images.dtype}; give uint8, or floats in [0, 1]")
-        values = images if images.dtype == torch.uint8 else images.float()
-        return Normalisation(self.mean, self.std, images.device)(values)
+        return normalised(images, self.mean, self.std)
 
     def loader(
         self, batch_size: int, augment: str | None = "idc", seed: int = 0, *, flip: bool | None = None
