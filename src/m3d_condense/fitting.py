@@ -1,4 +1,4 @@
-"""`train`: one network trained on a condensed set or a whole data set, tested, and kept in a file."""
+"""`train`: one network trained on a condensed set or a whole data set, tested, and kept in a file; or as plain code."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from m3d_condense.scoring import (
 )
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
+from m3d_condense.sets.script import write_script
 from m3d_condense.sets.stored import StoredProtocol, stored_protocol
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.stopwatch import Stopwatch
@@ -73,11 +74,29 @@ def train(
     if data is not None and isinstance(chosen, ImageDataset):
         raise UserError(f"a data set is tested on its own test split, so {chosen.name} takes no other data")
     dataset = chosen if isinstance(chosen, ImageDataset) else source_of(chosen, data)
-    scored_by, flip = _protocol(chosen, dataset, protocol, epochs, flip)
+    scored_by, flip = _followed(chosen, dataset, protocol, epochs, flip)
     trained = _trained(chosen, dataset, network, scored_by, flip, seed, Engine(execution))
     if out is not None:
         trained.save(out)
     return trained
+
+
+def script(condensed: CondensedSet, folder: str | Path, out: str | Path, data: Any = None) -> Path:
+    """Write the training of a stored set as plain PyTorch, by the protocol of its newest score, else "quick".
+
+    Args:
+        condensed: the set.
+        folder: where it is stored, and read by the script.
+        out: the script; its test images are written beside it. Neither may be there yet.
+        data: where those come from: anything `load` takes; by default the source that the set names.
+
+    Raises:
+        UserError: for test data that cannot be used, or an `out` that is taken.
+    """
+    dataset = source_of(condensed, data)
+    protocol, _ = _followed(condensed, dataset, None, None, None)
+    network = stored_protocol(condensed).network
+    return write_script(condensed, out, folder=Path(folder), test=dataset.test, protocol=protocol, network=network)
 
 
 def _subject(given: Any) -> Subject:
@@ -89,7 +108,7 @@ def _subject(given: Any) -> Subject:
     return load(given)
 
 
-def _protocol(
+def _followed(
     subject: Subject, dataset: ImageDataset, name: str | None, epochs: int | None, flip: bool | None
 ) -> tuple[Protocol, bool]:
     """Return the protocol as it is run, and whether mirrored images keep their class.
