@@ -22,8 +22,8 @@ DATA_HELP = (
 )
 NETWORK_HELP = (
     "architecture to train: convnet (its depth follows from the images' size), convnetD with depth D, resnet10, "
-    "resnet18, resnetap10 or densenet121, each with -batch or -group for another norm; module:callable; timm:NAME "
-    "(default: convnet)"
+    "resnet18, resnetap10 or densenet121, each with -widthN (of a DenseNet -growthN) for another width and with -batch "
+    "or -group for another norm, such as resnet10-width32-batch; module:callable; timm:NAME (default: convnet)"
 )
 NETWORKS_HELP = NETWORK_HELP.replace("architecture", "architectures", 1)
 NAMING = ("method", "preset", "ipc", "seed")  # settings that m3d compare varies, or has flags of its own for

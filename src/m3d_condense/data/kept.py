@@ -22,6 +22,7 @@ import torch
 
 from m3d_condense.data import identity
 from m3d_condense.data.dataset import ImageDataset, Split
+from m3d_condense.data.pictures import named_files
 from m3d_condense.machine.memory import readable
 from m3d_condense.tools import cache
 from m3d_condense.tools.errors import UserError
@@ -42,7 +43,8 @@ Made = TypeVar("Made")
 def remembered(data: Any, options: Mapping[str, Any], read: Callable[[], ImageDataset]) -> ImageDataset:
     """Return what `read` makes of local data, from the cache where it has read the same files before.
 
-    The notices of that reading are given again.
+    The notices of that reading are given again. A table that names image files elsewhere is read each time: whether
+    these have changed, nothing but reading the table tells.
 
     Args:
         data: a path or several, absolute; anything else has no files, and is read.
@@ -56,8 +58,19 @@ def remembered(data: Any, options: Mapping[str, Any], read: Callable[[], ImageDa
     if not paths or not all(Path(path).is_absolute() for path in paths):
         return read()
     name = Path(paths[0]).name if len(paths) == 1 else Path(paths[0]).parent.name
-    of_files = functools.partial(identity.of_files, paths)
-    return _once(name, {"paths": paths, "options": options}, of_files, read, _packed, _unpacked)
+    elsewhere: list[Path] = []
+
+    def of_files() -> str | None:
+        return None if elsewhere else identity.of_files(paths)
+
+    def read_all() -> ImageDataset:
+        with named_files() as named:
+            dataset = read()
+        given = [Path(path).resolve() for path in paths]
+        elsewhere.extend(file for file in named if not any(file.is_relative_to(path) for path in given))
+        return dataset
+
+    return _once(name, {"paths": paths, "options": options}, of_files, read_all, _packed, _unpacked)
 
 
 def decoded(

@@ -51,6 +51,9 @@ def load(
     labels)``, ``((images, labels), (images, labels))`` of training and test, a dictionary of arrays, a torch data set
     of (image, label), and a ``datasets.Dataset``; docs/data.md has the rules of them all.
 
+    What took longer than two seconds to decode is kept in the cache folder, and read from there while the source's
+    files stay as they are; ``M3D_CACHE`` says where, ``M3D_CACHE_LIMIT`` how many GiB, 0 keeps nothing.
+
     Args:
         data: the source; what was loaded already passes through.
         size: the shorter side is resized to it, and the centre cropped to size×size.
