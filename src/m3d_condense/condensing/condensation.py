@@ -24,9 +24,12 @@ from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.locks import alone
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.stopwatch import Stopwatch
+
+FLOATS = 3  # numbers that a checkpoint holds of each pixel, at most
 
 
 @torch.inference_mode(False)
@@ -67,22 +70,22 @@ def condense(
     if recipe.factor > min(dataset.size):
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
-    identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
-    target = Path(out) if out is not None else None
-    if target is not None:
-        CondensedSet.check_target(target)
-    saved = target.with_name(target.name + ".checkpoint") if target is not None else None
-    if target is not None and saved is not None:
-        finished = _finished(target, saved, identity, overwrite)
+    engine = Engine(execution)
+    if out is None:
+        return _collect(dataset, recipe, _made(dataset, recipe, engine, time_limit), engine.execution, time_limit)
+    place = Place(target=Path(out), recipe=recipe, fingerprint=dataset.fingerprint, overwrite=overwrite)
+    finished = place.finished()  # which may lie where nothing can be written
+    if finished is not None:
+        return finished
+    with alone(place.target, _stored_bytes(dataset, recipe)):
+        finished = place.finished()
         if finished is not None:
             return finished
-    engine = Engine(execution)
-    made = _made(dataset, recipe, engine, identity, saved, time_limit)
-    condensed = _collect(dataset, recipe, made, engine.execution, time_limit)
-    if target is not None:
-        condensed.save(target)
-    if saved is not None and made.steps == recipe.iterations:
-        saved.unlink(missing_ok=True)
+        made = _made(dataset, recipe, engine, time_limit, place)
+        condensed = _collect(dataset, recipe, made, engine.execution, time_limit)
+        condensed.save(place.target)
+        if made.steps == recipe.iterations:
+            place.checkpoint.unlink(missing_ok=True)
     return condensed
 
 
@@ -112,23 +115,72 @@ class Condensation:
     used: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run is stored, and what may lie there.
+
+    Attributes:
+        target: the folder of the set; its checkpoint lies beside it.
+        recipe, fingerprint: of the run, and of its data.
+        overwrite: whether a set or a begun run of other settings gives way.
+    """
+
+    target: Path
+    recipe: Recipe
+    fingerprint: str
+    overwrite: bool
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file of the run's state."""
+        return self.target.with_name(self.target.name + ".checkpoint")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with, JSON-able; the loop adds its arithmetic."""
+        return {"recipe": dataclasses.asdict(self.recipe), "fingerprint": self.fingerprint}
+
+    def finished(self) -> CondensedSet | None:
+        """Return the set at the target if it is of this very run, and that was completed.
+
+        Raises:
+            UserError: something else is there, and is not ours, or not to be overwritten; nothing has been changed.
+        """
+        CondensedSet.check_target(self.target)
+        begun = self.checkpoint.exists()
+        if self.overwrite:
+            if begun and not checkpoint.is_checkpoint(self.checkpoint):
+                raise UserError(f"{self.checkpoint} is no checkpoint of ours and would be lost; move it elsewhere")
+            return None
+        if not is_condensed_set(self.target):
+            return None
+        found = CondensedSet.load(self.target)
+        recipe = {name: found.settings.get(name) for name in self.identity["recipe"]}
+        if recipe != self.identity["recipe"] or found.source.get("fingerprint") != self.fingerprint:
+            raise UserError(
+                f"{self.target}: holds a condensed set of other settings or data; "
+                f"give another {Setting('out')}, or {Setting('overwrite', True)}"
+            )
+        if begun:
+            return None
+        notice(f"{self.target}: already condensed with these settings; {Setting('overwrite', True)} runs it again")
+        return found
+
+
 def _made(
-    dataset: ImageDataset,
-    recipe: Recipe,
-    engine: Engine,
-    identity: dict[str, Any],
-    saved: Path | None,
-    time_limit: float | None,
+    dataset: ImageDataset, recipe: Recipe, engine: Engine, time_limit: float | None, place: Place | None = None
 ) -> Condensation:
     """Run the loop, or for a recipe without steps take the images it would start from."""
     watch = Stopwatch()
+    saved, identity = (place.checkpoint, place.identity) if place is not None else (None, {})
+    anew = place is not None and place.overwrite
     if recipe.iterations == 0:
-        if saved is not None:
+        if saved is not None and not anew:
             checkpoint.read(saved, identity)  # one of another run is not to be lost
         pixels = start(dataset, recipe, engine, watch)
         return Condensation(pixels=pixels, steps=0, seconds=watch.seconds, history=[], used=engine.describe())
     run = begin(dataset, recipe, engine, watch)
-    run.loop(identity, saved, time_limit)
+    run.loop(identity, saved, time_limit, anew=anew)
     used = run.plan.placed.describe()
     return Condensation(pixels=run.pixels, steps=run.step, seconds=watch.seconds, history=run.history, used=used)
 
@@ -139,24 +191,9 @@ def random_selections(dataset: ImageDataset, ipc: int, count: int, seed: int = 0
     return [condense(dataset, ipc=ipc, method="random", seed=one) for one in seeds]
 
 
-def _finished(target: Path, saved: Path, identity: dict[str, Any], overwrite: bool) -> CondensedSet | None:
-    """Return the set at the target if it is of this very run, and that was completed; refuse any other."""
-    if overwrite:
-        saved.unlink(missing_ok=True)
-        return None
-    if not is_condensed_set(target):
-        return None
-    found = CondensedSet.load(target)
-    recipe = {name: found.settings.get(name) for name in identity["recipe"]}
-    if recipe != identity["recipe"] or found.source.get("fingerprint") != identity["fingerprint"]:
-        raise UserError(
-            f"{target}: holds a condensed set of other settings or data; "
-            f"give another {Setting('out')}, or {Setting('overwrite', True)}"
-        )
-    if saved.exists():
-        return None
-    notice(f"{target}: already condensed with these settings; {Setting('overwrite', True)} runs it again")
-    return found
+def _stored_bytes(dataset: ImageDataset, recipe: Recipe) -> int:
+    """Return what the pixels of a checkpoint take, with what the optimiser keeps of them."""
+    return FLOATS * 4 * dataset.num_classes * recipe.ipc * dataset.train.images[0].numel()
 
 
 def _collect(

@@ -14,6 +14,7 @@ from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import Tensors, kept
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import progress
 from m3d_condense.tools.seeds import derive, generator
 
@@ -89,6 +90,9 @@ class PoolEncoders(EncoderSource):
         seed = derive(recipe.seed, "pool", number)
         with progress(f"Training network {number + 1} of {recipe.encoder_count}", recipe.encoder_steps) as bar:
             self.learner.from_scratch(seed, recipe.encoder_steps, bar)
+        if not all(bool(torch.isfinite(part).all()) for part in network.parameters()):
+            said = "too high: a network of the pool has diverged in training"
+            raise UserError(said, setting="encoder_lr", value=recipe.encoder_lr)
         tensors = {f"end.{name}": value.clone() for name, value in network.state_dict().items()}
         initialise(network, derive(seed, "network"))  # where the trainer began
         return tensors | {f"start.{name}": value.clone() for name, value in network.state_dict().items()}
