@@ -31,7 +31,12 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("M3D_CACHE", str(tmp_path_factory.mktemp("compiled")))
         building.build(("-O0",))
         [entry] = entries()
-        return entry.path / building.LIBRARY
+        return library(entry.path)
+
+
+def library(found: Path) -> Path:
+    [file] = found.iterdir()
+    return file
 
 
 class Compiler:
@@ -77,12 +82,14 @@ def test_it_is_compiled_once_and_then_found(compiler: Compiler) -> None:
 
 def put(found: Path, data: bytes) -> None:
     """Write another library to the place."""
-    (found / building.LIBRARY).write_bytes(data)
-    (found / building.LIBRARY).chmod(0o600)
+    file = library(found)
+    file.unlink()
+    file.write_bytes(data)
+    file.chmod(0o600)
 
 
 def cut(found: Path) -> None:
-    put(found, (found / building.LIBRARY).read_bytes()[:5000])
+    put(found, library(found).read_bytes()[:5000])
 
 
 def empty(found: Path) -> None:
@@ -94,20 +101,21 @@ def planted(found: Path) -> None:
 
 
 def no_digest(found: Path) -> None:
-    (found / building.DIGEST).unlink()
+    library(found).rename(found / "block.so")
 
 
-def digest_of_others(found: Path) -> None:
-    (found / building.DIGEST).write_bytes(b"\xff\xfe" * 40)
+def two(found: Path) -> None:
+    (found / f"{'0' * 64}.so").write_bytes(b"\x7fELF of somebody else")
 
 
 def no_library(found: Path) -> None:
-    (found / building.LIBRARY).unlink()
+    library(found).unlink()
 
 
 def a_folder(found: Path) -> None:
+    name = library(found)
     no_library(found)
-    (found / building.LIBRARY).mkdir()
+    name.mkdir()
 
 
 def a_file(found: Path) -> None:
@@ -118,9 +126,9 @@ def a_file(found: Path) -> None:
 
 
 def a_link(found: Path) -> None:
-    library = found / building.LIBRARY
-    library.rename(found.parent / "elsewhere.so")
-    library.symlink_to(found.parent / "elsewhere.so")
+    file = library(found)
+    file.rename(found.parent / "elsewhere.so")
+    file.symlink_to(found.parent / "elsewhere.so")
 
 
 def a_linked_folder(found: Path) -> None:
@@ -129,7 +137,7 @@ def a_linked_folder(found: Path) -> None:
 
 
 def writable_by_others(found: Path) -> None:
-    (found / building.LIBRARY).chmod(0o666)
+    library(found).chmod(0o666)
 
 
 def folder_writable_by_others(found: Path) -> None:
@@ -139,14 +147,14 @@ def folder_writable_by_others(found: Path) -> None:
 def of_another_user(found: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
-    os.chown(found / building.LIBRARY, 12345, 12345)
+    os.chown(library(found), 12345, 12345)
 
 
 def without_functions(found: Path) -> None:
     """A library that is what its digest says, and lacks what is called."""
-    data = (found / building.LIBRARY).read_bytes().replace(b"block_dot_backward", b"block_dot_backwarp")
+    data = library(found).read_bytes().replace(b"block_dot_backward", b"block_dot_backwarp")
     put(found, data)
-    (found / building.DIGEST).write_text(hashlib.sha256(data).hexdigest())
+    library(found).rename(found / f"{hashlib.sha256(data).hexdigest()}.so")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +164,7 @@ def without_functions(found: Path) -> None:
         empty,
         planted,
         no_digest,
-        digest_of_others,
+        two,
         no_library,
         a_folder,
         a_file,
@@ -186,7 +194,7 @@ def test_what_a_killed_compiler_left_is_removed(compiler: Compiler, tmp_path: Pa
     for name in (entry().name, "0123456789abcdef"):
         left = entry().with_name(f".{name}.01234567.partial")
         left.mkdir()
-        (left / building.LIBRARY).write_text("half")
+        (left / "made").write_text("half")
     remove(["native"])
     building.build(())
     assert [path.name for path in (tmp_path / "cache" / "native").iterdir()] == [entry().name]

@@ -27,7 +27,6 @@ MACHINES = {  # what torch means by these names; a processor need not have all o
     "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
     "AVX2": ("-mavx2", "-mfma"),
 }
-LIBRARY, DIGEST = "block.so", "block.sha256"
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp")
 
 
@@ -86,7 +85,7 @@ def _folder() -> Path:
 
 
 def _compile(entry: Path, flags: Sequence[str]) -> None:
-    """Write the library and its digest to a folder, which appears when it is complete."""
+    """Write the library, called by its digest, to a folder, which appears when it is complete."""
     for other in entry.parent.iterdir():  # what killed processes left of this and other versions
         name = written_name(other)
         if name is not None:
@@ -95,21 +94,18 @@ def _compile(entry: Path, flags: Sequence[str]) -> None:
         entry.unlink()
     with write_folder(entry, replaceable=lambda folder: True) as new:
         new.chmod(0o700)
-        made = new / LIBRARY
+        made = new / "made"
         command = [compiler() or "c++", *FLAGS, *flags, "-o", str(made), str(SOURCE)]
         subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=300)
-        (new / DIGEST).write_text(hashlib.sha256(made.read_bytes()).hexdigest())
-        for file in (made, new / DIGEST):
-            file.chmod(0o600)
+        made.chmod(0o600)
+        made.rename(new / f"{hashlib.sha256(made.read_bytes()).hexdigest()}.so")
 
 
 def _loaded(entry: Path) -> ctypes.CDLL | None:
     """Open the library in a folder that `_compile` wrote; None where there is none that can be trusted."""
-    library, digest = entry / LIBRARY, entry / DIGEST
     try:
-        if not all(map(_ours, (entry, library, digest))):
-            return None
-        if hashlib.sha256(library.read_bytes()).hexdigest() != digest.read_text(errors="replace"):
+        [library] = entry.iterdir()
+        if not (_ours(entry) and _ours(library) and hashlib.sha256(library.read_bytes()).hexdigest() == library.stem):
             return None
         loaded = ctypes.CDLL(str(library))
         pointer, whole = ctypes.c_void_p, ctypes.c_int
@@ -117,7 +113,7 @@ def _loaded(entry: Path) -> ctypes.CDLL | None:
         for function in (loaded.block_backward, loaded.block_dot, loaded.block_dot_backward):
             function.argtypes = [pointer] * 12 + [whole]
         loaded.panel()
-    except (OSError, AttributeError):  # AttributeError: a function is missing
+    except (OSError, ValueError, AttributeError):  # not one file; AttributeError: a function is missing
         return None
     return loaded
 
