@@ -173,6 +173,14 @@ class Placed:
         """Name what its results depend on, beyond what rounding alone would do."""
         return "native" if self.native else str(self.dtype)
 
+    @property
+    def numerics(self) -> str:
+        """Name all that decides the last bits of its results on one machine, beside the threads."""
+        tf32 = self.engine.device.type == "cuda" and self.engine.execution.precision == "tf32"
+        how = "native blocks" if self.native else "tf32" if tf32 else str(self.dtype).removeprefix("torch.")
+        compiled = ", compiled" if self.compiled else ""
+        return f"{how}{compiled} on {self.engine.device.type}, torch {torch.__version__}"
+
     def describe(self) -> str:
         """Say in one line where it runs, and in what precision."""
         return f"{self.engine.describe()}, {str(self.dtype).removeprefix('torch.')}"

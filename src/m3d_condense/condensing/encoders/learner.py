@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -71,9 +71,15 @@ class Learner:
         return {name: value.detach().clone() for name, value in tensors.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Put such a state back in place."""
+        """Put such a state back in place.
+
+        Raises:
+            KeyError, ValueError: it is not of this network.
+        """
         self.reset_optimizer()
         held = self.encoder.network.state_dict()
+        moved = {f"momentum.{name}": value for name, value in self.encoder.network.named_parameters()}
+        _check(state, {f"network.{name}": value for name, value in held.items()} | moved)
         for name, parameter in self.encoder.network.named_parameters():
             momentum = state.get(f"momentum.{name}")
             if momentum is not None:
@@ -93,3 +99,10 @@ class Learner:
 
     def _freeze(self) -> None:
         self.encoder.network.requires_grad_(False).train()
+
+
+def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless every tensor of a state is one of the expected in its type and shape."""
+    for name, value in state.items():
+        if name not in expected or (value.dtype, value.shape) != (expected[name].dtype, expected[name].shape):
+            raise ValueError(f"{name} is not of this network")

@@ -16,6 +16,7 @@ from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import Tensors, kept
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import progress
 from m3d_condense.tools.seeds import derive, generator
 
@@ -103,6 +104,9 @@ class PoolEncoders(EncoderSource):
 
         with progress(f"Training network {number + 1} of {recipe.encoder_count}", recipe.encoder_steps) as bar:
             self.learner.from_scratch(derive(recipe.seed, "pool", number), recipe.encoder_steps, bar, after)
+        if not all(bool(torch.isfinite(part).all()) for part in self.encoder.network.parameters()):
+            said = "too high: a network of the pool has diverged in training"
+            raise UserError(said, setting="encoder_lr", value=recipe.encoder_lr)
         return tensors
 
 
