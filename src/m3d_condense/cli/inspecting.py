@@ -20,6 +20,7 @@ from m3d_condense.sets.preview import preview
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import write_file
 from m3d_condense.tools.progress import recorded
+from m3d_condense.tools.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ def run(given: Namespace) -> int:
     if given.json:
         print(json.dumps(asdict(seen) | {"sheet": str(out)}, indent=2))
     else:
-        print(*_lines(seen), f"sheet        {out}", sep="\n")
+        print(*_lines(seen), shown(f"sheet        {out}"), sep="\n")
     return 0
 
 
@@ -106,7 +107,7 @@ def _lines(seen: Inspection) -> list[str]:
         *_classes(seen),
         *(f"notice       {message}" for message in seen.notices),
     ]
-    return ["".join(letter if letter.isprintable() else "?" for letter in line).rstrip() for line in lines]
+    return [shown(line).rstrip() for line in lines]
 
 
 def _levels(levels: Sequence[Levels]) -> str:
@@ -125,4 +126,4 @@ def _classes(seen: Inspection) -> list[str]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
+    return shown(name, NAME_WIDTH)

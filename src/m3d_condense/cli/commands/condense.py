@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from m3d_condense.cli.command import Command
 from m3d_condense.cli.flags import config_flag, data_argument, execution_flags, new_parser, recipe_flags, source_flags
 from m3d_condense.cli.settings import execution, load_data, seconds
+from m3d_condense.cli.streams import as_shown
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.progress import notice
 
@@ -42,7 +43,7 @@ def run(given: Namespace) -> int:
     settings = {field.name: given[field.name] for field in fields(Recipe)}
     condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
     notice(summary(condensed, dataset, out))
-    print(out)
+    print(as_shown(str(out)))
     return 0
 
 
