@@ -82,11 +82,9 @@ def test_processes_respect_how_pil_was_set_here(tmp_path, monkeypatch):
 def test_more_images_than_memory_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     root = folder(tmp_path, shape=(64, 64, 3))
     (root / "bee" / "3.png").write_bytes(b"junk")  # never reached
-    monkeypatch.setattr(decoding, "available_memory", lambda: 200_000)
-    with pytest.raises(
-        UserError, match=r"10 images of 64×64 pixels take 240 KiB of memory, and 195 KiB are free; size=N"
-    ):
+    monkeypatch.setattr("m3d_condense.data.room.available_memory", lambda: 200_000)
+    with pytest.raises(UserError, match=r"images of 64×64 pixels take 240 KiB of memory, and 195 KiB are free; size=N"):
         load(root)
-    monkeypatch.setattr(decoding, "available_memory", lambda: None)  # where the system does not tell
+    monkeypatch.setattr("m3d_condense.data.room.available_memory", lambda: None)  # where the system does not tell
     with pytest.raises(UserError, match="bee/3"):
         load(root)

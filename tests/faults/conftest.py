@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from faults import commands
 
 from m3d_condense.condensing import run
 
@@ -12,6 +13,16 @@ from m3d_condense.condensing import run
 def _saved_at_every_step(monkeypatch: pytest.MonkeyPatch, own_folder: None) -> None:
     """Have a checkpoint written after every step, where the clock would leave most of these short runs without."""
     monkeypatch.setattr(run, "SAVE_EVERY", 0.0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _warm(tmp_path_factory: pytest.TempPathFactory, _cache: None) -> None:
+    """Import all that commands import, which each forked process would do anew, for most of its time."""
+    folder = tmp_path_factory.mktemp("warm")
+    for method in commands.OF_METHOD:
+        assert commands.condense(folder / method, method, iterations=1) == 0
+    assert commands.evaluate(folder / "m3d") == 0
+    assert commands.compare(folder / "study") == 0
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from m3d_condense.machine.memory import readable
 from m3d_condense.sets.preview import preview
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import write_file
+from m3d_condense.tools.locks import alone
 from m3d_condense.tools.progress import recorded
 from m3d_condense.tools.text import shown
 
@@ -73,8 +74,12 @@ def _check_target(out: Path) -> None:
     """Raise UserError for what is no name of a PNG, and for a file that was not drawn here."""
     if out.suffix.lower() != ".png":
         raise UserError("the sheet is a PNG: end its name in .png", setting="out", value=out)
-    if not out.exists():
-        return
+    try:
+        with alone(out):  # it can be written
+            if not out.exists():
+                return
+    except ValueError as error:  # no name at all
+        raise error if isinstance(error, UserError) else UserError(str(error), setting="out", value=out) from None
     try:
         with Image.open(out, formats=("PNG",)) as picture:
             ours = picture.info.get(MARK[0]) == MARK[1]

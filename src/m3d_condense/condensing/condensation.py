@@ -13,6 +13,7 @@ import torch
 
 from m3d_condense.condensing import checkpoint
 from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.room import check_memory
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
 from m3d_condense.data.dataset import ImageDataset
@@ -70,6 +71,7 @@ def condense(
     if recipe.factor > min(dataset.size):
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
+    check_memory(dataset, recipe)
     engine = Engine(execution)
     if out is None:
         return _collect(dataset, recipe, _made(dataset, recipe, engine, time_limit), engine.execution, time_limit)

@@ -13,8 +13,8 @@ import numpy as np
 
 from m3d_condense.data.pictures import Rows, translated
 from m3d_condense.data.raster import Item, OtherSizeError, Pixels, attempt_batch, decode_batch, header, is_grey
+from m3d_condense.data.room import make_sure_of_room
 from m3d_condense.data.workers import in_order, processes
-from m3d_condense.machine.memory import available_memory, readable
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import progress
 
@@ -32,7 +32,8 @@ def decode(splits: Sequence[Rows], size: int | None) -> list[Pixels]:
     mode, height, width = _first(splits)
     shape = (height, width) if size is None else (size, size)
     count = sum(len(rows.labels) for rows in splits)
-    _make_sure_of_room(count, shape, mode, copied=len(splits) == 1)
+    copies = 2 if len(splits) == 1 else 1  # a test split is copied out
+    make_sure_of_room(copies * count, 1 if is_grey(mode) else 3, *shape)
     together = max(1, min(MOST, MOST_BYTES // (3 * shape[0] * shape[1])))
     here, attempt = partial(decode_batch, size=size, shape=shape), partial(attempt_batch, size=size, shape=shape)
     images = []
@@ -56,17 +57,6 @@ def _first(splits: Sequence[Rows]) -> tuple[str, int, int]:
             raise UserError(f"the {rows.name} split has no images")
         firsts.append(first)
     return header(firsts[0])
-
-
-def _make_sure_of_room(count: int, shape: tuple[int, int], mode: str, copied: bool) -> None:
-    """Raise UserError where the decoded images, of which a test split may have to be copied out, do not fit."""
-    channels = 1 if is_grey(mode) else 3
-    need, free = count * channels * shape[0] * shape[1] * (2 if copied else 1), available_memory()
-    if free is not None and need > free:
-        raise UserError(
-            f"{count:,} images of {shape[1]}×{shape[0]} pixels take {readable(need)} of memory, and {readable(free)} "
-            f"are free; {Setting('size', 'N')} with a smaller N makes them N×N, or give fewer images"
-        )
 
 
 def _collected(rows: Rows, batches: Iterable[Pixels]) -> Pixels:

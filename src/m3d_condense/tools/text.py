@@ -14,10 +14,12 @@ UNSHOWABLE = re.compile(f"[{CONTROL}]")
 def shown(value: object, most: int = LONGEST) -> str:
     """Return the text of `value` as one line that does nothing to a terminal, of at most so many characters.
 
-    A line break becomes a space, any other control character �, and what is cut off …. Other spaces stay, and so do
-    bytes of a file's name that are no text.
+    A line break becomes a space, any other control character �, and what is left out …: of a message that is the
+    middle, for what is wrong with a name stands behind it. Other spaces stay, and so do bytes of a file's name that are
+    no text.
     """
     text = str(value)
-    cut = len(text) > most
-    line = UNSHOWABLE.sub("�", BREAKS.sub(" ", text[:most]))
-    return f"{line[: most - 1]}…" if cut else line
+    if len(text) > most:
+        behind = most // 2 if most >= LONGEST else 0
+        text = f"{text[: most - 1 - behind]}…{text[len(text) - behind :]}"
+    return UNSHOWABLE.sub("�", BREAKS.sub(" ", text))
