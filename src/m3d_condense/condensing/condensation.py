@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from m3d_condense.condensing import checkpoint
+from m3d_condense.condensing.observing import Watching, observers
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
+from m3d_condense.condensing.working import Working, abandoned
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
@@ -29,6 +31,7 @@ from m3d_condense.tools.locks import alone
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.stopwatch import Stopwatch
+from m3d_condense.tools.tracking import tracking
 
 FLOATS = 3  # numbers that a checkpoint holds of each pixel, at most
 
@@ -44,13 +47,17 @@ def condense(
     out: str | Path | None = None,
     overwrite: bool = False,
     time_limit: float | None = None,
+    watch: int = 0,
+    preview_every: int = 0,
+    track: str | None = None,
     execution: Execution | None = None,
     **settings: Any,
 ) -> CondensedSet:
     """Condense a labelled image data set into `ipc` images per class.
 
     With `out`, the run is saved as it goes, an interrupted one goes on where it stopped, and one that is
-    already complete is returned as it is. One that a time limit stopped is stored, and goes on likewise.
+    already complete is returned as it is. One that a time limit stopped is stored, and goes on likewise. While it goes,
+    its logged steps stand in OUT.metrics.jsonl; in the end they are in the set.
 
     Args:
         data: anything `load` takes, or what it returned.
@@ -60,6 +67,10 @@ def condense(
         out: folder for the condensed set.
         overwrite: discard a finished or begun run of `out`.
         time_limit: seconds of this call after which the loop stops and what there is is stored.
+        watch: steps between two scores of a small network on the test split, which are put into the history; 0 for
+            none. They decide nothing, and their seconds do not count.
+        preview_every: steps between two pictures of the images, OUT.preview.png; 0 for none.
+        track: "tensorboard" or "trackio", where they are installed: shows the history while the run goes.
         execution: device, precision, compilation, memory.
         **settings: any field of `Recipe`, in place of the preset's.
 
@@ -72,22 +83,25 @@ def condense(
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
     check_memory(dataset, recipe)
+    target = Path(out) if out is not None else None
+    asked = Watching(watch=watch, preview_every=preview_every, track=track)
+    asked.check(target)
     engine = Engine(execution)
-    if out is None:
-        return _collect(dataset, recipe, _made(dataset, recipe, engine, time_limit), engine.execution, time_limit)
-    place = Place(target=Path(out), recipe=recipe, fingerprint=dataset.fingerprint, overwrite=overwrite)
+    if target is None:
+        made = _made(dataset, recipe, engine, time_limit, asked)
+        return _collect(dataset, recipe, made, engine.execution, time_limit)
+    place = Place(target=target, recipe=recipe, fingerprint=dataset.fingerprint, overwrite=overwrite)
     finished = place.finished()  # which may lie where nothing can be written
     if finished is not None:
         return finished
-    with alone(place.target, _stored_bytes(dataset, recipe)):
+    with alone(target, _stored_bytes(dataset, recipe)):
         finished = place.finished()
         if finished is not None:
             return finished
-        made = _made(dataset, recipe, engine, time_limit, place)
+        made = _made(dataset, recipe, engine, time_limit, asked, place)
         condensed = _collect(dataset, recipe, made, engine.execution, time_limit)
-        condensed.save(place.target)
-        if made.steps == recipe.iterations:
-            place.checkpoint.unlink(missing_ok=True)
+        condensed.save(target)
+        place.working.clear(everything=made.steps == recipe.iterations)
     return condensed
 
 
@@ -133,9 +147,9 @@ class Place:
     overwrite: bool
 
     @property
-    def checkpoint(self) -> Path:
-        """The file of the run's state."""
-        return self.target.with_name(self.target.name + ".checkpoint")
+    def working(self) -> Working:
+        """The files of the run beside the target."""
+        return Working.beside(self.target)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -149,10 +163,11 @@ class Place:
             UserError: something else is there, and is not ours, or not to be overwritten; nothing has been changed.
         """
         CondensedSet.check_target(self.target)
-        begun = self.checkpoint.exists()
+        saved = self.working.checkpoint
+        begun = saved.exists()
         if self.overwrite:
-            if begun and not checkpoint.is_checkpoint(self.checkpoint):
-                raise UserError(f"{self.checkpoint} is no checkpoint of ours and would be lost; move it elsewhere")
+            if begun and not checkpoint.is_checkpoint(saved):
+                raise UserError(f"{saved} is no checkpoint of ours and would be lost; move it elsewhere")
             return None
         if not is_condensed_set(self.target):
             return None
@@ -170,19 +185,26 @@ class Place:
 
 
 def _made(
-    dataset: ImageDataset, recipe: Recipe, engine: Engine, time_limit: float | None, place: Place | None = None
+    dataset: ImageDataset,
+    recipe: Recipe,
+    engine: Engine,
+    time_limit: float | None,
+    asked: Watching,
+    place: Place | None = None,
 ) -> Condensation:
     """Run the loop, or for a recipe without steps take the images it would start from."""
     watch = Stopwatch()
-    saved, identity = (place.checkpoint, place.identity) if place is not None else (None, {})
+    target, working, identity = (None, None, {}) if place is None else (place.target, place.working, place.identity)
     anew = place is not None and place.overwrite
     if recipe.iterations == 0:
-        if saved is not None and not anew:
-            checkpoint.read(saved, identity)  # one of another run is not to be lost
+        if working is not None and not anew:
+            checkpoint.read(working.checkpoint, identity)  # one of another run is not to be lost
         pixels = start(dataset, recipe, engine, watch)
         return Condensation(pixels=pixels, steps=0, seconds=watch.seconds, history=[], used=engine.describe())
-    run = begin(dataset, recipe, engine, watch)
-    run.loop(identity, saved, time_limit, anew=anew)
+    with tracking(asked.track, target, dataset.name, dataclasses.asdict(recipe)) as tracker, abandoned(working):
+        run = begin(dataset, recipe, engine, watch)
+        observe = observers(asked, dataset, recipe, engine, working, tracker)
+        run.loop(identity, None if working is None else working.checkpoint, time_limit, observe, anew=anew)
     used = run.plan.placed.describe()
     return Condensation(pixels=run.pixels, steps=run.step, seconds=watch.seconds, history=run.history, used=used)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ SAVE_EVERY = 60.0  # seconds between two checkpoints
 NO_NUMBER = "the loss is not a number"
 SATURATED = 0.5  # share of the pixels beyond which something is wrong with the step size
 
+Observer = Callable[["Run"], None]
+"""Is called with a run that begins or goes on, and after every step; it changes nothing but the history."""
+
 
 @dataclass(kw_only=True, eq=False)
 class Run:
@@ -44,7 +48,7 @@ class Run:
         watch: the seconds it has taken.
         extreme: which pixels began at 0 or 1.
         step: how many steps have been taken.
-        history: {"step": …, "loss": …, "seconds": …}, of every tenth step.
+        history: {"step": …, "loss": …, "seconds": …}, of every tenth step; observers may add to it.
     """
 
     recipe: Recipe
@@ -89,7 +93,13 @@ class Run:
         self.pixels.clamp()
 
     def loop(
-        self, identity: dict[str, Any], saved: Path | None, time_limit: float | None, *, anew: bool = False
+        self,
+        identity: dict[str, Any],
+        saved: Path | None,
+        time_limit: float | None,
+        observe: Observer = lambda run: None,
+        *,
+        anew: bool = False,
     ) -> None:
         """Take the steps that are left, saving as they go; an interrupt loses no finished step.
 
@@ -97,6 +107,7 @@ class Run:
             identity: the run's settings and data; JSON-able. A checkpoint's must agree, and its arithmetic.
             saved: the checkpoint's file; None saves nothing.
             time_limit: seconds after which the loop ends.
+            observe: looks on.
             anew: whether to begin at the first step though there is a checkpoint, which the next one replaces.
 
         Raises:
@@ -108,8 +119,10 @@ class Run:
             self._restore(identity, saved)
         with deferred() as interrupted, progress("Condensing", total, done=self.step) as bar:
             begun = kept = time.monotonic()
+            observe(self)
             while self.step < total:
                 self._log(self.take_step(), bar)
+                observe(self)
                 now = time.monotonic()
                 if interrupted():
                     self._save(identity, saved)

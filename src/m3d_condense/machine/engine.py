@@ -246,13 +246,14 @@ def in_pieces(function: Callable[[Tensor], Any], images: Tensor, most: int) -> A
     if count == 1:
         return function(images)
     piece = math.ceil(len(images) / count)
-    short = piece * count - len(images)
+    parts = list(torch.split(images, piece))
+    short = piece - len(parts[-1])
     if short:
-        images = torch.cat((images, images.new_zeros(short, *images.shape[1:])))
-    results = [function(part) for part in torch.split(images, piece)]
+        parts[-1] = torch.cat((parts[-1], images.new_zeros(short, *images.shape[1:])))
+    results = [function(part) for part in parts]
     if isinstance(results[0], Tensor):
-        return torch.cat(results)[: len(images) - short]
-    return [torch.cat(parts)[: len(images) - short] for parts in zip(*results, strict=True)]
+        return torch.cat(results)[: len(images)]
+    return [torch.cat(kind)[: len(images)] for kind in zip(*results, strict=True)]
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from m3d_condense.condensing.checkpoint import is_checkpoint
+from m3d_condense.condensing.working import CHECKPOINT, METRICS, PREVIEW
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.record import Fitted, Record, as_json, read
@@ -199,9 +200,11 @@ def _holds(file: Path, name: str) -> bool:
 
 
 def _is_set(entry: Path) -> bool:
-    """Whether an entry of the folder of sets is a condensed set or the checkpoint of one, and nothing else."""
-    if entry.suffix == ".checkpoint":
+    """Whether an entry of the folder of sets is a condensed set, or lies beside one that is made, and nothing else."""
+    if entry.name.endswith(CHECKPOINT):
         return is_checkpoint(entry)
+    if entry.name.endswith((METRICS, PREVIEW)):
+        return is_checkpoint(entry.with_name(entry.name.removesuffix(METRICS).removesuffix(PREVIEW) + CHECKPOINT))
     try:
         CondensedSet.check_target(entry)
     except UserError:
