@@ -13,7 +13,7 @@ from faults import commands
 from killing import begun, ended, killed_after, kills
 
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.sets.exporting import WRITERS, export
+from m3d_condense.sets.exporting import FORMS, export
 from m3d_condense.studies.ledger import Ledger
 
 pytestmark = pytest.mark.faults
@@ -31,7 +31,7 @@ def done(work: Callable[[], object]) -> float:
 def test_a_run_that_is_killed_at_any_moment_ends_in_the_same_bits(
     method: str, tmp_path: Path, own_cache: Path, say: Callable[[str], None]
 ) -> None:
-    steps = 40
+    steps = 15
     seconds = done(lambda: commands.condense(tmp_path / "whole" / "set", method, iterations=steps))
     whole, stream = commands.pixels(tmp_path / "whole" / "set"), random.Random(method)
     killed = resumed = 0
@@ -163,7 +163,7 @@ def test_compare_is_killed_before_every_file_operation(
     assert number > 50
 
 
-@pytest.mark.parametrize("form", ["png", *WRITERS])
+@pytest.mark.parametrize("form", FORMS)
 def test_export_is_killed_before_every_file_operation(
     form: str, tmp_path: Path, own_cache: Path, say: Callable[[str], None]
 ) -> None:
