@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: demo test test-slow lint docs bench setup interpreters clean
+.PHONY: demo test test-slow faults lint docs bench setup interpreters clean
 
 setup: $(VENV)/.ready
 
@@ -23,14 +23,19 @@ demo: setup
 
 # A worker a core, each with one thread: a file's tests stay together, for what they share is made once.
 test: setup interpreters
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m "not slow and not faults" -n auto --dist loadfile
 
 # The other supported Pythons found here, on which the command line is tested too; those that are missing are skipped.
 interpreters: setup
 	$(BIN)/python tests/interpreters.py
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not faults"
+
+# Processes killed at any moment and before every file operation, full disks, no permission, two at once: see
+# docs/reliability.md. A part of it: make faults FAULTS="-k compare". As root it covers full disks and permissions too.
+faults: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults tests/faults $(FAULTS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice, progress
@@ -66,8 +67,7 @@ def evaluate(
     Raises:
         UserError: for settings that cannot be used, or test data of other classes or another size.
     """
-    if repeats < 1:
-        raise UserError("at least 1", setting="repeats", value=repeats)
+    check_count("repeats", repeats, least=1, most=MOST_NETWORKS)
     subjects = _subjects(subject)
     first = subjects[0]
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,150 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "many networks": (["evaluate", "digits", "--random", "--repeats", str(10**20)], "--repeats 100000000000000000000"),
     "deep value": (["condense", "digits", "--ipc", "[" * 900 + "]" * 900], "--ipc [[["),
 }
+
+
+B = str(10**9)
+LONG = "n" * 300
+SLOW = ["--method", "idc", *TINY]
+MORE: dict[str, tuple[list[str], str]] = {
+    # Counts that no memory could hold.
+    "images beyond memory": (["condense", "digits", "--ipc", B], f"--ipc {B}: this takes"),
+    "real images beyond memory": (["condense", "digits", "--batch-real", B], f"--batch-real {B}: this takes"),
+    "a factor beyond the images": (["condense", "digits", "--factor", B], f"--factor {B}: larger than the images"),
+    "a queue beyond memory": (["condense", "digits", "--method", "idm", "--encoder-count", B, *TINY], "encoder-count"),
+    "a pool beyond memory": (["condense", "digits", "--method", "m3d-pool", "--encoder-count", B, *TINY], "count"),
+    "training steps beyond memory": (["condense", "digits", *SLOW, "--encoder-steps", B], f"--encoder-steps {B}: this"),
+    "warm-up beyond memory": (["condense", "digits", *SLOW, "--encoder-warmup", B], f"--encoder-warmup {B}: this"),
+    "a size beyond memory": (["condense", "digits", "--size", "60000", *TINY], "are free; --size N with a smaller N"),
+    "a width beyond memory": (["condense", "digits", "--network", f"convnet-width{B}", *TINY], "this takes"),
+    "a width of a ResNet": (["condense", "digits", "--network", f"resnet10-width{B}", *TINY], "this takes"),
+    "a growth beyond memory": (["condense", "digits", "--network", f"densenet121-growth{B}", *TINY], "this takes"),
+    "a width without end": (["condense", "digits", "--network", f"convnet-width{'9' * 20}", *TINY], "this takes"),
+    "a depth beyond the images": (["condense", "digits", "--network", "convnet100000", *TINY], "too small"),
+    "a depth without end": (["condense", "digits", "--network", f"convnet{'9' * 5000}", *TINY], "--network convnet999"),
+    "a comparison beyond memory": (["compare", "digits", "--ipc", B, "--no-whole"], f"--ipc {B}: this takes"),
+    "sets without end": (["compare", "digits", "--seeds", B], f"--seeds {B}: at most 100000"),
+    "networks of a comparison": (["compare", "digits", "--repeats", B], f"--repeats {B}: at most 100000"),
+    "selections beyond memory": (["evaluate", "digits", "--random", "--ipc", B], f"--ipc {B}: this takes"),
+    "networks without end": (["evaluate", "digits", "--random", "--repeats", B], f"--repeats {B}: at most 100000"),
+    "a wide scorer": (["evaluate", "digits", "--random", "--networks", f"convnet-width{B}"], "this takes"),
+    # Numbers that are none, or out of range.
+    "a seed below all": (["condense", "digits", "--seed", str(-(2**70))], "at least -9223372036854775808"),
+    "a seed above all": (["condense", "digits", "--seed", str(2**70)], "at most 18446744073709551615"),
+    "no ipc to compare": (["compare", "digits", "--ipc", "0"], "--ipc 0: at least 1"),
+    "ipc below 0": (["compare", "digits", "--ipc", "1", "-1"], "--ipc -1: at least 1"),
+    "no seeds": (["compare", "digits", "--seeds", "0"], "--seeds 0: at least 1"),
+    "momentum": (["condense", "digits", "--momentum", "nan"], "--momentum nan: expected a number"),
+    "a rate that is no number": (["condense", "digits", "--lr", "nan"], "--lr nan: expected a number"),
+    "a rate without end": (["condense", "digits", "--lr", "inf"], "--lr inf: expected a number"),
+    "no rate": (["condense", "digits", "--lr", "0"], "--lr 0.0: a number above 0"),
+    "cutmix": (["condense", "digits", "--encoder-cutmix", "nan"], "--encoder-cutmix nan: expected a number"),
+    "memory that is no number": (["condense", "digits", "--memory", "nan"], "--memory nan: expected a number"),
+    "weight": (["condense", "digits", "--cross-entropy", "nan"], "--cross-entropy nan: expected a number"),
+    "time below 0": (["condense", "digits", "--time-limit", "-1"], "--time-limit -1: a number with s"),
+    "time that is no number": (["condense", "digits", "--time-limit", "nan"], "--time-limit nan: a number with s"),
+    "time with an exponent": (["condense", "digits", "--time-limit", "1e5"], "--time-limit 1e5: a number with s"),
+    "time of a comparison": (["compare", "digits", "--time-limit", "x"], "--time-limit x: a number with s"),
+    "no size": (["condense", "digits", "--size", "0"], "at least 1, not 0"),
+    "size below 0": (["condense", "digits", "--size", "-5"], "at least 1, not -5"),
+    "size of a sheet": (["inspect", "digits", "--size", "-1"], "at least 1, not -1"),
+    "images of a pixel": (["condense", "digits", "--size", "1", *TINY], "too small for a ConvNet"),
+    "epochs below 0": (["evaluate", "digits", "--random", "--epochs", "-1"], "--epochs -1: at least 1"),
+    "half an image": (["condense", "digits", "--ipc", "1.5"], "--ipc 1.5: expected a whole number"),
+    "an exponent": (["condense", "digits", "--ipc", "1e3"], "--ipc 1000.0: expected a whole number"),
+    "null": (["condense", "digits", "--ipc", "null"], "expected a whole number"),
+    "a list": (["condense", "digits", "--ipc", "[1]"], "--ipc [1]: expected a whole number"),
+    "an object": (["condense", "digits", "--ipc", "{}"], "--ipc {}: expected a whole number"),
+    "two equal signs": (["condense", "digits", "--ipc=1=2"], "--ipc 1=2: expected a whole number"),
+    "neither true nor false": (["condense", "digits", "--flip", "perhaps"], "--flip perhaps: expected true or false"),
+    "two for true": (["condense", "digits", "--native", "2"], "--native 2: expected true or false"),
+    "flip of a score": (["evaluate", "digits", "--random", "--flip", "x"], "--flip x: expected true or false"),
+    # Names of what there is.
+    "a GPU that is not there": (["condense", "digits", "--device", "cuda:99", *TINY], "--device cuda:99"),
+    "no device": (["condense", "digits", "--device", "", *TINY], "must not be empty"),
+    "a device of another build": (["condense", "digits", "--device", "xla", *TINY], "--device xla"),
+    "a device of a Mac": (["condense", "digits", "--device", "vulkan", *TINY], "--device vulkan"),
+    "device of info": (["info", "--device", "toaster"], "--device toaster"),
+    "no kernel": (["condense", "digits", "--kernel", ""], "one of gaussian"),
+    "no method": (["condense", "digits", "--method", ""], "unknown method ''"),
+    "preset": (["condense", "digits", "--preset", "slow"], "unknown preset 'slow'"),
+    "operation": (["condense", "digits", "--augmentation", "flip_flip_blur"], "no 'blur' among"),
+    "no network": (["condense", "digits", "--network", ""], "unknown network ''"),
+    "no module": (["condense", "digits", "--network", ":"], "--network :: cannot be imported"),
+    "a function of the system": (["condense", "digits", "--network", "os:getcwd", *TINY], "--network os:getcwd: on"),
+    "a number for a network": (["condense", "digits", "--network", "sys:maxsize", *TINY], "maxsize is not callable"),
+    "networks left out": (["evaluate", "digits", "--random", "--networks"], "--networks: expected at least one"),
+    "an unknown scorer": (["evaluate", "digits", "--random", "--networks", "x"], "unknown network 'x'"),
+    "no protocol": (["evaluate", "digits", "--random", "--protocol", ""], "unknown protocol ''"),
+    "order": (["compare", "digits", "--sort", "colour"], "--sort colour: expected one of 'accuracy'"),
+    "methods left out": (["compare", "digits", "--methods"], "--methods: expected at least one"),
+    "an unknown method": (["compare", "digits", "--methods", "x"], "--methods: invalid choice: 'x'"),
+    "layout": (["inspect", "digits", "--layout", "HWN"], "--layout HWN: expected one of 'NHW'"),
+    "a column of arrays": (["condense", "digits", "--image-column", "x"], "goes with tables"),
+    # Places.
+    "a null byte": (["condense", "\0"], "no such file or folder: �"),
+    "a null byte in a name": (["condense", "a\0b"], "no such file or folder: a�b"),
+    "a circle of links": (["condense", "loop"], "no such file or folder: loop"),
+    "a device without end": (["condense", "/dev/zero"], "it is no regular file"),
+    "a pipe": (["condense", "fifo"], "it is no regular file"),
+    "a pipe of arrays": (["condense", "fifo.npz"], "it is no regular file"),
+    "a pipe of a table": (["condense", "fifo.parquet"], "it is no regular file"),
+    "a long name": (["condense", LONG * 10], "no such file or folder: nnn"),
+    "nobody's home": (["condense", "~nobodyhere/x"], "its home is unknown"),
+    "a pipe to score": (["evaluate", "fifo"], "fifo: not a condensed set"),
+    "a null byte to score": (["evaluate", "\0"], "not a condensed set"),
+    "a circle to score": (["evaluate", "loop"], "loop: not a condensed set"),
+    "a long name to score": (["evaluate", LONG * 10], "not a condensed set"),
+    "data to score": (["evaluate", "digits"], "digits: not a condensed set; --whole or --random"),
+    "out of a null byte": (["condense", "digits", "--out", "a\0b", *TINY], "a�b: no folder can be there"),
+    "no out": (["condense", "digits", "--out", "", *TINY], ". holds other files"),
+    "out of everything": (["condense", "digits", "--out", "/", *TINY], "/ holds other files"),
+    "out in a circle": (["condense", "digits", "--out", "loop/x", *TINY], "loop/x: no folder can be there"),
+    "out of a device": (["condense", "digits", "--out", "/dev/null", *TINY], "/dev/null is a file; name a folder"),
+    "out below a device": (["condense", "digits", "--out", "/dev/null/x", *TINY], "/dev/null is a file, not a folder"),
+    "out of a long name": (["condense", "digits", "--out", LONG, *TINY], "nnn: no folder can be there"),
+    "out of nearly too long a name": (["condense", "digits", "--out", "n" * 240, *TINY], "too long a name"),
+    "table at a device": (["compare", "digits", "--out", "/dev/null"], "/dev/null is a file; name a folder"),
+    "table at a null byte": (["compare", "digits", "--out", "\0"], "no folder can be there"),
+    "table in a circle": (["compare", "digits", "--out", "loop"], "loop: no folder can be there"),
+    "table at a long name": (["compare", "digits", "--out", LONG], "no folder can be there"),
+    "a sheet that is no picture": (["inspect", "digits", "--out", "x.txt"], "the sheet is a PNG"),
+    "a sheet of a null byte": (["inspect", "digits", "--out", "\0.png"], "--out �.png: embedded null byte"),
+    "a sheet of a long name": (["inspect", "digits", "--out", f"new/{'n' * 240}.png"], "too long a name"),
+    "a config in a circle": (["condense", "digits", "--config", "loop"], "--config loop: no such file"),
+    "a config of a null byte": (["condense", "digits", "--config", "\0"], "no such file"),
+    "a config without end": (["condense", "digits", "--config", "/dev/zero"], "/dev/zero: no regular file"),
+    "a config from a pipe": (["condense", "digits", "--config", "fifo"], "fifo: no regular file"),
+    "a config of a folder": (["condense", "digits", "--config", "."], "a folder, but no condensed set"),
+    "a config of a long name": (["condense", "digits", "--config", LONG * 10], "--config nnn"),
+    # Words too many or too few.
+    "data twice": (["condense", "digits", "digits"], "unrecognized arguments: digits"),
+    "a number twice": (["condense", "digits", "--ipc", "1", "2"], "unrecognized arguments: 2"),
+    "a number left out": (["condense", "digits", "--ipc"], "--ipc: expected one argument"),
+    "no data to inspect": (["inspect"], "no data given"),
+    "no data to compare": (["compare"], "no data given"),
+    "words for info": (["info", "extra"], "unrecognized arguments: extra"),
+    "a flag without a command": (["--quiet"], "unrecognized arguments: --quiet"),
+    "a flag that is none": (["condense", "-x"], "unrecognized arguments: -x"),
+    "nothing to do with the cache": (["cache"], "cache.action"),
+    "an unknown action": (["cache", "burn"], "--action burn: expected one of"),
+    "a name to list": (["cache", "list", "x"], "takes no names"),
+    "nothing to remove": (["cache", "remove"], "name what to remove"),
+    "a path to remove": (["cache", "remove", "../.."], "nothing of the name ../.."),
+}
+
+
+@pytest.mark.parametrize(("arguments", "word"), MORE.values(), ids=MORE)
+def test_what_nobody_should_give_is_said_in_one_line_and_changes_nothing(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("fifo", "fifo.npz", "fifo.parquet"):
+        os.mkfifo(tmp_path / name)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert run(*arguments) == 2
+    one_line(capsys.readouterr(), word)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def one_line(printed: Any, *words: str) -> None:

@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from condensed_sets import make
+from killing import kills
 
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.sets.folder import is_condensed_set
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that can be forked")
-
-OPERATIONS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.utime", "shutil.rmtree"}
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-KILLED = 9
-
-
-def kill_before(number: int, work: Callable[[], object]) -> bool:
-    """Do `work` in a process that ends at once before its file operation of that number; tell whether it did."""
-    child = os.fork()
-    if child == 0:
-        _work_until(number, work)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, KILLED)
-    return code == KILLED
-
-
-def _work_until(number: int, work: Callable[[], object]) -> None:
-    operations = itertools.count(1)
-
-    def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        changes = event in OPERATIONS or (event == "open" and arguments[2] & WRITING)
-        if changes and next(operations) == number:
-            os._exit(KILLED)
-
-    sys.addaudithook(watch)
-    try:
-        work()
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
-
-
-def kills(work: Callable[[], object]) -> Iterator[int]:
-    """Do `work` again and again, killed before its first file operation, its second, …, and at last to its end."""
-    for number in itertools.count(1):
-        killed = kill_before(number, work)
-        yield number
-        if not killed:
-            return
 
 
 def same(found: CondensedSet, expected: CondensedSet) -> bool:

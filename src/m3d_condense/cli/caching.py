@@ -9,6 +9,9 @@ from jsonargparse import Namespace
 from m3d_condense.machine.memory import readable
 from m3d_condense.tools.cache import Entry, cache_folder, entries, remove
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.text import shown
+
+NOTE = 200  # characters of what is said of an entry
 
 
 def run(given: Namespace) -> int:
@@ -31,10 +34,10 @@ def _lines(found: list[Entry]) -> list[str]:
     """Return a line for each entry, and one for all."""
     width = max((len(entry.name) for entry in found), default=0)
     lines = [
-        f"{entry.name:{width}}  {readable(entry.nbytes):>9}  {_when(entry.used)}  {entry.note}".rstrip()
+        f"{entry.name:{width}}  {readable(entry.nbytes):>9}  {_when(entry.used)}  {shown(entry.note, NOTE)}".rstrip()
         for entry in found
     ]
-    return [*lines, f"{readable(sum(entry.nbytes for entry in found))} in {cache_folder()}"]
+    return [*lines, shown(f"{readable(sum(entry.nbytes for entry in found))} in {cache_folder()}")]
 
 
 def _when(used: float) -> str:

@@ -14,6 +14,7 @@ from m3d_condense.cli.settings import load_data
 from m3d_condense.condensing.condensation import random_selections
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes import protocols
+from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.scoring import mirrored, source_of
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
@@ -57,6 +58,7 @@ def entries(given: Namespace) -> list[Entry]:
     if not given.sets:
         raise UserError("no set given; name the folders that m3d condense made")
     protocols.protocol(given.protocol).adapted(epochs=given.epochs, whole=False, flip=True)
+    check_count("repeats", given.repeats, least=1, most=MOST_NETWORKS)
     sets, sources = _loaded(given)
     for dataset in {source.dataset.fingerprint: source.dataset for source in sources}.values():
         for name in given.networks:

@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from m3d_condense.cli.settings import load_data
+from m3d_condense.cli.streams import as_shown
 from m3d_condense.scoring import fitted
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
@@ -31,7 +32,7 @@ def run(given: Namespace) -> int:
         f"{count:,} images{tiles}, of {classes:,} classes, read as {condensed.settings['pixels']}; look at "
         f"{out / 'preview.png'}, score with: m3d evaluate {out}" + (" --data DATA" if given.data is None else "")
     )
-    print(out)
+    print(as_shown(str(out)))
     return 0
 
 

@@ -18,7 +18,9 @@ from m3d_condense.machine.memory import readable
 from m3d_condense.sets.preview import Sheet, preview
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import write_file
+from m3d_condense.tools.locks import alone
 from m3d_condense.tools.progress import recorded
+from m3d_condense.tools.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +44,7 @@ def run(given: Namespace) -> int:
     if given.json:
         print(json.dumps(asdict(seen) | {"sheet": str(out)}, indent=2))
     else:
-        print(*_lines(seen), f"sheet        {out}", sep="\n")
+        print(*_lines(seen), shown(f"sheet        {out}"), sep="\n")
     return 0
 
 
@@ -58,8 +60,12 @@ def _check_target(out: Path) -> None:
     """Raise UserError for what is no name of a PNG, and for a file that was not drawn here."""
     if out.suffix.lower() != ".png":
         raise UserError("the sheet is a PNG: end its name in .png", setting="out", value=out)
-    if not out.exists():
-        return
+    try:
+        with alone(out):  # it can be written
+            if not out.exists():
+                return
+    except ValueError as error:  # no name at all
+        raise error if isinstance(error, UserError) else UserError(str(error), setting="out", value=out) from None
     try:
         with Image.open(out, formats=("PNG",)) as picture:
             ours = picture.info.get(MARK[0]) == MARK[1]
@@ -92,7 +98,7 @@ def _lines(seen: Inspection) -> list[str]:
         *_classes(seen),
         *(f"notice       {message}" for message in seen.notices),
     ]
-    return ["".join(letter if letter.isprintable() else "?" for letter in line).rstrip() for line in lines]
+    return [shown(line).rstrip() for line in lines]
 
 
 def _levels(levels: Sequence[Levels]) -> str:
@@ -111,4 +117,4 @@ def _classes(seen: Inspection) -> list[str]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
+    return shown(name, NAME_WIDTH)

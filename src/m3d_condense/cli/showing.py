@@ -10,8 +10,10 @@ from m3d_condense.cli.streams import as_shown
 from m3d_condense.machine.memory import readable
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.text import one_line
+from m3d_condense.tools.text import shown
 
 MOST_NAMES = 20  # class names that are printed
+MOST = 1000  # characters of a line
 
 
 def print_sets(names: Sequence[str]) -> None:
@@ -39,7 +41,7 @@ def _lines(found: Found, condensed: CondensedSet) -> list[str]:
     }
     if condensed.imported:
         facts["made"] = f"imported {condensed.created}"
-    lines = [f"{name:9}{one_line(value)}" for name, value in facts.items()]
+    lines = [f"{name:9}{shown(value, MOST)}" for name, value in facts.items()]
     scores = [
         f"score    {one_line(score.network)}, {one_line(score.protocol)}: {score.mean:.2f} ± {score.std:.2f} %"
         f" (n = {score.n})"

@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from m3d_condense.tools.text import shown
+
 SPELLED_OUT = {"±": "+/-", "×": "x", "…": "..."}  # what messages and tables hold beyond ASCII, in ASCII
 HANDLER = "m3d"
 REPLACED = ("strict", "backslashreplace", "surrogateescape")  # another error handler is the user's own choice
@@ -30,15 +32,15 @@ def prepare() -> None:
 
 
 def as_shown(text: str) -> str:
-    """Return a text as standard output will show it: columns are as wide as that."""
+    """Return a text as standard output will show it, on one line: columns are as wide as that."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(encoding, HANDLER).decode(encoding, "surrogateescape")
+    return shown(text).encode(encoding, HANDLER).decode(encoding, "surrogateescape")
 
 
 def complain(message: str, status: int) -> int:
     """Say on standard error what is wrong, and return the exit status."""
     with contextlib.suppress(OSError):  # nobody can be told
-        print(f"m3d: {message}", file=sys.stderr)
+        print(f"m3d: {shown(message)}", file=sys.stderr)
     return status
 
 

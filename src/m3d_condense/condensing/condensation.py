@@ -14,6 +14,7 @@ import torch
 from m3d_condense.condensing import checkpoint
 from m3d_condense.condensing.observing import Watching, observers
 from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.room import check_memory
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
 from m3d_condense.condensing.working import Working, abandoned
@@ -81,6 +82,7 @@ def condense(
     if recipe.factor > min(dataset.size):
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
+    check_memory(dataset, recipe)
     target = Path(out) if out is not None else None
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
     asked.check(target)

@@ -18,6 +18,7 @@ from torch import Tensor
 from m3d_condense.data.axes import channels_first, images_last, layout_of, layout_of_one
 from m3d_condense.data.levels import WHITE, Pixels, Range, eight_bit, whites
 from m3d_condense.data.raster import picture
+from m3d_condense.data.room import make_sure_of_room
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
@@ -175,9 +176,12 @@ def converted(images: Images, rows: Rows, white: float, size: int | None) -> Pix
     """
     pixels: Pixels | None = None
     start = 0
+    if size is not None:  # before the first is enlarged to it
+        make_sure_of_room(len(rows), 1, size, size)
     for chunk in images.chunks(rows):
         part = _finished(eight_bit(chunk, white), size)
         if pixels is None:
+            make_sure_of_room(len(rows), *part.shape[1:])
             pixels = np.empty((len(rows), *part.shape[1:]), dtype=np.uint8)
         if part.shape[2:] != pixels.shape[2:]:
             (h, w), (height, width) = pixels.shape[2:], part.shape[2:]

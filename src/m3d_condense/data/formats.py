@@ -16,6 +16,7 @@ import numpy as np
 from m3d_condense.data import cifar, idx, matlab
 from m3d_condense.data.arrays import Given
 from m3d_condense.data.named import named, value
+from m3d_condense.machine.memory import available_memory, readable
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
@@ -38,6 +39,8 @@ def read(path: Path, layout: str | None) -> Given | None:
         if given is not None and layout is not None:
             raise UserError(f"{path} holds files of a known layout; leave it out", setting="layout", value=layout)
         return given
+    if not path.is_file():  # a pipe would be waited for
+        return None
     if kind == ".npz":
         return _npz(path)
     if kind == ".mat":
@@ -53,8 +56,20 @@ def read(path: Path, layout: str | None) -> Given | None:
 def _npz(path: Path) -> Given:
     if not zipfile.is_zipfile(path):
         raise UserError(f"cannot read {path}: it is no .npz archive, or not whole; save plain arrays with numpy.savez")
+    _make_sure_of_room(path)
     with np.load(path, allow_pickle=False) as file:
         return named(file.files, functools.cache(lambda key: value(file, key, str(path))), str(path))
+
+
+def _make_sure_of_room(path: Path) -> None:
+    """Raise UserError where the arrays of an archive, by what its directory says of them, do not fit in free memory."""
+    with zipfile.ZipFile(path) as archive:
+        need, free = sum(entry.file_size for entry in archive.infolist()), available_memory()
+    if free is not None and need > free:
+        raise UserError(
+            f"{path} holds {readable(need)} of arrays, and {readable(free)} of memory are free; store images as uint8, "
+            "fewer of them, or as a folder of images, which are read one by one"
+        )
 
 
 def of_folder(folder: Path) -> Given | None:

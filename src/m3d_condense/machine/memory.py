@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m3d_condense.tools.errors import Setting
+from m3d_condense.tools.errors import Setting, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +55,14 @@ def available_memory(root: Path = Path("/")) -> int | None:
     free = [_free_of_machine(root / "proc/meminfo"), *_free_of_groups(root)]
     known = [count for count in free if count is not None]
     return max(0, min(known)) if known else None
+
+
+def check_room(nbytes: int, setting: str, value: object) -> None:
+    """Raise `UserError`, which names a setting, where what its value needs does not fit in the memory that is free."""
+    free = available_memory()
+    if free is not None and nbytes > free:
+        said = f"this takes {readable(nbytes)} of memory, and {readable(free)} are free; give a smaller number"
+        raise UserError(said, setting=setting, value=value)
 
 
 def _free_of_machine(file: Path) -> int | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from m3d_condense.machine.memory import check_room
 from m3d_condense.networks.convnet import ConvNet
 from m3d_condense.networks.densenet import DenseNet
 from m3d_condense.networks.foreign import Foreign, did_you_mean, from_callable, from_timm
@@ -66,6 +67,8 @@ def _ours(name: str, channels: int, num_classes: int, size: tuple[int, int]) -> 
     if norm not in NORMS or name.endswith("-"):
         may = f"its norm may be {', '.join(NORMS)}, as in {kind}-batch, and before it may stand -{wide}N"
         raise UserError(f"unknown network {name!r}: {may}")
+    if width is not None:  # the least of the networks that wide: two layers, and their gradients and momentum
+        check_room(3 * 4 * 9 * 2 * width**2, "network", name)
     try:
         if convnet is not None:
             depth = int(convnet[1]) if convnet[1] else natural_depth(size)

@@ -18,6 +18,7 @@ SCHEDULES = ("constant", "cosine")
 MOSAICS = ("antialiased", "bilinear", "nearest")
 CLASS_STEPS = ("joint", "sequential")
 MOST = 2**31 - 1  # of a count
+MOST_NETWORKS = 10**5  # that are trained, or sets that are made, one like the other
 LARGEST = 1e6  # of a learning rate or a weight: more than any run uses, and far from what float32 overflows at
 
 CHOICES: Mapping[str, Collection[str]] = {
@@ -189,9 +190,9 @@ def meanings() -> dict[str, tuple[type[Any], str]]:
     return found
 
 
-def check_count(name: str, value: int, *, least: int) -> None:
-    """Raise `UserError` unless the setting `name` lies between `least` and `MOST`."""
+def check_count(name: str, value: int, *, least: int, most: int = MOST) -> None:
+    """Raise `UserError` unless the setting `name` lies between `least` and `most`."""
     if value < least:
         raise UserError(f"at least {least}", setting=name, value=value)
-    if value > MOST:
-        raise UserError(f"at most {MOST}", setting=name, value=value)
+    if value > most:
+        raise UserError(f"at most {most}", setting=name, value=value)

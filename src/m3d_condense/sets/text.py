@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
-# Control characters, line and paragraph separators, changes of the reading direction, halves of characters.
-UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+from m3d_condense.tools.text import CONTROL, shown
+
+UNSHOWABLE = re.compile(f"[{CONTROL}\ud800-\udfff]")  # and halves of characters, which no file in UTF-8 can hold
+LONGEST = 200  # characters of a name
 
 
 def one_line(value: object) -> str:
-    """Return the text of `value` on one line: white space as single spaces, � for what no reader should see raw."""
-    return UNSHOWABLE.sub("�", " ".join(str(value).split()))
+    """Return a name on one line of at most `LONGEST` characters: see `shown`; white space as single spaces."""
+    return UNSHOWABLE.sub("�", shown(" ".join(str(value)[: 2 * LONGEST].split()), LONGEST))
 
 
 def escaped_json(text: str) -> str:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from m3d_condense import networks
+from m3d_condense.condensing.room import check_memory
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.recipes.methods import METHODS
+from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.studies.job import Job, Scoring, job_for
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.study import run_study
@@ -71,8 +73,7 @@ def compare(
         UserError: for settings or data that cannot be used, before any work; an `out` of another comparison.
     """
     named = _methods(methods, random, sort, settings)
-    if seeds < 1:
-        raise UserError("at least 1", setting="seeds", value=seeds)
+    check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     given = {name: value for name, value in settings.items() if value is not None}
     scorers, flip = tuple(dict.fromkeys(networks)), given.get("flip")
     scoring = Scoring(networks=scorers, protocol=protocol, repeats=repeats, seed=seed, epochs=epochs, flip=flip)
@@ -84,6 +85,9 @@ def compare(
         for images in dict.fromkeys([ipc] if isinstance(ipc, int) else ipc)
         for method in named
     ]
+    for job in jobs:
+        if job.recipe is not None:
+            check_memory(dataset, job.recipe)
     jobs += [Job(data=dataset.name, recipe=None, scoring=scoring)] if whole else []
     if not jobs:
         choices = f"{Setting('random', False)} or {Setting('whole', False)}"

@@ -10,7 +10,7 @@ from typing import Any
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes import protocols
-from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
 from m3d_condense.tools.errors import UserError
 
 __all__ = ["WHOLE", "Job", "Scoring", "job_for"]
@@ -40,8 +40,7 @@ class Scoring:
     def __post_init__(self) -> None:
         if not self.networks:
             raise UserError("name at least one", setting="networks")
-        if self.repeats < 1:
-            raise UserError("at least 1", setting="repeats", value=self.repeats)
+        check_count("repeats", self.repeats, least=1, most=MOST_NETWORKS)
         protocols.protocol(self.protocol).adapted(epochs=self.epochs, whole=False, flip=True)
 
     def settings(self) -> dict[str, Any]:

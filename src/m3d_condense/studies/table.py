@@ -13,9 +13,11 @@ from typing import Any
 from m3d_condense.machine.memory import readable
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.record import Record
+from m3d_condense.tools.text import shown
 
 __all__ = ["ORDERS", "Row", "Sample", "environments", "make_rows", "notes", "to_csv", "to_markdown", "to_text"]
 
+CELL = 80  # characters of a name in a table
 PEAKS = {"device": "the GPU's", "run": "the process's during the run", "process": "the process's of all time"}
 
 
@@ -121,6 +123,7 @@ def to_markdown(rows: Sequence[Row], remarks: Iterable[str]) -> str:
     """Return the rows as a table in GitHub's Markdown, and remarks below it, a paragraph each."""
     lines = [list(line.values()) for line in to_text(rows)]
     text = ""
+    lines = [[cell.replace("|", r"\|") for cell in line] for line in lines]
     if lines:
         header = list(to_text(rows)[0])
         rule = ["---", *["---:"] * (len(header) - 1)]
@@ -134,7 +137,9 @@ def to_csv(rows: Iterable[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    writer.writerows(
+        {name: shown(value) if isinstance(value, str) else value for name, value in asdict(row).items()} for row in rows
+    )
     return text.getvalue()
 
 
@@ -155,7 +160,7 @@ def notes(jobs: Sequence[Job], rows: Sequence[Row]) -> list[str]:
         figures.append(f"memory at its peak, {peaks}")
     several = len(_distinct(rows, "data")) > 1
     failures = [f"{_subject(row, several)}: {row.error}" for row in rows if row.error]
-    return ["; ".join(figures), *dict.fromkeys(failures)]
+    return [shown("; ".join(figures)), *dict.fromkeys(map(shown, failures))]
 
 
 def environments(records: Iterable[Record]) -> list[dict[str, Any]]:
@@ -233,5 +238,5 @@ def _text(value: float | str | None) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        return shown(value, CELL)
     return f"{value:.1f}" if isinstance(value, float) and value < 10 else f"{value:.0f}"

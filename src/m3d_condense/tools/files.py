@@ -39,6 +39,11 @@ def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
     working folder, which would be taken away from under the process. Leftovers of killed processes do not count. A
     folder that one of them had moved from `path` is put back first.
     """
+    try:
+        path.resolve().exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, with a null byte, or a circle of links
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"{path}: no folder can be there ({reason}); choose another place") from None
     restore_folder(path)
     if not path.exists():
         blocker = next((parent for parent in path.parents if parent.exists()), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,8 +28,8 @@ def alone(path: Path, nbytes: int = 0) -> Iterator[None]:
         nbytes: that will be written at least.
 
     Raises:
-        UserError: another process is writing there.
-        OSError: as the system says: no permission, too long a name, a full disk.
+        UserError: another process is writing there, or the name is too long.
+        OSError: as the system says: no permission, a full disk.
     """
     path = path.resolve()
     missing = [parent for parent in path.parents if not parent.exists()]
@@ -56,6 +57,10 @@ def _probe(path: Path, nbytes: int) -> None:
             for _ in range(nbytes // 2**20):
                 opened.write(bytes(2**20))
             opened.write(bytes(nbytes % 2**20))
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(f"{path}: too long a name; give a shorter one") from None
+        raise
     finally:
         with suppress(OSError):
             file.unlink(missing_ok=True)

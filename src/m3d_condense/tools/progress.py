@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from m3d_condense.tools.text import shown
+
 PLAIN_INTERVAL = 10.0  # seconds between two plain lines
 FEW = 3  # units before the time left is told
 WINDOW = 30  # marks, one a second, over which the rate is taken
+NAME = 80  # characters of a job's description
 _quiet = False
 _listeners: list[list[str]] = []
 
@@ -50,7 +53,7 @@ def recorded() -> Iterator[list[str]]:
 def tell(message: str) -> None:
     """Tell the user one line on stderr, unless quiet, that `recorded` does not collect: it is not of the data."""
     if not _quiet:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(shown(message))
 
 
 class Reporter:
@@ -60,7 +63,7 @@ class Reporter:
     """
 
     def __init__(self, description: str, total: int, done: int, unit: str) -> None:
-        self.description, self.total, self.done, self.unit = description, total, done, unit
+        self.description, self.total, self.done, self.unit = shown(description, NAME), total, done, unit
         self.note = ""
         self._start = self._shown = time.monotonic()
         self._marks = deque([(self._start, done)], maxlen=WINDOW)
@@ -119,17 +122,17 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "it") -
         reporter._finish()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total, completed=done, note="", rate="")
+        task = bar.add_task(reporter.description, total=total, completed=done, note="", rate="")
         reporter._bar = (bar, task)
         yield reporter
 

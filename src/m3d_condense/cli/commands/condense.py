@@ -19,6 +19,7 @@ from m3d_condense.cli.flags import (
     source_flags,
 )
 from m3d_condense.cli.settings import execution, load_data, seconds
+from m3d_condense.cli.streams import as_shown
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.progress import notice
 
@@ -62,7 +63,7 @@ def run(given: Namespace) -> int:
     settings |= {name: given[name] for name in LOOKING_ON}
     condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
     notice(summary(condensed, dataset, out))
-    print(out)
+    print(as_shown(str(out)))
     return 0
 
 

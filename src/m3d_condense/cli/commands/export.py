@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from m3d_condense.cli.command import Command
 from m3d_condense.cli.flags import new_parser, quiet_flag, set_argument
+from m3d_condense.cli.streams import as_shown
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
@@ -49,7 +50,7 @@ def run(given: Namespace) -> int:
     tiles = 1 if given.stored else condensed.factor**2
     kind = "as stored" if given.stored else "decoded"
     notice(f"{len(condensed.images) * tiles:,} images, {kind}, of {condensed.num_classes:,} classes")
-    print(out)
+    print(as_shown(str(out)))
     return 0
 
 

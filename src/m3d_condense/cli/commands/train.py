@@ -19,6 +19,7 @@ from m3d_condense.cli.flags import (
     source_flags,
 )
 from m3d_condense.cli.settings import execution, load_data
+from m3d_condense.cli.streams import as_shown
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
@@ -75,7 +76,7 @@ def run(given: Namespace) -> int:
         f"{trained.accuracy:.1f} % of {trained.tested_on['images']} test images right after {trained.seconds:.0f} s, "
         f'protocol {trained.protocol}, {trained.settings["epochs"]} epochs; load it with: load_network("{out}")'
     )
-    print(out)
+    print(as_shown(str(out)))
     return 0
 
 

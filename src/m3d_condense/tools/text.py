@@ -1,0 +1,25 @@
+"""Text that others wrote, such as names of files and classes and stored errors, made fit to be shown."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 2000  # characters of a message
+# Control characters, line and paragraph separators, changes of the reading direction.
+CONTROL = "\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
+BREAKS = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+UNSHOWABLE = re.compile(f"[{CONTROL}]")
+
+
+def shown(value: object, most: int = LONGEST) -> str:
+    """Return the text of `value` as one line that does nothing to a terminal, of at most so many characters.
+
+    A line break becomes a space, any other control character �, and what is left out …: of a message that is the
+    middle, for what is wrong with a name stands behind it. Other spaces stay, and so do bytes of a file's name that are
+    no text.
+    """
+    text = str(value)
+    if len(text) > most:
+        behind = most // 2 if most >= LONGEST else 0
+        text = f"{text[: most - 1 - behind]}…{text[len(text) - behind :]}"
+    return UNSHOWABLE.sub("�", BREAKS.sub(" ", text))
