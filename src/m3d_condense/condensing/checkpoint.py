@@ -25,6 +25,9 @@ def save(
 ) -> None:
     """Write the pixels, the optimiser's buffers, what the encoders have learnt and where the run stands.
 
+    Of processes that work together the first one writes, the pixels of all classes: the file is the same, however many
+    they are.
+
     Args:
         path: the file; it is replaced in one step.
         identity: the run's settings and data, compared by `restore`; JSON-able.
@@ -34,11 +37,17 @@ def save(
         progress: what the loop needs to go on: step, seconds, history; JSON-able.
     """
     buffers = {name: value for name, value in optimizer.state[pixels.values].items() if value is not None}
-    tensors = {"pixels": pixels.values.detach()} | {f"optimizer.{name}": value for name, value in buffers.items()}
-    tensors |= {f"encoder.{name}": value for name, value in encoders.items()}
+    of_classes = {"pixels": pixels.values.detach()} | {f"optimizer.{name}": value for name, value in buffers.items()}
+    # A counter, which has no axes, is the same for every class.
+    found = {name: pixels.shard.collect(value) if value.dim() else value for name, value in of_classes.items()}
+    found |= {f"encoder.{name}": value for name, value in encoders.items()}
     metadata = {"identity": _canonical(identity), "progress": json.dumps(progress)}
-    tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
-    write_file_atomic(path, safetensors.torch.save(tensors, metadata))
+
+    def write() -> None:
+        tensors = {name: value.contiguous().cpu() for name, value in found.items() if value is not None}
+        write_file_atomic(path, safetensors.torch.save(tensors, metadata))
+
+    pixels.shard.group.by_first(write)
 
 
 def read(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
@@ -67,16 +76,30 @@ def restore(
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
     """Put a saved state back in place; return its progress and the encoders' state, None where there is no file.
 
+    Of processes that work together the first one reads, and hands the others their classes.
+
     Raises:
         UserError: where the file cannot be read, or belongs to a run with other settings or data.
     """
-    found = read(path, identity)
+    group, held = pixels.shard.group, dict[str, torch.Tensor]()
+
+    def read_here() -> tuple[dict[str, Any], dict[str, torch.Tensor | None]] | None:
+        found = read(path, identity)
+        if found is None:
+            return None
+        held.update({name: value for name, value in found[1].items() if _is_of_classes(name, value)})
+        return found[0], {name: None if name in held else value for name, value in found[1].items()}
+
+    found = group.by_first(read_here)
     if found is None:
         return None
-    progress, tensors = found
-    values = tensors.pop("pixels")
+    progress, shared = found
+    own = pixels.values.detach()
+    tensors = {
+        name: pixels.shard.hand_out(held.get(name), own) if value is None else value for name, value in shared.items()
+    }
     with torch.no_grad():
-        pixels.values.copy_(values)
+        pixels.values.copy_(tensors.pop("pixels"))
     state, encoders = (
         {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
         for kind in ("optimizer.", "encoder.")
@@ -85,6 +108,11 @@ def restore(
     device = pixels.values.device
     optimizer.state[pixels.values] = {k: v.to(device) if v.dim() else v for k, v in state.items()}
     return progress, encoders
+
+
+def _is_of_classes(name: str, value: torch.Tensor) -> bool:
+    """Whether a tensor holds something for every class, and not what all processes need."""
+    return not name.startswith("encoder.") and value.dim() > 0
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.machine.environment import describe_environment
+from m3d_condense.machine.group import current
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
@@ -48,6 +50,9 @@ def condense(
     With `out`, the run is saved as it goes, an interrupted one goes on where it stopped, and one that is
     already complete is returned as it is. One that a time limit stopped is stored, and goes on likewise.
 
+    Processes that work together (see `m3d_condense.machine.joining`) each condense some of the classes; the first of
+    them writes, and all return the whole set.
+
     Args:
         data: anything `load` takes, or what it returned.
         ipc: stored images per class.
@@ -68,21 +73,17 @@ def condense(
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
     identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
-    target = Path(out) if out is not None else None
-    if target is not None:
-        CondensedSet.check_target(target)
+    group, target = current(), Path(out) if out is not None else None
     saved = target.with_name(target.name + ".checkpoint") if target is not None else None
     if target is not None and saved is not None:
-        finished = _finished(target, saved, identity, overwrite)
+        finished = group.by_first(partial(_finished, target, saved, identity, overwrite))
         if finished is not None:
             return finished
     engine = Engine(execution)
     made = _made(dataset, recipe, engine, identity, saved, time_limit)
     condensed = _collect(dataset, recipe, made, engine.execution, time_limit)
-    if target is not None:
-        condensed.save(target)
-    if saved is not None and made.steps == recipe.iterations:
-        saved.unlink(missing_ok=True)
+    if target is not None and saved is not None:
+        group.by_first(partial(_store, condensed, target, saved, made.steps == recipe.iterations))
     return condensed
 
 
@@ -124,12 +125,12 @@ def _made(
     watch = Stopwatch()
     if recipe.iterations == 0:
         if saved is not None:
-            checkpoint.read(saved, identity)  # one of another run is not to be lost
+            current().by_first(lambda: checkpoint.read(saved, identity) is None)  # another run's is not to be lost
         pixels = start(dataset, recipe, engine, watch)
         return Condensation(pixels=pixels, steps=0, seconds=watch.seconds, history=[], used=engine.describe())
     run = begin(dataset, recipe, engine, watch)
     run.loop(identity, saved, time_limit)
-    used = run.plan.placed.describe()
+    used = run.plan.placed.describe() + (f"; {current().size} processes" if current().size > 1 else "")
     return Condensation(pixels=run.pixels, steps=run.step, seconds=watch.seconds, history=run.history, used=used)
 
 
@@ -141,6 +142,7 @@ def random_selections(dataset: ImageDataset, ipc: int, count: int, seed: int = 0
 
 def _finished(target: Path, saved: Path, identity: dict[str, Any], overwrite: bool) -> CondensedSet | None:
     """Return the set at the target if it is of this very run, and that was completed; refuse any other."""
+    CondensedSet.check_target(target)
     if overwrite:
         saved.unlink(missing_ok=True)
         return None
@@ -157,6 +159,13 @@ def _finished(target: Path, saved: Path, identity: dict[str, Any], overwrite: bo
         return None
     notice(f"{target}: already condensed with these settings; {Setting('overwrite', True)} runs it again")
     return found
+
+
+def _store(condensed: CondensedSet, target: Path, saved: Path, complete: bool) -> None:
+    """Write a set to its folder; the checkpoint of a complete run has served."""
+    condensed.save(target)
+    if complete:
+        saved.unlink(missing_ok=True)
 
 
 def _collect(

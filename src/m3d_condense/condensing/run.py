@@ -28,6 +28,7 @@ from m3d_condense.tools.stopwatch import Stopwatch
 
 LOG_EVERY = 10  # steps between two entries of the history, each of which waits for the device
 SAVE_EVERY = 60.0  # seconds between two checkpoints
+ECHO = 5.0  # seconds within which a launcher passes on an interrupt that has come from the terminal already
 
 
 @dataclass(kw_only=True, eq=False)
@@ -36,7 +37,7 @@ class Run:
 
     Attributes:
         recipe: its settings.
-        pixels, optimizer: what is learnt, and how it moves.
+        pixels, optimizer: what is learnt, of the classes that are this process's, and how it moves.
         plan: how the network runs, and the classes of each chunk.
         encoders, objective, draws: what a step is made of.
         watch: the seconds it has taken.
@@ -56,12 +57,13 @@ class Run:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def take_step(self) -> Tensor:
-        """Move the pixels of every class; return the losses of the classes (K)."""
+        """Move the pixels of this process's classes; return their losses (K')."""
         encoder = self.encoders.at(self.step)
         self.optimizer.param_groups[0]["lr"] = self.recipe.rate(self.step)
-        losses = []
+        losses = [self.pixels.values.new_zeros(0)]
         for classes in self.plan.chunks:
-            losses.append(self._compare(encoder, classes))
+            if classes.start in self.pixels.shard.classes:
+                losses.append(self._compare(encoder, classes))
             if self.recipe.class_steps == "sequential":
                 self._move()
         if self.recipe.class_steps == "joint":
@@ -73,19 +75,25 @@ class Run:
     def _compare(self, encoder: Encoder, classes: range) -> Tensor:
         """Add the gradient of these classes' losses to the pixels'; return the losses."""
         real, synthetic = self.draws.at(self.step, classes)
-        views = View(encoder, real, classes, graph=False), View(encoder, synthetic, classes, graph=True)
-        loss = self.objective(*views, constants=self.step % LOG_EVERY == 0)
+        pairs, shard = ((real, False), (synthetic, True)), self.pixels.shard
+        seen, learnt = (View(encoder, images, classes, graph, shard) for images, graph in pairs)
+        loss = self.objective(seen, learnt, constants=self.step % LOG_EVERY == 0)
         torch.autograd.backward(loss.sum())
         return loss.detach()
 
     def _move(self) -> None:
-        """Move the pixels down the gradient that they have, and forget it."""
+        """Move the pixels down the gradient that they have, which is zero where none of them was compared."""
+        if self.pixels.values.grad is None:
+            self.pixels.rest()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.pixels.clamp()
 
     def loop(self, identity: dict[str, Any], saved: Path | None, time_limit: float | None) -> None:
         """Take the steps that are left, saving as they go; an interrupt loses no finished step.
+
+        Processes that work together need no word from each other within a step, but for what any of them wishes: to
+        stop, or to save. Each asks before a step, and hears the others after it.
 
         Args:
             identity: the run's settings and data; JSON-able.
@@ -95,22 +103,31 @@ class Run:
         Raises:
             KeyboardInterrupt: after an interrupt or a termination, once the state is saved.
         """
-        total = self.recipe.iterations
+        total, group = self.recipe.iterations, self.pixels.shard.group
         self._restore(identity, saved)
-        with deferred() as interrupted, progress("Condensing", total, done=self.step) as bar:
+        together = group.size > 1
+        with deferred(ECHO if together else 0.0) as interrupted, progress("Condensing", total, done=self.step) as bar:
             begun = kept = time.monotonic()
+
+            def over() -> bool:
+                return time_limit is not None and time.monotonic() - begun >= time_limit
+
+            def due() -> bool:
+                return time.monotonic() - kept >= SAVE_EVERY
+
             while self.step < total:
+                heard = group.ask(interrupted, over, due)
                 self._log(self.take_step(), bar)
-                now = time.monotonic()
-                if interrupted():
+                stop, late, save = heard()
+                if stop:
                     self._save(identity, saved)
                     raise KeyboardInterrupt
-                if time_limit is not None and now - begun >= time_limit:
+                if late:
                     notice(f"time limit reached after {self.step} of {total} steps; the same command goes on")
                     break
-                if now - kept >= SAVE_EVERY:
+                if save:
                     self._save(identity, saved)
-                    kept = now
+                    kept = time.monotonic()
             self._save(identity, saved)
 
     def _restore(self, identity: dict[str, Any], saved: Path | None) -> None:
@@ -130,14 +147,14 @@ class Run:
             checkpoint.save(saved, identity, self.pixels, self.optimizer, self.encoders.state(), state)
 
     def _check(self, values: Tensor) -> None:
-        """Raise `UserError` unless the losses or pixels are all finite."""
-        if not bool(torch.isfinite(values).all()):
+        """Raise `UserError` in all processes unless the losses or pixels of each are all finite."""
+        if self.pixels.shard.group.any(not bool(torch.isfinite(values).all())):
             advice = f"try a lower {Setting('lr')} or {Setting('precision', 'float32')}"
             raise UserError(f"the loss is not a number at step {self.step}; {advice}")
 
     def _log(self, losses: Tensor, bar: Reporter) -> None:
         if (self.step - 1) % LOG_EVERY == 0:
-            loss = losses.mean()
+            loss = self.pixels.shard.gather(losses).mean()
             self._check(loss)
             seconds = round(self.watch.seconds, 3)
             self.history.append({"step": self.step, "loss": float(loss), "seconds": seconds})

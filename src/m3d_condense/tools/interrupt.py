@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,18 +13,21 @@ from m3d_condense.tools.progress import notice
 
 
 @contextmanager
-def deferred() -> Iterator[Callable[[], bool]]:
+def deferred(echo: float = 0.0) -> Iterator[Callable[[], bool]]:
     """Hold SIGINT and SIGTERM back, and yield a function that says whether one has come.
 
-    A second one is not held back. Outside the main thread, where Python takes no signals, nothing is held.
+    A second one is not held back, unless it comes within `echo` seconds: a launcher passes on what the terminal has
+    sent to all. Outside the main thread, where Python takes no signals, nothing is held.
     """
-    come = False
+    come: float | None = None
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal come
-        if come:
+        if come is not None and time.monotonic() - come >= echo:
             raise KeyboardInterrupt
-        come = True
+        if come is not None:
+            return
+        come = time.monotonic()
         notice("stopping at the end of this step; once more to stop at once")
 
     if threading.current_thread() is not threading.main_thread():
@@ -31,7 +35,7 @@ def deferred() -> Iterator[Callable[[], bool]]:
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: come
+        yield lambda: come is not None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -9,6 +9,7 @@ import torch
 from m3d_condense.condensing.encoders.learner import Learner
 from m3d_condense.condensing.encoders.source import EncoderSource, Material
 from m3d_condense.condensing.view import Encoder
+from m3d_condense.machine.group import current
 from m3d_condense.networks import initialise
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.protocols import Training
@@ -38,7 +39,11 @@ class PoolEncoders(EncoderSource):
             "training": dataclasses.asdict(self.learner.training),
             "arithmetic": self.encoder.placed.arithmetic,
         }
-        self._ends = [self._member(number) for number in range(self.recipe.encoder_count)]
+        group = current()
+        # Every process trains some of the networks; then each is told what the others have.
+        mine = {n: self._member(n) for n in range(group.rank, self.recipe.encoder_count, group.size)}
+        members = (group.broadcast(mine.get(n), n % group.size) for n in range(self.recipe.encoder_count))
+        self._ends = [self._ends_of(tensors) for tensors in members]
 
     @staticmethod
     def training(recipe: Recipe) -> Training:
@@ -74,9 +79,12 @@ class PoolEncoders(EncoderSource):
             point = start[name].lerp(end[name], share) if tensor.is_floating_point() else end[name]
             tensor.copy_(point)
 
-    def _member(self, number: int) -> tuple[Tensors, Tensors]:
-        """Return a network's tensors at the start and the end of its training, trained now where it has not been."""
-        tensors = kept("pools", self._made_from, number, lambda: self._train(number), self.watch)
+    def _member(self, number: int) -> Tensors:
+        """Return the tensors of a network, trained now where it has not been."""
+        return kept("pools", self._made_from, number, lambda: self._train(number), self.watch)
+
+    def _ends_of(self, tensors: Tensors) -> tuple[Tensors, Tensors]:
+        """Return a network's tensors at the start and at the end of its training, on the device."""
         device = self.learner.trainer.device
         ends: dict[str, Tensors] = {"start": {}, "end": {}}
         for key, value in tensors.items():
