@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import socket
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -24,10 +23,12 @@ def together(count: int, work: Callable[[], Any]) -> list[Any]:
 
     The processes are forked, so that they need not load torch again; one that is killed returns its exit status.
     """
-    context, port = multiprocessing.get_context("fork"), _free_port()
+    context = multiprocessing.get_context("fork")
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
+    # Hosted here, as by torchrun and not by a process of the group, which may end first.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     processes = [
-        context.Process(target=_run, args=(rank, count, port, work, pipes[rank][1]), daemon=True)
+        context.Process(target=_run, args=(rank, count, store.port, work, pipes[rank][1]), daemon=True)
         for rank in range(count)
     ]
     for process in processes:
@@ -35,8 +36,6 @@ def together(count: int, work: Callable[[], Any]) -> list[Any]:
     for _, sender in pipes:
         sender.close()
     try:
-        # Hosted here, as by torchrun and not by a process of the group, which may end first.
-        store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)  # noqa: F841 - while it is held
         return [_result(process, receiver) for process, (receiver, _) in zip(processes, pipes, strict=True)]
     finally:
         for process in processes:
@@ -50,13 +49,6 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
     sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return ranks | sizes | place | {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": "True"}
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _run(rank: int, count: int, port: int, work: Callable[[], Any], sender: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from m3d_condense.tools.progress import tell
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
 
-FIND = 45.0  # seconds to reach the others in, or to be told who is missing
+FIND = 45.0  # seconds to reach the store in, and until those who wait say for whom
+CONNECT = timedelta(seconds=12)  # for one connection; torch tries it a few times
 COME = 300.0  # seconds that those who are late, as on a slow disk, have in all
 LONGEST = timedelta(days=7)  # that a process waits for the others where one may have much more to do
 THREADS = "OMP_NUM_THREADS"
@@ -64,12 +66,11 @@ def _join(size: int) -> Group:
     if gpus:
         torch.cuda.set_device(local_rank % gpus)
     backend = "cpu:gloo,cuda:nccl" if gpus >= local_size else "gloo"  # NCCL takes one process for each GPU
-    limit = timedelta(seconds=FIND)
     try:
-        store, *_ = next(rendezvous("env://", timeout=limit))
-        _call_the_roll(store, rank, size)
-        own = PrefixStore("group", store)
-        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=limit)
+        common, *_ = next(rendezvous("env://", timeout=timedelta(seconds=FIND)))
+        store = PrefixStore(_meet(common, rank, size), common)
+        own = PrefixStore("torch", store)
+        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=CONNECT)
     except RuntimeError as error:
         raise UserError(
             f"process {rank} of {size} cannot reach the others at {_place()} ({str(error).splitlines()[0]}); every "
@@ -80,13 +81,25 @@ def _join(size: int) -> Group:
     return Group(rank=rank, size=size, local_rank=local_rank, local_size=local_size, store=store)
 
 
-def _call_the_roll(store: Store, rank: int, size: int) -> None:
-    """Wait until all processes have come; say who has not."""
-    store.set(f"present/{rank}", "")
-    begun, told = time.monotonic(), False
-    while missing := [other for other in range(size) if not store.check([f"present/{other}"])]:
-        waited = time.monotonic() - begun
-        late = f"{', '.join(map(str, missing))} of {size}"
+def _meet(store: Store, rank: int, size: int) -> str:
+    """Wait until all processes have come, say who has not, and return a name that only these know.
+
+    torchrun keeps its store when it starts the processes again: what the earlier ones left there must not be taken for
+    ours. So the first process names the meeting, each signs with a word of its own, and it goes on once it finds that
+    word in the list of all.
+    """
+    begun, told, signature = time.monotonic(), False, secrets.token_hex(8)
+    if rank == 0:
+        store.set("meeting", signature)
+    while True:
+        name = store.get("meeting").decode() if store.check(["meeting"]) else "none"
+        store.set(f"{name}/{rank}", signature)
+        missing = [other for other in range(size) if not store.check([f"{name}/{other}"])]
+        if rank == 0 and not missing:
+            store.set(f"{name}/all", " ".join(store.get(f"{name}/{other}").decode() for other in range(size)))
+        if store.check([f"{name}/all"]) and signature in store.get(f"{name}/all").decode().split():
+            return name
+        waited, late = time.monotonic() - begun, f"{', '.join(map(str, missing))} of {size}"
         if waited > COME:
             raise UserError(f"processes {late} have not come to {_place()} in {COME:.0f} s; look at what they print")
         if waited > FIND and not told:
