@@ -44,7 +44,7 @@ class Outcome(Generic[Made]):
         """Do the work."""
         try:
             return cls(value=work())
-        except (UserError, OSError) as error:
+        except (UserError, OSError, MemoryError, RuntimeError) as error:
             return cls(error=error)
 
     def result(self) -> Made:
@@ -203,14 +203,17 @@ class Group:
         if self.store is None:
             return work()
         with _lost_said():
-            if self.store.add(f"asked/{name}", 1) == 1:
-                outcome: Outcome[Made] = Outcome.of(work)
+            asks_first = self.store.add(f"asked/{name}", 1) == 1
+        if asks_first:
+            outcome = Outcome.of(work)
+            with _lost_said():
                 self.store.set(f"answer/{name}", base64.b64encode(pickle.dumps(outcome)).decode())
-            else:
-                while not self.store.check([f"answer/{name}"]):
-                    time.sleep(POLL)
-                outcome = pickle.loads(base64.b64decode(self.store.get(f"answer/{name}")))
-        return outcome.result()
+            return outcome.result()
+        with _lost_said():
+            while not self.store.check([f"answer/{name}"]):
+                time.sleep(POLL)
+            answer: Outcome[Made] = pickle.loads(base64.b64decode(self.store.get(f"answer/{name}")))
+        return answer.result()
 
     def deal(self, count: int) -> Iterator[int]:
         """Yield numbers below `count`, each to one process only: to whichever asks next."""

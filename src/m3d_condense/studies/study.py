@@ -9,6 +9,7 @@ from typing import Any
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.group import current
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.results import Results
@@ -31,6 +32,9 @@ def run_study(
 ) -> Results:
     """Make and score what is missing of the jobs.
 
+    Processes that work together (see `m3d_condense.machine.joining`) share the jobs; the first of them opens the
+    folder and writes the tables.
+
     Args:
         jobs: each with a name of its own.
         dataset_of: gives a data set by the name that a job has for it.
@@ -49,12 +53,20 @@ def run_study(
     assert len({job.name for job in jobs}) == len(jobs)
     machine = {key: value for key, value in asdict(engine.execution).items() if key != "memory"}
     shared = {**settings, "time_limit": time_limit, **machine}
-    ledger = Ledger(shared) if folder is None else Ledger.open(folder, shared, jobs, overwrite=overwrite)
+    group = current()
+
+    def opened() -> Ledger:
+        return Ledger(shared) if folder is None else Ledger.open(folder, shared, jobs, overwrite=overwrite)
+
+    ledger = group.by_first(opened)
 
     def save() -> None:
-        if folder is not None:
+        if folder is not None and group.leads:
+            if group.size > 1:
+                ledger.take_up(jobs)
             Results.of(ledger, jobs, sort).save(folder, name)
 
     save()
     Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=save).work(jobs)
+    save()
     return Results.of(ledger, jobs, sort)
