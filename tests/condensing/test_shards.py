@@ -138,7 +138,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
             act_before_step(patch, 1, stop, lambda: os.kill(os.getpid(), signal.SIGTERM))
             ends = together(count, lambda: condense(digits, out=out, **asked))
         assert sorted(type(end).__name__ for end in ends) == ["KeyboardInterrupt"] + ["SystemExit"] * (count - 1)
-        assert [path.name for path in tmp_path.iterdir()] == ["set.checkpoint"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["set.checkpoint", "set.metrics.jsonl"]
     made = condense(digits, out=out, **asked)
     assert torch.equal(made.images, whole.images)
     assert losses(made) == losses(whole)
@@ -157,9 +157,19 @@ def test_a_process_that_is_killed_ends_the_others_and_the_checkpoint_stays(
     told = [end for end in ends[:2] if isinstance(end, ConnectionError)]
     assert [str(end) for end in told] == [LOST]
     assert all(isinstance(end, ConnectionError | SystemExit) for end in ends[:2])
-    assert [path.name for path in tmp_path.iterdir()] == ["set.checkpoint"]
+    assert (tmp_path / "set.checkpoint").exists()
     ends = together(2, lambda: condense(digits, out=out, **asked))
     assert all(torch.equal(end.images, condense(digits, **asked).images) for end in ends)
+
+
+@pytest.mark.slow
+def test_what_looks_on_sees_the_images_of_all_processes(digits: ImageDataset, tmp_path: Path) -> None:
+    asked = settings("m3d") | {"watch": 3, "preview_every": 2}
+    whole = condense(digits, out=tmp_path / "alone", **asked)
+    for made in together(2, lambda: condense(digits, out=tmp_path / "set", **asked)):
+        assert torch.equal(made.images, whole.images)
+        seen = [[entry.get("accuracy") for entry in one.history] for one in (made, whole)]
+        assert seen[0] == seen[1]
 
 
 def test_a_time_limit_ends_all_processes_at_one_step(digits: ImageDataset, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from m3d_condense.cli import streams
 from m3d_condense.cli.arguments import parse
@@ -65,11 +66,13 @@ def _run(argv: Sequence[str]) -> int:
     command, given = asked
     set_quiet(given.quiet)
     with termination_interrupts(), joined() as group:
-        if group.leads:
-            return COMMANDS[command].run(given)
-        set_quiet(True)
-        with streams.muted():
-            return COMMANDS[command].run(given)
+        if not group.leads:
+            set_quiet(True)
+        try:
+            with nullcontext() if group.leads else streams.muted():
+                return COMMANDS[command].run(given)
+        except SystemExit as end:
+            raise UserError(f"code that was imported ended the program: sys.exit({end.code!r})") from None
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import itertools
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -181,6 +181,13 @@ class Group:
             return work()
         outcome = self.broadcast(Outcome.of(work) if self.leads else None)
         return outcome.result()
+
+    @contextmanager
+    def held_by_first(self, hold: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        """Have the first process alone enter a context while this lasts; what entering raises, all raise."""
+        with ExitStack() as held:
+            self.by_first(lambda: held.enter_context(hold()))
+            yield
 
     def in_turn(self, work: Callable[[], Made]) -> Made:
         """Have one process of each machine call `work`, and then the others, which find what it has kept.
