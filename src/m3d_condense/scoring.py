@@ -6,6 +6,7 @@ The last state of each network is what counts; nothing is chosen by test accurac
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.machine.environment import describe_environment
+from m3d_condense.machine.group import current
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
@@ -46,6 +48,8 @@ def evaluate(
     execution: Execution | None = None,
 ) -> Score:
     """Train networks from scratch on a set and test them on the real test split.
+
+    Processes that work together (see `m3d_condense.machine.joining`) are dealt the networks, and all return the score.
 
     Args:
         subject: a condensed set, or the folder of one; or a data set, whose whole training split is used; or
@@ -139,7 +143,7 @@ def trainer_for(
     network = networks.build(name, channels=channels, num_classes=num_classes, size=size)
     count = len(_training_set(first)[0])
     images = repeats * (protocol.steps(count) * min(protocol.training.batch, count) + len(dataset.test) / 3)
-    together = repeats if engine.stacks and not networks.mixes_images(network) else 1
+    together = math.ceil(repeats / current().size) if engine.stacks and not networks.mixes_images(network) else 1
     placed = engine.place(network, torch.zeros(1, channels, *size), images, stacked=together > 1)
     notice(placed.explain())
     return Trainer(placed, protocol.training, first.mean, first.std, together=together)
@@ -155,20 +159,22 @@ def accuracies_of(
 ) -> list[float]:
     """Train a network for each seed, the subjects taking turns, and return their test accuracies in percent.
 
-    Progress is reported under `title`; the trainer is left with the last networks.
+    Progress is reported under `title`; the trainer is left with the last networks. Processes that work together are
+    dealt the networks, and each is told all accuracies.
     """
     engine = trainer.placed.engine
     test = engine.resident(dataset.test.images), dataset.test.labels
     sets = [_resident(engine, *_training_set(subject)) for subject in subjects]
-    accuracies: list[float] = []
-    steps = protocol.steps(len(sets[0][0]))
-    with progress(title, len(seeds) * steps, unit="steps") as bar:
-        for start in range(0, len(seeds), trainer.together):
+    steps, group = protocol.steps(len(sets[0][0])), current()
+    starts, own = range(0, len(seeds), trainer.together), dict[int, list[float]]()
+    with progress(title, math.ceil(len(seeds) / group.size) * steps, unit="steps") as bar:
+        for start in (starts[number] for number in group.deal(len(starts))):
             some = range(start, min(start + trainer.together, len(seeds)))
             trainer.fit([sets[r % len(sets)] for r in some], [seeds[r] for r in some], steps, bar)
-            accuracies += trainer.accuracies(*test)
-            bar.note = f"{accuracies[-1]:.1f} %"
-    return accuracies
+            own[start] = trainer.accuracies(*test)
+            bar.note = f"{own[start][-1]:.1f} %"
+    found = {start: accuracies for part in group.objects(own) for start, accuracies in part.items()}
+    return [accuracy for start in starts for accuracy in found[start]]
 
 
 def _resident(engine: Engine, images: Tensor, labels: Tensor) -> TrainingSet:

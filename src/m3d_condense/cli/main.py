@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from m3d_condense.cli import streams
 from m3d_condense.cli.arguments import parse
 from m3d_condense.cli.commands import COMMANDS
 from m3d_condense.cli.streams import complain
 from m3d_condense.cli.wording import flag
+from m3d_condense.machine.joining import joined
 from m3d_condense.machine.memory import ran_out, too_little
 from m3d_condense.machine.process import wait_politely
 from m3d_condense.tools.errors import UserError, wording
@@ -19,7 +21,10 @@ from m3d_condense.tools.progress import set_quiet
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0, 1 (the system's fault), 2 (the user's) or 130."""
+    """Run the command line and return its exit status: 0, 1 (the system's fault), 2 (the user's) or 130.
+
+    Of processes that torchrun has started, the first alone prints, and of what goes wrong alike in several, one tells.
+    """
     wait_politely()
     streams.prepare()
     with wording(flag):
@@ -38,6 +43,8 @@ def _guarded(argv: Sequence[str]) -> int:
         return complain(str(error), 2)
     except KeyboardInterrupt:
         return complain("interrupted", 130)
+    except SystemExit as end:  # another process has said why
+        return int(end.code or 0)
     except BrokenPipeError:
         return 1
     except OSError as error:
@@ -58,9 +65,12 @@ def _run(argv: Sequence[str]) -> int:
         return 2
     command, given = asked
     set_quiet(given.quiet)
-    with termination_interrupts():
+    with termination_interrupts(), joined() as group:
+        if not group.leads:
+            set_quiet(True)
         try:
-            return COMMANDS[command].run(given)
+            with nullcontext() if group.leads else streams.muted():
+                return COMMANDS[command].run(given)
         except SystemExit as end:
             raise UserError(f"code that was imported ended the program: sys.exit({end.code!r})") from None
 

@@ -7,8 +7,10 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from m3d_condense.machine.group import current
 from m3d_condense.tools.text import shown
 
 SPELLED_OUT = {"±": "+/-", "×": "x", "…": "..."}  # what messages and tables hold beyond ASCII, in ASCII
@@ -38,10 +40,18 @@ def as_shown(text: str) -> str:
 
 
 def complain(message: str, status: int) -> int:
-    """Say on standard error what is wrong, and return the exit status."""
+    """Say on standard error what is wrong, once for all processes that work together, and return the exit status."""
     with contextlib.suppress(OSError):  # nobody can be told
-        print(f"m3d: {shown(message)}", file=sys.stderr)
+        if current().says(message):
+            print(f"m3d: {shown(message)}", file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """Drop what is printed on standard output while this lasts."""
+    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing):
+        yield
 
 
 def settle() -> None:

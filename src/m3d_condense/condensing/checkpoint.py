@@ -47,6 +47,9 @@ def save(
 ) -> None:
     """Write the pixels, the optimiser's buffers, what the encoders have learnt and where the run stands.
 
+    Of processes that work together the first one writes, the pixels of all classes: the file is the same, however many
+    they are.
+
     Args:
         path: the file; it is replaced in one step.
         identity: the run's settings, data and arithmetic, compared by `restore`; JSON-able.
@@ -56,12 +59,18 @@ def save(
         progress: where the run stands.
     """
     buffers = {name: value for name, value in optimizer.state[pixels.values].items() if value is not None}
-    tensors = {"pixels": pixels.values.detach()} | {f"optimizer.{name}": value for name, value in buffers.items()}
-    tensors |= {f"encoder.{name}": value for name, value in encoders.items()}
-    tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
+    of_classes = {"pixels": pixels.values.detach()} | {f"optimizer.{name}": value for name, value in buffers.items()}
+    # A counter, which has no axes, is the same for every class.
+    found = {name: pixels.shard.collect(value) if value.dim() else value for name, value in of_classes.items()}
+    found |= {f"encoder.{name}": value for name, value in encoders.items()}
     texts = {"identity": json.dumps(identity, sort_keys=True), "progress": json.dumps(asdict(progress))}
     texts["format_version"] = str(FORMAT_VERSION)
-    write_file_atomic(path, safetensors.torch.save(tensors, {**texts, "digest": digest_of(tensors, texts)}))
+
+    def write() -> None:
+        tensors = {name: value.contiguous().cpu() for name, value in found.items() if value is not None}
+        write_file_atomic(path, safetensors.torch.save(tensors, {**texts, "digest": digest_of(tensors, texts)}))
+
+    pixels.shard.group.by_first(write)
 
 
 def read(path: Path, identity: dict[str, Any]) -> tuple[Progress, dict[str, Tensor]] | None:
@@ -93,27 +102,55 @@ def restore(
 ) -> tuple[Progress, dict[str, Tensor]] | None:
     """Put a saved state back in place; return its progress and the encoders' state, None where there is no file.
 
+    Of processes that work together the first one reads, and hands the others their classes.
+
     Raises:
         UserError: where the file cannot be read, or belongs to a run with other settings, data or arithmetic.
     """
-    found = read(path, identity)
+    shard, held = pixels.shard, dict[str, Tensor]()
+
+    def read_whole() -> tuple[Progress, dict[str, Tensor | None]] | None:
+        """Keep what there is for every class, and return the names of it and what all processes need."""
+        found = read(path, identity)
+        if found is None:
+            return None
+        progress, tensors = found
+        _check(path, progress, tensors, optimizer, torch.Size((shard.num_classes, *pixels.values.shape[1:])))
+        held.update({name: x for name, x in tensors.items() if x.dim() and not name.startswith("encoder.")})
+        return progress, {name: None if name in held else x for name, x in tensors.items()}
+
+    found = shard.group.by_first(read_whole)
     if found is None:
         return None
-    progress, tensors = found
-    state, encoders = (
-        {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
-        for kind in ("optimizer.", "encoder.")
-    )
-    expected = _buffers(optimizer, pixels.values.shape) if progress.step else {}
-    problem = _problem(state, expected) or _problem({"pixels": tensors.get("pixels")}, {"pixels": pixels.values.shape})
-    if problem:
-        raise unreadable(path, problem)
+    progress, shared = found
+    own = pixels.values.detach()
+    tensors = {name: shard.hand_out(held.get(name), own) if x is None else x for name, x in shared.items()}
     with torch.no_grad():
         pixels.values.copy_(tensors["pixels"]).clamp_(0, 1)
     # Counters stay on the CPU, as torch's optimisers keep them; buffers of the pixels' shape go beside them.
-    device = pixels.values.device
+    device, state = pixels.values.device, _named(tensors, "optimizer.")
     optimizer.state[pixels.values] = {k: v.to(device) if v.dim() else v for k, v in state.items()}
-    return progress, encoders
+    return progress, _named(tensors, "encoder.")
+
+
+def _named(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """Return the tensors of a kind, by their names without it."""
+    return {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
+
+
+def _check(
+    path: Path,
+    progress: Progress,
+    tensors: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    shape: torch.Size,
+) -> None:
+    """Raise `UserError` unless a file's tensors are those of pixels of a shape, and what an optimiser keeps of them."""
+    expected = _buffers(optimizer, shape) if progress.step else {}
+    problem = _problem(_named(tensors, "optimizer."), expected)
+    problem = problem or _problem({"pixels": tensors.get("pixels")}, {"pixels": shape})
+    if problem:
+        raise unreadable(path, problem)
 
 
 def is_checkpoint(path: Path) -> bool:

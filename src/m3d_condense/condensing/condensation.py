@@ -22,6 +22,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.machine.environment import describe_environment
+from m3d_condense.machine.group import current
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
@@ -59,6 +60,9 @@ def condense(
     already complete is returned as it is. One that a time limit stopped is stored, and goes on likewise. While it goes,
     its logged steps stand in OUT.metrics.jsonl; in the end they are in the set.
 
+    Processes that work together (see `m3d_condense.machine.joining`) each condense some of the classes; the first of
+    them writes, and all return the whole set.
+
     Args:
         data: anything `load` takes, or what it returned.
         ipc: stored images per class.
@@ -83,7 +87,7 @@ def condense(
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
     check_memory(dataset, recipe)
-    target = Path(out) if out is not None else None
+    group, target = current(), Path(out) if out is not None else None
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
     asked.check(target)
     engine = Engine(execution)
@@ -91,17 +95,16 @@ def condense(
         made = _made(dataset, recipe, engine, time_limit, asked)
         return _collect(dataset, recipe, made, engine.execution, time_limit)
     place = Place(target=target, recipe=recipe, fingerprint=dataset.fingerprint, overwrite=overwrite)
-    finished = place.finished()  # which may lie where nothing can be written
+    finished = group.by_first(place.finished)  # which may lie where nothing can be written
     if finished is not None:
         return finished
-    with alone(target, _stored_bytes(dataset, recipe)):
-        finished = place.finished()
+    with group.held_by_first(lambda: alone(target, _stored_bytes(dataset, recipe))):
+        finished = group.by_first(place.finished)
         if finished is not None:
             return finished
         made = _made(dataset, recipe, engine, time_limit, asked, place)
         condensed = _collect(dataset, recipe, made, engine.execution, time_limit)
-        condensed.save(target)
-        place.working.clear(everything=made.steps == recipe.iterations)
+        group.by_first(lambda: place.store(condensed, complete=made.steps == recipe.iterations))
     return condensed
 
 
@@ -183,6 +186,11 @@ class Place:
         notice(f"{self.target}: already condensed with these settings; {Setting('overwrite', True)} runs it again")
         return found
 
+    def store(self, condensed: CondensedSet, *, complete: bool) -> None:
+        """Write the set; the checkpoint of a complete run has served."""
+        condensed.save(self.target)
+        self.working.clear(everything=complete)
+
 
 def _made(
     dataset: ImageDataset,
@@ -198,14 +206,17 @@ def _made(
     anew = place is not None and place.overwrite
     if recipe.iterations == 0:
         if working is not None and not anew:
-            checkpoint.read(working.checkpoint, identity)  # one of another run is not to be lost
+            saved = working.checkpoint
+            current().by_first(lambda: checkpoint.read(saved, identity) is None)  # one of another run is not to be lost
         pixels = start(dataset, recipe, engine, watch)
         return Condensation(pixels=pixels, steps=0, seconds=watch.seconds, history=[], used=engine.describe())
-    with tracking(asked.track, target, dataset.name, dataclasses.asdict(recipe)) as tracker, abandoned(working):
+    group = current()
+    track, shown = (asked.track, working) if group.leads else (None, None)
+    with tracking(track, target, dataset.name, dataclasses.asdict(recipe)) as tracker, abandoned(shown):
         run = begin(dataset, recipe, engine, watch)
-        observe = observers(asked, dataset, recipe, engine, working, tracker)
+        observe = observers(asked, dataset, recipe, engine, shown, tracker)
         run.loop(identity, None if working is None else working.checkpoint, time_limit, observe, anew=anew)
-    used = run.plan.placed.describe()
+    used = run.plan.placed.describe() + (f"; {group.size} processes" if group.size > 1 else "")
     return Condensation(pixels=run.pixels, steps=run.step, seconds=watch.seconds, history=run.history, used=used)
 
 

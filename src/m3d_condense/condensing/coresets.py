@@ -16,6 +16,7 @@ from m3d_condense import networks
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.group import current
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.names import SELECTIONS, find
 from m3d_condense.recipes.recipe import Recipe
@@ -79,27 +80,29 @@ def k_center(features: Tensor, count: int) -> Tensor:
     return torch.stack(chosen)
 
 
-def select(dataset: ImageDataset, recipe: Recipe, count: int, engine: Engine, watch: Stopwatch) -> Tensor:
-    """Choose `count` training images of every class, as the recipe's initialisation says.
+def select(
+    dataset: ImageDataset, recipe: Recipe, count: int, classes: range, engine: Engine, watch: Stopwatch
+) -> Tensor:
+    """Choose `count` training images of each of these classes, as the recipe's initialisation says.
 
     A class of fewer images gives them all, again and again until the row is full. The network that is trained for it
     is kept on disk, for every selection from the same data with the same seed; `watch` is credited with what
     that spares.
 
     Returns:
-        Indices K×M into the split.
+        Indices len(classes)×M into the split.
     """
     encode, choose = _encode(dataset, recipe, engine, watch), find(SELECTIONS[recipe.initialisation].function)
     rows = []
-    with progress(f"Selecting by {recipe.initialisation}", dataset.num_classes, unit="classes") as bar:
-        for number in range(dataset.num_classes):
+    with progress(f"Selecting by {recipe.initialisation}", len(classes), unit="classes") as bar:
+        for number in classes:
             members = torch.nonzero(dataset.train.labels == number).flatten()
             features = torch.cat([encode(dataset.train.images[part]) for part in torch.split(members, BLOCK)])
             chosen = choose(features, min(count, len(members))).cpu()
             repeats = math.ceil(count / len(chosen))
             rows.append(members[chosen].repeat(repeats)[:count])
             bar.advance()
-    return torch.stack(rows)
+    return torch.stack(rows) if rows else torch.empty(0, count, dtype=torch.int64)
 
 
 def notice_repeats(dataset: ImageDataset, count: int) -> None:
@@ -162,4 +165,4 @@ def _train(trainer: Trainer, dataset: ImageDataset, network: str, steps: int, se
         "steps": steps,
         "arithmetic": trainer.placed.arithmetic,
     }
-    trainer.network.load_state_dict(kept("selectors", made_from, 0, train, watch))
+    trainer.network.load_state_dict(current().by_first(lambda: kept("selectors", made_from, 0, train, watch)))

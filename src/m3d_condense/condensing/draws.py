@@ -31,7 +31,7 @@ class Draws:
         self.normalised = augment.Normalisation(dataset.mean, dataset.std, self.device)
 
     def at(self, step: int, classes: range) -> tuple[Tensor, Tensor]:
-        """Return the real images K×N×C×H×W and the synthetic ones K×M×C×H×W of these classes at a step."""
+        """Return the real images K×N×C×H×W and the synthetic ones K×M×C×H×W of these classes of the shard."""
         recipe = self.recipe
         chosen, streams = self._chosen(step, classes)
         flat = chosen.flatten().to(self.real.device, non_blocking=True)

@@ -63,14 +63,18 @@ class Watching:
 def observers(
     asked: Watching, dataset: ImageDataset, recipe: Recipe, engine: Engine, working: Working | None, tracker: Tracker
 ) -> Observer:
-    """Return one observer that does all that is asked for: what it adds to the history comes before what shows it."""
+    """Return one observer that does all that is asked for: what it adds to the history comes before what shows it.
+
+    Of processes that work together all observe, but only the first has the working files and writes them.
+    """
     found: list[Observer] = []
     if asked.watch:
         found.append(Watcher(dataset, recipe, engine, asked.watch))
     if working is not None:
         found.append(Metrics(working.metrics))
-    if working is not None and asked.preview_every:
-        found.append(Previewer(working.preview, dataset.class_names, asked.preview_every))
+    if asked.preview_every:
+        file = None if working is None else working.preview
+        found.append(Previewer(file, dataset.class_names, asked.preview_every))
     found.append(Tracking(tracker))
 
     def observe(run: Run) -> None:
@@ -107,12 +111,12 @@ class Previewer:
     """Draws the images of a run every so many steps.
 
     Args:
-        file: of the picture, which is replaced.
+        file: of the picture, which is replaced; None, where another process draws it.
         class_names: of the images.
         every: steps.
     """
 
-    def __init__(self, file: Path, class_names: Sequence[str], every: int) -> None:
+    def __init__(self, file: Path | None, class_names: Sequence[str], every: int) -> None:
         self.file, self.class_names, self.every = file, tuple(class_names), every
 
     def __call__(self, run: Run) -> None:
@@ -120,6 +124,8 @@ class Previewer:
         if run.step % self.every:
             return
         images, labels = run.pixels.to_uint8()  # waits for the device, so that the pause counts only the drawing
+        if self.file is None:
+            return
         with run.watch.paused():
             picture = io.BytesIO()
             preview(Sheet(images=images, labels=labels, class_names=self.class_names)).save(picture, "PNG")
@@ -166,7 +172,7 @@ class Watcher:
             return
         images, labels = run.pixels.to_uint8()
         with run.watch.paused():
-            accuracy = self.accuracy(images, labels)
+            accuracy = run.pixels.shard.group.by_first(lambda: self.accuracy(images, labels))
         run.history.append({"step": run.step, "accuracy": accuracy, "seconds": round(run.watch.seconds, 3)})
 
     def accuracy(self, images: torch.Tensor, labels: torch.Tensor) -> float:

@@ -1,6 +1,6 @@
 """The learnable pixels: what a run optimises, and what its encoders see of it.
 
-Shapes: K classes, M stored images per class, C×H×W pixels in [0, 1], factor l.
+Shapes: K classes, K' of them this process's, M stored images per class, C×H×W pixels in [0, 1], factor l.
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from m3d_condense.condensing.shards import Shard
 from m3d_condense.sets.tiles import cut, decode, enlarge
 
 
 class Pixels:
-    """The synthetic images under optimisation: a leaf tensor K×M×C×H×W in [0, 1], and how they decode.
+    """The synthetic images under optimisation: a leaf tensor K'×M×C×H×W in [0, 1], and how they decode.
 
     Args:
-        values: the initial images K×M×C×H×W in [0, 1].
+        values: the initial images K'×M×C×H×W in [0, 1].
         factor: l, at least 1.
+        shard: the classes they are of; by default all there are.
     """
 
-    def __init__(self, values: Tensor, factor: int) -> None:
+    def __init__(self, values: Tensor, factor: int, shard: Shard | None = None) -> None:
         self.values = values.clone().requires_grad_()
-        self.factor = factor
+        self.factor, self.shard = factor, shard or Shard(num_classes=len(values))
 
     @property
     def decoded_per_class(self) -> int:
@@ -31,12 +33,13 @@ class Pixels:
         return self.values.shape[1] * self.factor**2
 
     def draw(self, classes: range, limit: int, generators: Sequence[torch.Generator]) -> Tensor:
-        """Return decoded images of these classes, len(classes)×min(M·l², limit)×C×H×W.
+        """Return decoded images of these classes of the shard, len(classes)×min(M·l², limit)×C×H×W.
 
         Past the limit, each class draws its tiles from its own generator.
         """
+        first = self.shard.classes.index(classes.start)
         size = (self.values.shape[-2], self.values.shape[-1])
-        tiles = cut(self.values[classes.start : classes.stop], self.factor).flatten(1, 2)
+        tiles = cut(self.values[first : first + len(classes)], self.factor).flatten(1, 2)
         if self.decoded_per_class > limit:
             order = [torch.randperm(self.decoded_per_class, generator=g)[:limit] for g in generators]
             index = torch.stack(order).to(tiles.device)
@@ -45,9 +48,13 @@ class Pixels:
 
     @torch.no_grad()
     def training_set(self) -> tuple[Tensor, Tensor]:
-        """Return the decoded images (K·M·l²)×C×H×W in [0, 1], without a graph, and their labels (K·M·l²)."""
-        labels = torch.arange(len(self.values), device=self.values.device).repeat_interleave(self.decoded_per_class)
-        return decode(self.values.flatten(0, 1), self.factor), labels
+        """Return the decoded images (K·M·l²)×C×H×W in [0, 1], without a graph, and their labels (K·M·l²).
+
+        These are the images of every class: all processes ask for them together.
+        """
+        values = self.shard.gather(self.values.detach())
+        labels = torch.arange(len(values), device=values.device).repeat_interleave(self.decoded_per_class)
+        return decode(values.flatten(0, 1), self.factor), labels
 
     @torch.no_grad()
     def extreme(self) -> Tensor:
@@ -61,7 +68,14 @@ class Pixels:
 
     @torch.no_grad()
     def to_uint8(self) -> tuple[Tensor, Tensor]:
-        """Return the images (K·M)×C×H×W as uint8 on the CPU, and their labels (K·M), class by class."""
-        images = (self.values * 255).round().to(torch.uint8).flatten(0, 1).cpu()
-        labels = torch.arange(self.values.shape[0]).repeat_interleave(self.values.shape[1])
-        return images, labels
+        """Return the images (K·M)×C×H×W as uint8 on the CPU, and their labels (K·M), class by class.
+
+        These are the images of every class: all processes ask for them together.
+        """
+        images = self.shard.gather((self.values * 255).round().to(torch.uint8).cpu())
+        labels = torch.arange(images.shape[0]).repeat_interleave(images.shape[1])
+        return images.flatten(0, 1), labels
+
+    def rest(self) -> None:
+        """Take a gradient of zero, as the pixels have where other classes alone are compared."""
+        self.values.grad = torch.zeros_like(self.values)

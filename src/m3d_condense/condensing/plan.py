@@ -20,20 +20,27 @@ from m3d_condense.tools.errors import UserError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """The network of a run, placed, and the classes of each chunk: one each, where classes step one after the other."""
+    """The network of a run, placed, and the classes of each chunk: this process's.
+
+    Where classes step one after the other, they are one each, and all there are: the momentum of a class moves the
+    others' pixels too.
+    """
 
     placed: Placed
     chunks: tuple[range, ...]
 
 
 def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objective, pixels: Pixels) -> Plan:
-    """Build the recipe's network, place it, and split the classes so that a chunk fits the memory budget.
+    """Build the recipe's network, place it, and split the shard's classes so that a chunk fits the memory budget.
+
+    How the network runs follows from the images of all classes, so that it does not depend on who else works on them.
 
     Raises:
         UserError: for a network that cannot be built, or shows no maps where the objective compares them; or where
-            classes are to step one after the other, but the objective needs all at once.
+            the objective needs all classes at once, but they are to step one after the other, or are fewer than the
+            processes.
     """
-    num_classes, size = dataset.num_classes, dataset.size
+    num_classes, size, mine = dataset.num_classes, dataset.size, pixels.shard.classes
     network = networks.build(recipe.network, channels=dataset.channels, num_classes=num_classes, size=size)
     example = torch.zeros(1, dataset.channels, *size)
     per_class = min(pixels.decoded_per_class, recipe.batch_synthetic)
@@ -45,12 +52,15 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
             raise UserError("this objective needs all classes at once", setting="class_steps", value="sequential")
         return Plan(placed=placed, chunks=tuple(range(k, k + 1) for k in range(num_classes)))
     if objective.joint:
-        return Plan(placed=placed, chunks=(range(num_classes),))
+        if pixels.shard.group.size > num_classes:
+            said = f"{pixels.shard.group.size} processes for {num_classes} classes: this objective, which needs all "
+            raise UserError(said + "classes at once, takes at most one process for each")
+        return Plan(placed=placed, chunks=(mine,))
     # Real images are held as floats a few times over while they are augmented, and then as seen.
     real = torch.float32.itemsize * (4 * example.numel() + seen)
     synthetic = real + activations * placed.dtype.itemsize * (2 if recipe.taught else 1)
-    chunks = engine.chunks(num_classes, recipe.batch_real * real + per_class * synthetic)
-    return Plan(placed=placed, chunks=tuple(chunks))
+    chunks = engine.chunks(len(mine), recipe.batch_real * real + per_class * synthetic)
+    return Plan(placed=placed, chunks=tuple(mine[chunk.start : chunk.stop] for chunk in chunks))
 
 
 def _images(recipe: Recipe, objective: Objective, num_classes: int, per_class: int) -> float:

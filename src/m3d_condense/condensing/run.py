@@ -29,6 +29,7 @@ from m3d_condense.tools.stopwatch import Stopwatch
 
 LOG_EVERY = 10  # steps between two entries of the history, each of which waits for the device
 SAVE_EVERY = 60.0  # seconds between two checkpoints
+ECHO = 5.0  # seconds within which a launcher passes on an interrupt that has come from the terminal already
 NO_NUMBER = "the loss is not a number"
 SATURATED = 0.5  # share of the pixels beyond which something is wrong with the step size
 
@@ -42,7 +43,7 @@ class Run:
 
     Attributes:
         recipe: its settings.
-        pixels, optimizer: what is learnt, and how it moves.
+        pixels, optimizer: what is learnt, of the classes that are this process's, and how it moves.
         plan: how the network runs, and the classes of each chunk.
         encoders, objective, draws: what a step is made of.
         watch: the seconds it has taken.
@@ -64,12 +65,13 @@ class Run:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def take_step(self) -> Tensor:
-        """Move the pixels of every class; return the losses of the classes (K)."""
+        """Move the pixels of this process's classes; return their losses (K')."""
         encoder = self.encoders.at(self.step)
         self.optimizer.param_groups[0]["lr"] = self.recipe.rate(self.step)
-        losses = []
+        losses = [self.pixels.values.new_zeros(0)]
         for classes in self.plan.chunks:
-            losses.append(self._compare(encoder, classes))
+            if classes.start in self.pixels.shard.classes:
+                losses.append(self._compare(encoder, classes))
             if self.recipe.class_steps == "sequential":
                 self._move()
         if self.recipe.class_steps == "joint":
@@ -81,13 +83,16 @@ class Run:
     def _compare(self, encoder: Encoder, classes: range) -> Tensor:
         """Add the gradient of these classes' losses to the pixels'; return the losses."""
         real, synthetic = self.draws.at(self.step, classes)
-        views = View(encoder, real, classes, graph=False), View(encoder, synthetic, classes, graph=True)
-        loss = self.objective(*views, constants=self.step % LOG_EVERY == 0)
+        pairs, shard = ((real, False), (synthetic, True)), self.pixels.shard
+        seen, learnt = (View(encoder, images, classes, graph, shard) for images, graph in pairs)
+        loss = self.objective(seen, learnt, constants=self.step % LOG_EVERY == 0)
         torch.autograd.backward(loss.sum())
         return loss.detach()
 
     def _move(self) -> None:
-        """Move the pixels down the gradient that they have, and forget it."""
+        """Move the pixels down the gradient that they have, which is zero where none of them was compared."""
+        if self.pixels.values.grad is None:
+            self.pixels.rest()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.pixels.clamp()
@@ -103,6 +108,9 @@ class Run:
     ) -> None:
         """Take the steps that are left, saving as they go; an interrupt loses no finished step.
 
+        Processes that work together need no word from each other within a step, but for what any of them wishes: to
+        stop, or to save. Each asks before a step, and hears the others after it.
+
         Args:
             identity: the run's settings and data; JSON-able. A checkpoint's must agree, and its arithmetic.
             saved: the checkpoint's file; None saves nothing.
@@ -113,26 +121,35 @@ class Run:
         Raises:
             KeyboardInterrupt: after an interrupt or a termination, once the state is saved.
         """
-        total = self.recipe.iterations
+        total, group = self.recipe.iterations, self.pixels.shard.group
         identity = identity | {"arithmetic": self.plan.placed.numerics}
         if saved is not None and not anew:
             self._restore(identity, saved)
-        with deferred() as interrupted, progress("Condensing", total, done=self.step) as bar:
+        echo = ECHO if group.size > 1 else 0.0
+        with deferred(echo) as interrupted, progress("Condensing", total, done=self.step) as bar:
             begun = kept = time.monotonic()
+
+            def over() -> bool:
+                return time_limit is not None and time.monotonic() - begun >= time_limit
+
+            def due() -> bool:
+                return time.monotonic() - kept >= SAVE_EVERY
+
             observe(self)
             while self.step < total:
+                heard = group.ask(interrupted, over, due)
                 self._log(self.take_step(), bar)
                 observe(self)
-                now = time.monotonic()
-                if interrupted():
+                stop, late, save = heard()
+                if stop:
                     self._save(identity, saved)
                     raise KeyboardInterrupt
-                if time_limit is not None and now - begun >= time_limit:
+                if late:
                     notice(f"time limit reached after {self.step} of {total} steps; the same command goes on")
                     break
-                if now - kept >= SAVE_EVERY:
+                if save:
                     self._save(identity, saved)
-                    kept = now
+                    kept = time.monotonic()
             self._save(identity, saved)
         self._notice_saturation()
 
@@ -159,8 +176,11 @@ class Run:
             checkpoint.save(saved, identity, self.pixels, self.optimizer, learnt, state)
 
     def _check(self, *values: Tensor) -> None:
-        """Raise `UserError` unless the losses, pixels or encoders are all finite; the last checkpoint is kept."""
-        if all(bool(torch.isfinite(part).all()) for part in values):
+        """Raise `UserError` in all processes unless the losses, pixels and encoders of each are all finite.
+
+        The last checkpoint is kept.
+        """
+        if not self.pixels.shard.group.any(not all(bool(torch.isfinite(part).all()) for part in values)):
             return
         diverged = not self.encoders.finite()
         subject = "a network that encodes has diverged: its weights are no numbers" if diverged else NO_NUMBER
@@ -171,14 +191,15 @@ class Run:
     def _notice_saturation(self) -> None:
         """Say so where the steps have driven most pixels to 0 or 1 that did not begin there."""
         ended = self.pixels.extreme()[~self.extreme]
-        share = float(ended.float().mean()) if len(ended) else 0.0
+        counts = self.pixels.shard.group.sum(torch.tensor([int(ended.sum()), ended.numel()])).tolist()
+        share = counts[0] / max(counts[1], 1)
         if share > SATURATED:
             advice = f"the steps may be too large: try a lower {Setting('lr')} than {self.recipe.lr:g}"
             notice(f"{share:.0%} of the pixels that began between 0 and 1 have ended at 0 or 1; {advice}")
 
     def _log(self, losses: Tensor, bar: Reporter) -> None:
         if (self.step - 1) % LOG_EVERY == 0:
-            loss = losses.mean()
+            loss = self.pixels.shard.gather(losses).mean()
             self._check(loss)
             seconds = round(self.watch.seconds, 3)
             self.history.append({"step": self.step, "loss": float(loss), "seconds": seconds})

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from m3d_condense.condensing import coresets
 from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.shards import Shard
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.sampler import ClassSampler
 from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.group import current
 from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.tiles import mosaic
@@ -18,24 +20,26 @@ from m3d_condense.tools.stopwatch import Stopwatch
 
 
 def start(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch) -> Pixels:
-    """Return the initial pixels, on the device: mosaics of l×l real images, or noise.
+    """Return the initial pixels of this process's classes, on the device: mosaics of l×l real images, or noise.
 
     `watch` is credited with what the cache spares, where a trained network chooses the images.
     """
-    return Pixels(_images(dataset, recipe, engine, watch).to(engine.device), recipe.factor)
+    shard = Shard(num_classes=dataset.num_classes, group=current())
+    return Pixels(_images(dataset, recipe, engine, watch, shard).to(engine.device), recipe.factor, shard)
 
 
-def _images(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch) -> Tensor:
-    """Return images K×M×C×H×W in [0, 1]."""
+def _images(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch, shard: Shard) -> Tensor:
+    """Return the images M×C×H×W in [0, 1] of each class of a shard."""
     stream, num_classes = generator(recipe.seed, "initialise"), dataset.num_classes
     if recipe.initialisation == "noise":
-        return torch.rand(num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream)
+        return shard.of(torch.rand(num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream))
     count = recipe.ipc * recipe.factor**2
     coresets.notice_repeats(dataset, count)
     if recipe.initialisation in SELECTIONS:
-        chosen = coresets.select(dataset, recipe, count, engine, watch)
+        chosen = coresets.select(dataset, recipe, count, shard.classes, engine, watch)
     else:
         sampler = ClassSampler(dataset.train.labels, num_classes)
-        chosen = sampler.draw(range(num_classes), count, stream)
+        chosen = shard.of(sampler.draw(range(num_classes), count, stream))
     images = (dataset.train.images[index].float() / 255 for index in chosen)
-    return torch.stack([mosaic(of_class, recipe.factor, recipe.mosaic) for of_class in images])
+    mosaics = [mosaic(of_class, recipe.factor, recipe.mosaic) for of_class in images]
+    return torch.stack(mosaics) if mosaics else torch.empty(0, recipe.ipc, dataset.channels, *dataset.size)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from m3d_condense.condensing.shards import Shard
 from m3d_condense.machine.costs import at_rest
 from m3d_condense.machine.engine import Placed, in_pieces
 from m3d_condense.networks import initialise, mixes_images
@@ -87,10 +88,14 @@ class View:
         images: K×N×C×H×W, normalised and augmented.
         classes: the K classes' numbers.
         graph: whether gradients reach the images.
+        shard: where other processes have other classes, for objectives that need them; by default nobody has.
     """
 
-    def __init__(self, encoder: Encoder, images: Tensor, classes: range, graph: bool) -> None:
+    def __init__(
+        self, encoder: Encoder, images: Tensor, classes: range, graph: bool, shard: Shard | None = None
+    ) -> None:
         self.encoder, self.images, self.classes, self.graph = encoder, images, classes, graph
+        self.shard = shard or Shard(num_classes=len(classes))
 
     @cached_property
     def maps(self) -> list[Tensor]:

@@ -30,6 +30,7 @@ from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labell
 from m3d_condense.data.splitting import check, held_out, joined, notice_odd, without_absent
 from m3d_condense.data.store import Store, recalled
 from m3d_condense.data.targets import label_count, label_list
+from m3d_condense.machine.group import current
 from m3d_condense.tools.errors import UserError
 
 LARGEST = 2**16  # pixels a side that images are resized to
@@ -76,7 +77,8 @@ def load(
     if test is not None and where is not None:
         raise UserError("test=(images, labels) goes with data in memory, such as (images, labels), only")
     settings = {"size": size, **options, "seed": seed}
-    return remembered(where, settings, partial(_read, data, where, name, test, settings))
+    read = partial(_read, data, where, name, test, settings)
+    return current().in_turn(lambda: remembered(where, settings, read))
 
 
 def _read(

@@ -141,7 +141,7 @@ class Engine:
         """Split the classes into ranges that fit the memory budget, as even as can be."""
         fit = max(self.budget // max(bytes_per_class, 1), 1)
         count = math.ceil(num_classes / fit)
-        edges = [round(i * num_classes / count) for i in range(count + 1)]
+        edges = [round(i * num_classes / max(count, 1)) for i in range(count + 1)]
         return (range(a, b) for a, b in zip(edges, edges[1:], strict=False))
 
 

@@ -60,7 +60,7 @@ class Ledger:
         ledger.folder = folder
         if (folder / STUDY).is_file() and not overwrite:
             _check_settings(folder, ledger.settings)
-            ledger._take_up(jobs)
+            ledger.take_up(jobs)
             return ledger
         if overwrite:
             _discard(folder)
@@ -82,8 +82,12 @@ class Ledger:
 
     def keep(self, job: Job, record: Record) -> None:
         """Store what is known of a job, all of it or nothing."""
+        self.take(job, record, store=True)
+
+    def take(self, job: Job, record: Record, *, store: bool) -> None:
+        """Take what another process has found out of a job, and store it where that process may have no access."""
         self._records[job.name] = record
-        if self.folder is not None:
+        if store and self.folder is not None:
             files.write_file_atomic(self.folder / CELLS / f"{job.name}.json", as_json(record))
 
     def missing(self, job: Job) -> list[str]:
@@ -114,8 +118,14 @@ class Ledger:
             return None
         return self.folder / SETS / job.name
 
-    def _take_up(self, jobs: Sequence[Job]) -> None:
-        assert self.folder is not None
+    def take_up(self, jobs: Sequence[Job]) -> None:
+        """Read what the folder holds of these jobs; other processes may have added to it.
+
+        Raises:
+            UserError: a record is damaged, or of a job with other settings.
+        """
+        if self.folder is None:
+            return
         for job in jobs:
             file = self.folder / CELLS / f"{job.name}.json"
             if file.is_file():

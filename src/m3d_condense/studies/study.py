@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.group import current
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.ledger import Ledger, check_target
 from m3d_condense.studies.results import Results
@@ -33,6 +35,9 @@ def run_study(
 ) -> Results:
     """Make and score what is missing of the jobs.
 
+    Processes that work together (see `m3d_condense.machine.joining`) share the jobs; the first of them opens the
+    folder and writes the tables.
+
     Args:
         jobs: each with a name of its own.
         dataset_of: gives a data set by the name that a job has for it.
@@ -51,15 +56,23 @@ def run_study(
     assert len({job.name for job in jobs}) == len(jobs)
     machine = {key: value for key, value in asdict(engine.execution).items() if key != "memory"}
     shared = {**settings, "time_limit": time_limit, **machine}
+    group = current()
     if folder is not None:
-        check_target(folder)
-    with nullcontext() if folder is None else alone(folder):
-        ledger = Ledger(shared) if folder is None else Ledger.open(folder, shared, jobs, overwrite=overwrite)
+        group.by_first(partial(check_target, folder))
+    with nullcontext() if folder is None else group.held_by_first(lambda: alone(folder)):
+
+        def opened() -> Ledger:
+            return Ledger(shared) if folder is None else Ledger.open(folder, shared, jobs, overwrite=overwrite)
+
+        ledger = group.by_first(opened)
 
         def save() -> None:
-            if folder is not None:
+            if folder is not None and group.leads:
+                if group.size > 1:
+                    ledger.take_up(jobs)
                 Results.of(ledger, jobs, sort).save(folder, name)
 
         save()
         Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=save).work(jobs)
+        save()
         return Results.of(ledger, jobs, sort)

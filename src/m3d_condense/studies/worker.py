@@ -13,6 +13,7 @@ from m3d_condense.condensing.trial import fitting_iterations
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.environment import describe_environment
+from m3d_condense.machine.group import ALONE, current, working_in
 from m3d_condense.machine.memory import peak_memory, ran_out, too_little
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe
@@ -31,13 +32,15 @@ __all__ = ["Worker"]
 class Worker:
     """Makes and scores what is missing of a ledger's jobs.
 
+    Processes that work together are dealt the jobs one by one, and each does its own as if it were alone.
+
     Args:
         ledger: where everything found out is kept, as soon as it is.
         engine: what it runs on.
         dataset_of: gives a job's data set by its name; called for jobs with work left.
         time_limit: seconds for each set. A short trial finds beforehand how many iterations fit, so that the rate of
             learning ends where the run does.
-        kept: called each time that something was kept.
+        kept: called each time that something was kept by this process.
     """
 
     def __init__(
@@ -52,10 +55,12 @@ class Worker:
         self.ledger, self.engine, self.dataset_of = ledger, engine, dataset_of
         self.time_limit, self.kept = time_limit, kept
         self.versions, self.hardware = describe_environment()
-        self._warm = False
+        self.group, self._warm = current(), False
 
     def work(self, jobs: Sequence[Job]) -> None:
         """Do what is left to do; a failure is one job's, and an interrupt loses nothing that is finished.
+
+        Of processes that work together each knows in the end what the others have found out.
 
         Raises:
             KeyboardInterrupt: after an interrupt or a termination.
@@ -64,14 +69,28 @@ class Worker:
         before = sum(not missing(job) for job in jobs)
         if before:
             notice(f"{before} of {len(jobs)} sets were scored before")
+        done: list[Job] = []
         try:
-            for number, job in enumerate(jobs, 1):
+            for number in self.group.deal(len(jobs)):
+                job = jobs[number]
                 if missing(job):
-                    notice(f"[{number}/{len(jobs)}] {job.title}")
-                    self.finish(job)
+                    notice(f"[{number + 1}/{len(jobs)}] {job.title}")
+                    with working_in(ALONE):
+                        self.finish(job)
+                    done.append(job)
         except KeyboardInterrupt:
             notice(f"{sum(not missing(job) for job in jobs)} of {len(jobs)} sets are scored; the same command goes on")
             raise
+        self._learn_from_others(jobs, done)
+
+    def _learn_from_others(self, jobs: Sequence[Job], done: Sequence[Job]) -> None:
+        """Wait for the other processes, and take what they know of their jobs; the first one keeps it."""
+        named = {job.name: job for job in jobs}
+        own = {job.name: self.ledger.record(job) for job in done}
+        for records in self.group.objects(own):
+            for name, record in records.items():
+                if name not in own:
+                    self.ledger.take(named[name], record, store=self.group.leads)
 
     def finish(self, job: Job) -> None:
         """Make a job's set, or find it made, and have the networks score it that have not."""
@@ -141,13 +160,17 @@ class Worker:
         known = self.ledger.fitted(job)
         if known is not None:
             return known
-        count, start, each, compiled = fitting_iterations(dataset, recipe, self.engine, limit)
-        if start + each > limit:
-            said = f"too short: {start:.0f} s pass before the first step"
-            raise UserError(said, setting="time_limit", value=f"{limit:g}s")
-        fitted = Fitted(iterations=count, compiled=compiled)
+
+        def try_out() -> Fitted:
+            count, start, each, compiled = fitting_iterations(dataset, recipe, self.engine, limit)
+            if start + each > limit:
+                said = f"too short: {start:.0f} s pass before the first step"
+                raise UserError(said, setting="time_limit", value=f"{limit:g}s")
+            notice(f"{job.label}: {count} iterations fit in {limit:g} s ({each:.2g} s each)")
+            return Fitted(iterations=count, compiled=compiled)
+
+        fitted = self.group.once(f"{self.ledger.folder}/{job.series}/{limit}", try_out)
         self.ledger.keep_fitted(job, fitted)
-        notice(f"{job.label}: {count} iterations fit in {limit:g} s ({each:.2g} s each)")
         return fitted
 
     def _score(self, job: Job, network: str, subject: Subject, dataset: ImageDataset) -> Score:

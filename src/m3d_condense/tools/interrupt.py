@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -14,25 +15,28 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 
 
 @contextmanager
-def deferred() -> Iterator[Callable[[], bool]]:
+def deferred(echo: float = 0.0) -> Iterator[Callable[[], bool]]:
     """Hold SIGINT, SIGTERM and SIGHUP back, and yield a function that says whether one has come.
 
-    A second one is not held back. Outside the main thread, where Python takes no signals, nothing is held.
+    A second one is not held back, unless it comes within `echo` seconds: a launcher passes on what the terminal has
+    sent to all. Outside the main thread, where Python takes no signals, nothing is held.
     """
-    come = False
+    come: float | None = None
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal come
-        if come:
+        if come is not None and time.monotonic() - come >= echo:
             raise KeyboardInterrupt
-        come = True
+        if come is not None:
+            return
+        come = time.monotonic()
         notice("stopping at the end of this step; once more to stop at once")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     with _handled(note, (signal.SIGINT, *ENDING)):
-        yield lambda: come
+        yield lambda: come is not None
 
 
 @contextmanager

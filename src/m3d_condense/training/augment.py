@@ -78,7 +78,7 @@ class Parameters:
 
     def of(self, groups: range, device: torch.device) -> Parameters:
         """Return the draw of these groups alone, on a device; shifts, which are numbers to slice by, on the CPU."""
-        part = slice(groups.start, groups.stop)
+        part = slice(groups.start, groups.stop, groups.step)
         found = {name: tensor[part] for name, tensor in vars(self).items() if tensor is not None}
         return Parameters(
             **{name: t if name == "shift" else t.to(device, non_blocking=True) for name, t in found.items()}

@@ -19,6 +19,7 @@ from m3d_condense.cli.flags import (
 )
 from m3d_condense.cli.settings import execution
 from m3d_condense.cli.streams import complain
+from m3d_condense.machine.group import current
 from m3d_condense.tools.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _store(score: Score, entry: Entry) -> list[str]:
     """Store a score in its set, if it is of one; return what went wrong, which is no reason to lose the score."""
     from m3d_condense.sets.condensed import CondensedSet
 
-    if entry.folder is None or not isinstance(entry.trained_on, CondensedSet):
+    if entry.folder is None or not isinstance(entry.trained_on, CondensedSet) or not current().leads:
         return []
     try:
         entry.trained_on.add_score(score, entry.folder)

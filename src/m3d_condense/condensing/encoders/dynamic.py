@@ -54,11 +54,11 @@ class DynamicEncoders(EncoderSource):
                 self._index, self._fresh, self._seen = self._index + 1, True, []
                 return
             self._seen.pop(0)
-        count = pixels.values.shape[0] * pixels.decoded_per_class
-        steps = math.ceil(count / self.recipe.encoder_batch)
+        images, labels = pixels.training_set()
+        steps = math.ceil(len(images) / self.recipe.encoder_batch)
         inner: list[float] = []
         for number in range(1, self.recipe.encoder_steps + 1):
-            self.learner.learn_synthetic(pixels, steps, derive(self.recipe.seed, "train", step, number))
+            self.learner.learn_synthetic(images, labels, steps, derive(self.recipe.seed, "train", step, number))
             inner = [*inner, self._query(step, number)][-self.WINDOW :]
             if len(inner) == self.WINDOW and max(inner) - min(inner) > self.MOVED:
                 return

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing.encoders.source import Material
-from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.tools.seeds import derive, generator
@@ -49,9 +48,8 @@ class Learner:
         drawn = torch.randint(count, (steps, size), generator=generator(seed, "order"))
         self._learn(((self.real[index], self.labels[index]) for index in drawn.to(self.real.device)), seed)
 
-    def learn_synthetic(self, pixels: Pixels, steps: int, seed: int) -> None:
+    def learn_synthetic(self, images: Tensor, labels: Tensor, steps: int, seed: int) -> None:
         """Take SGD steps on the synthetic images, decoded, in shuffled passes."""
-        images, labels = pixels.training_set()
         order = batches(len(images), self.training.batch, steps, seed)
         self._learn(((images[index], labels[index]) for index in (i.to(images.device) for i in order)), seed)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from m3d_condense.condensing.encoders.learner import Learner
 from m3d_condense.condensing.encoders.source import EncoderSource, Material
 from m3d_condense.condensing.view import Encoder
+from m3d_condense.machine.group import Outcome, current
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
@@ -47,7 +49,11 @@ class PoolEncoders(EncoderSource):
             "training": dataclasses.asdict(self.learner.training),
             "arithmetic": self.encoder.placed.arithmetic,
         }
-        self._ways = [self._member(number) for number in range(self.recipe.encoder_count)]
+        group, count = current(), self.recipe.encoder_count
+        # Every process trains some of the networks; then each is told what the others have.
+        own = {n: Outcome.of(partial(self._member, n)) for n in range(group.rank, count, group.size)}
+        members = (group.broadcast(own.get(n), n % group.size).result() for n in range(count))
+        self._ways = [self._way(tensors) for tensors in members]
         if self.recipe.taught:
             placed = self.encoder.placed
             self.encoder.teacher = Encoder(dataclasses.replace(placed, network=copy.deepcopy(placed.network)))
@@ -82,9 +88,12 @@ class PoolEncoders(EncoderSource):
                 _fill(self.encoder.teacher, way, min(share + self.recipe.teacher_lead, 1.0))
         return self.encoder
 
-    def _member(self, number: int) -> list[Tensors]:
-        """Return the states of a network at even steps of its training, trained now where it has not been."""
-        tensors = kept("pools", self._made_from, number, lambda: self._train(number), self.watch)
+    def _member(self, number: int) -> Tensors:
+        """Return the tensors of a network at all the points of its training, trained now where it has not been."""
+        return kept("pools", self._made_from, number, lambda: self._train(number), self.watch)
+
+    def _way(self, tensors: Tensors) -> list[Tensors]:
+        """Return the states of a network at even steps of its training, on the device."""
         device = self.learner.trainer.device
         states: list[Tensors] = [{} for _ in range(self.recipe.encoder_points)]
         for key, value in tensors.items():

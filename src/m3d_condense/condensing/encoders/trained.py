@@ -77,7 +77,7 @@ class EncodersOnSynthetic(TrainedEncoders):
 
     def learn(self, pixels: Pixels, seed: int) -> None:
         """Train the network on the synthetic images."""
-        self.learner.learn_synthetic(pixels, self.recipe.encoder_steps, seed)
+        self.learner.learn_synthetic(*pixels.training_set(), self.recipe.encoder_steps, seed)
 
 
 class EncodersOnReal(TrainedEncoders):

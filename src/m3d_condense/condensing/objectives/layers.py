@@ -11,6 +11,7 @@ from torch import Tensor
 
 from m3d_condense.condensing.objectives.distribution import mean_distance
 from m3d_condense.condensing.objectives.objective import Objective
+from m3d_condense.condensing.shards import Shard
 from m3d_condense.condensing.view import View
 from m3d_condense.recipes.recipe import Recipe
 
@@ -19,14 +20,17 @@ DISCRIMINATION = 0.01  # weight of the cross-entropies, summed over the images
 POWER, FEATURES = 4.0, 0.01  # of DataDAM: p, and λ, the weight of the features
 
 
-def discrimination(real: Tensor, synthetic: Tensor) -> Tensor:
+def discrimination(real: Tensor, synthetic: Tensor, shard: Shard | None = None) -> Tensor:
     """Return how badly the synthetic class centres classify the real images, summed over those of each class (K).
 
     The logits of a real image are the products of its features (K×N×D) with the mean synthetic features of each class
     (of K×M×D), unscaled; the loss is the cross-entropy. The discrimination loss of CAFE (Wang et al., CVPR 2022).
+
+    Of a shard, whose classes the features are, the centres of all classes are gathered.
     """
-    logits = real @ synthetic.mean(1).mT  # K×N×K
-    own = torch.arange(len(real), device=real.device).unsqueeze(1).expand(real.shape[:2])
+    shard = shard or Shard(num_classes=len(real))
+    logits = real @ shard.gather_with_gradient(synthetic.mean(1)).mT  # K×N×K
+    own = torch.tensor(shard.classes, device=real.device).unsqueeze(1).expand(real.shape[:2])
     return F.cross_entropy(logits.flatten(0, 1), own.flatten(), reduction="none").view_as(own).sum(1)
 
 
@@ -59,7 +63,7 @@ class LayerMatching(Objective):
         loss = LAST * last + POOLED * mean_distance(real.features, synthetic.features)
         for distance in earlier:
             loss = loss + EARLIER * distance
-        return loss + DISCRIMINATION * discrimination(real.features, synthetic.features)
+        return loss + DISCRIMINATION * discrimination(real.features, synthetic.features, synthetic.shard)
 
 
 class AttentionMatching(Objective):
