@@ -17,7 +17,7 @@ from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.values import CONSTANTS
 
 pytestmark = pytest.mark.usefixtures("own_folder")
-SCORE = ["--repeats", "1", "--epochs", "1", "-q"]
+SCORE = ["--repeats", "1", "--epochs", "1", "--precision", "float32", "--native", "false", "--compile", "no", "-q"]
 
 
 def run(*arguments: str) -> int:
