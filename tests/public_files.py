@@ -68,7 +68,8 @@ def imported(file: Path, pixels: Pixels | None = None, experiment: int | None = 
     """The set that is made of a file; of what the real data are, something is known."""
     real = Real(class_names=NAMES, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), source={"data": "digits", "name": "d"})
     content = read_layout(file, options.pop("labels", None), experiment)
-    return import_set(content, file, options.pop("real", real), pixels=pixels, **options)
+    known = options.pop("real", real)
+    return import_set(content, file, lambda: known, pixels=pixels, **options)
 
 
 def refused(file: Path, *parts: Any, **options: Any) -> str:

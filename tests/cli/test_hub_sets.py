@@ -16,7 +16,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.sets.condensed import CondensedSet
 
 pytestmark = pytest.mark.usefixtures("own_folder")
-SCORE = ["--repeats", "1", "--epochs", "1", "-q"]
+SCORE = ["--repeats", "1", "--epochs", "1", "--precision", "float32", "--native", "false", "--compile", "no", "-q"]
 
 
 def run(*arguments: str) -> int:
@@ -38,11 +38,12 @@ def test_a_pushed_set_is_used_by_its_id(saved: str, hub: Hub, capsys: pytest.Cap
 
     assert run("evaluate", "me/digits", "--json", *SCORE[:-1]) == 0
     printed = capsys.readouterr()
-    assert "me/digits: its scores are printed, and stored nowhere: it is a set of the hub" in printed.err
+    assert "me/digits: a set of the Hugging Face hub, in " in printed.err
+    assert "; its scores are printed, and stored nowhere" in printed.err
     assert run("evaluate", saved, "--json", *SCORE) == 0
     (theirs,), (ours,) = json.loads(printed.out), json.loads(capsys.readouterr().out)
     assert theirs["accuracies"] == ours["accuracies"]
-    cached = Path(printed.err.split("hub, in ")[1].splitlines()[0])
+    cached = Path(printed.err.split("hub, in ")[1].split(";")[0])
     assert CondensedSet.load(cached).scores == []
     assert hub.repositories["me/digits"].files == pushed
 
@@ -57,6 +58,7 @@ def test_a_pushed_set_is_used_by_its_id(saved: str, hub: Hub, capsys: pytest.Cap
         assert word in shown
 
     assert run("condense", "--config", "me/digits", "--out", "again", "-q") == 0
+    assert capsys.readouterr().err == ""
     again = CondensedSet.load("again")
     assert (again.method, again.seed, again.ipc) == ("random", 3, 2)
     assert torch.equal(again.images, CondensedSet.load(saved).images)

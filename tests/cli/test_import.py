@@ -17,7 +17,7 @@ from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.values import CONSTANTS
 
 pytestmark = pytest.mark.usefixtures("own_folder")
-SCORE = ["--repeats", "1", "--epochs", "1", "-q"]
+SCORE = ["--repeats", "1", "--epochs", "1", "--precision", "float32", "--native", "false", "--compile", "no", "-q"]
 
 
 def run(*arguments: str) -> int:
@@ -105,6 +105,16 @@ def test_imports_that_cannot_be_are_told_in_one_line(capsys: pytest.CaptureFixtu
     assert "--classes a b: the data set names" in said(capsys, "import", file, "--classes", "a", "b", *to)
     assert "--factor 2" in said(capsys, "import", file, "--classes", *"abcdefghij", "--out", "two")
     assert not Path("two").exists()
+
+
+def test_what_a_file_does_not_say_is_asked_before_the_data_set_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(public_files.pair(tmp_path, torch.rand(10, 3, 8, 8) * 3, torch.arange(10)))
+    arguments = ["import", file, "--data", "nowhere.npz", "--out", "two"]
+    assert "--factor 2" in said(capsys, *arguments)
+    assert "--normalised none" in said(capsys, *arguments, "--factor", "1")
+    assert "nowhere.npz" in said(capsys, *arguments, "--factor", "1", "--mean", *"000", "--std", *["0.3"] * 3)
 
 
 def test_an_import_writes_over_a_set_only_when_that_is_asked(

@@ -101,7 +101,7 @@ def _found(name: str, given: Namespace) -> Found | None:
     if found is None and not (given.whole or given.random):
         raise UserError(f"{name}: not a condensed set; --whole or --random scores a data set itself")
     if found is not None and found.hub_id:
-        notice(f"{name}: its scores are printed, and stored nowhere: it is a set of the hub")
+        notice(f"{name}: a set of the Hugging Face hub, in {found.folder}; its scores are printed, and stored nowhere")
     return found
 
 

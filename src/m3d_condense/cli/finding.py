@@ -41,14 +41,11 @@ def find(name: str) -> Found | None:
     from m3d_condense.sets.hub import fetch
 
     folder = fetch(hub_id)
-    if folder is None:
-        return None
-    notice(f"{hub_id}: a set of the Hugging Face hub, in {folder}")
-    return Found(name=name, folder=folder, hub_id=hub_id)
+    return None if folder is None else Found(name=name, folder=folder, hub_id=hub_id)
 
 
 def need(name: str | None) -> Found:
-    """Find a set as `find` does.
+    """Find a set as `find` does, and say so where it is one of the hub.
 
     Raises:
         UserError: there is none, or none was given.
@@ -58,6 +55,8 @@ def need(name: str | None) -> Found:
     found = find(name)
     if found is None:
         raise UserError(f"{name}: not a condensed set; give the folder that m3d condense wrote, or an id of the hub")
+    if found.hub_id:
+        notice(f"{found.hub_id}: a set of the Hugging Face hub, in {found.folder}")
     return found
 
 

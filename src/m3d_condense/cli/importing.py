@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -23,7 +24,8 @@ def run(given: Namespace) -> int:
     file, out = _places(given)
     pixels = Pixels(reading=given.normalised, mean=_numbers(given.mean), std=_numbers(given.std))
     content = read_layout(file, None if given.labels is None else Path(given.labels), given.experiment)
-    real = _real(given, content, file)
+    names = _classes(given, content, file)
+    real = functools.cache(functools.partial(_real, given, content, file, names))
     condensed = import_set(content, file, real, pixels=pixels, factor=given.factor, hard_labels=given.hard_labels)
     condensed.save(out)
     tiles = f", each of {condensed.factor}×{condensed.factor} tiles" if condensed.factor > 1 else ""
@@ -51,16 +53,23 @@ def _places(given: Namespace) -> tuple[Path, Path]:
     return Path(given.file), out
 
 
-def _real(given: Namespace, content: Content, file: Path) -> Real:
-    """Return what is known of the data set that a file was condensed from."""
+def _classes(given: Namespace, content: Content, file: Path) -> tuple[str, ...]:
+    """Return the names of the classes, as far as they are known before the data set is read; none with that."""
+    if given.data is not None:
+        if given.classes is not None:
+            raise UserError("the data set names its classes itself", setting="classes", value=" ".join(given.classes))
+        return ()
     names = given.classes if given.classes is not None else content.class_names
+    if names is None:
+        known = f"{Setting('data', 'DATA')} says what it is of, or {Setting('classes', 'NAME…')} names them"
+        raise UserError(f"{file} does not name its classes: {known}")
+    return tuple(names)
+
+
+def _real(given: Namespace, content: Content, file: Path, names: tuple[str, ...]) -> Real:
+    """Return what is known of the data set that a file was condensed from, of which `names` are known already."""
     if given.data is None:
-        if names is None:
-            known = f"{Setting('data', 'DATA')} says what it is of, or {Setting('classes', 'NAME…')} names them"
-            raise UserError(f"{file} does not name its classes: {known}")
-        return Real(class_names=tuple(names), source={"data": None})
-    if given.classes is not None:
-        raise UserError("the data set names its classes itself", setting="classes", value=" ".join(given.classes))
+        return Real(class_names=names, source={"data": None})
     height, width = content.images.shape[2:]
     dataset = fitted(load_data(given, given.data), height if height == width else None)
     if dataset.train.images.shape[1:] != content.images.shape[1:]:

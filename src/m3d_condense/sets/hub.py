@@ -144,7 +144,8 @@ def _errors() -> tuple[type[Exception], ...]:
 
 def _http_errors() -> tuple[type[Exception], ...]:
     """Return the errors of the library that `huggingface_hub` speaks HTTP with, by its version."""
-    return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)
+    names = {"httpx2": "HTTPError", "httpx": "HTTPError", "requests": "RequestException"}
+    return tuple(getattr(sys.modules[library], name) for library, name in names.items() if library in sys.modules)
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,7 @@ class Real:
 def import_set(
     content: Content,
     file: Path,
-    real: Real,
+    real: Callable[[], Real],
     *,
     pixels: Pixels | None = None,
     factor: int | None = None,
@@ -50,7 +51,7 @@ def import_set(
     Args:
         content: of the file, see `read_layout`.
         file: where that came from; its name and SHA-256 are stored.
-        real: the data set it was condensed from.
+        real: returns the data set it was condensed from; called after all that can be checked without it.
         pixels: what the values mean.
         factor: l, where each image holds l×l tiles; None as the file says, or for layouts that never have tiles, 1.
         hard_labels: take the likeliest class of soft labels, which a condensed set cannot hold.
@@ -61,19 +62,20 @@ def import_set(
     pixels = pixels or Pixels()
     tiles = _factor(content, file, factor)
     labels = _hard(content.labels, file, hard_labels)
-    images, meaning = eight_bit(content.images, file, pixels, real.images)
+    images, meaning = eight_bit(content.images, file, pixels, lambda: real().images)
     settings = {"layout": content.layout, "file": file.name, "sha256": _digest(file), "pixels": meaning}
-    mean, std = _moments(images, content, pixels, real)
+    known = real()
+    mean, std = _moments(images, content, pixels, known)
     versions, hardware = describe_environment()
     return CondensedSet(
         images=images,
         labels=labels,
         method=IMPORTED,
-        class_names=real.class_names,
+        class_names=known.class_names,
         factor=tiles,
         mean=mean,
         std=std,
-        source=real.source,
+        source=known.source,
         seed=0,
         settings=settings | {"labels": "hard" if content.labels.ndim == 1 else "the likeliest of soft ones"},
         versions=versions,

@@ -20,13 +20,21 @@ class Origin:
     licence: str | None = None
 
 
+# Each licence is what the named page said when it was looked up, in November 2026.
 ORIGINS = {
-    "digits": Origin(hub_id=None, licence="cc-by-4.0"),  # UCI, optical recognition of handwritten digits
+    # UCI, data set 80, doi.org/10.24432/C50P49: Creative Commons Attribution 4.0 International.
+    "digits": Origin(hub_id=None, licence="cc-by-4.0"),
+    # huggingface.co/datasets/ylecun/mnist: license mit.
     "mnist": Origin(hub_id="ylecun/mnist", licence="mit"),
+    # huggingface.co/datasets/zalando-datasets/fashion_mnist: mit, as the LICENSE of zalandoresearch/fashion-mnist.
     "fashion-mnist": Origin(hub_id="zalando-datasets/fashion_mnist", licence="mit"),
+    # huggingface.co/datasets/ufldl-stanford/svhn: license other; its authors allow non-commercial use only.
     "svhn": Origin(hub_id="ufldl-stanford/svhn", licence="other"),
+    # huggingface.co/datasets/uoft-cs/cifar10 and cifar100: license unknown.
     "cifar10": Origin(hub_id="uoft-cs/cifar10", licence="unknown"),
     "cifar100": Origin(hub_id="uoft-cs/cifar100", licence="unknown"),
+    # ImageNet's Terms of Access (non-commercial research and education), which copies on the hub state as: license
+    # other, license_details imagenet-agreement.
     "imagenet-10": Origin(hub_id="ILSVRC/imagenet-1k", licence="other"),
     "imagenet-100": Origin(hub_id="ILSVRC/imagenet-1k", licence="other"),
 }

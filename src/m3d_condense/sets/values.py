@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,14 +64,14 @@ class Pixels:
         return CONSTANTS.get(self.reading or NONE)
 
 
-def eight_bit(images: Tensor, file: Path, pixels: Pixels, real: Tensor | None = None) -> tuple[Tensor, str]:
+def eight_bit(images: Tensor, file: Path, pixels: Pixels, real: Callable[[], Tensor | None]) -> tuple[Tensor, str]:
     """Return images N×C×H×W, uint8 or float32, as uint8, and what their values were taken for.
 
     Args:
         images: of the file, which messages name.
         file: see above.
         pixels: what the values mean.
-        real: the real images, uint8, by whose moments whitening is undone.
+        real: returns the real images, uint8, by whose moments whitening is undone; None where they are not at hand.
 
     Raises:
         UserError: the values may mean more than one thing, or not what was said.
@@ -81,9 +82,11 @@ def eight_bit(images: Tensor, file: Path, pixels: Pixels, real: Tensor | None = 
         return images, "8 bits"
     constants = pixels.constants
     if pixels.reading == ZCA:
-        if real is None:
+        known = real()
+        if known is None:
             raise UserError(f"whitening is undone with the real images; {Setting('data', 'DATA')} says where they are")
-        values, meaning = unwhiten(images, real), "whitened by ZCA"
+        notice(f"The whitening is undone by the covariance of {len(known):,} real images, which takes a while")
+        values, meaning = unwhiten(images, known), "whitened by ZCA"
     elif constants is not None:
         values, meaning = _denormalised(images, constants), f"normalised by mean {constants[0]} and std {constants[1]}"
     else:
