@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from m3d_condense.data.dataset import ImageDataset
     from m3d_condense.data.load import load
     from m3d_condense.machine.engine import Execution
+    from m3d_condense.moments import MomentDistances, moment_distances
     from m3d_condense.scoring import evaluate
     from m3d_condense.sets.condensed import CondensedSet, Score
     from m3d_condense.studies.comparison import compare
@@ -23,12 +24,14 @@ __all__ = [
     "CondensedSet",
     "Execution",
     "ImageDataset",
+    "MomentDistances",
     "Score",
     "UserError",
     "compare",
     "condense",
     "evaluate",
     "load",
+    "moment_distances",
     "random_selections",
 ]
 
@@ -36,12 +39,14 @@ _HOMES = {
     "CondensedSet": "sets.condensed",
     "Execution": "machine.engine",
     "ImageDataset": "data.dataset",
+    "MomentDistances": "moments",
     "Score": "sets.condensed",
     "UserError": "tools.errors",
     "compare": "studies.comparison",
     "condense": "condensing.condensation",
     "evaluate": "scoring",
     "load": "data.load",
+    "moment_distances": "moments",
     "random_selections": "condensing.condensation",
 }
 

@@ -89,6 +89,10 @@ class Ledger:
         """Return the networks that have not scored a job's set yet."""
         return self.record(job).missing(job.scoring.networks)
 
+    def finished(self, job: Job) -> bool:
+        """Return whether all that a job asks for is known."""
+        return not self.missing(job) and (not job.moments or self.record(job).moments is not None)
+
     def failed(self, job: Job) -> list[str]:
         """Return the networks for which a job went wrong the last time."""
         return self.record(job).failed(job.scoring.networks)

@@ -28,6 +28,7 @@ def run_study(
     folder: Path | None = None,
     overwrite: bool = False,
     sort: str = "accuracy",
+    save: Callable[[Results, Path], None] | None = None,
 ) -> Results:
     """Make and score what is missing of the jobs.
 
@@ -41,6 +42,7 @@ def run_study(
         folder: where the records, sets and tables are kept; None keeps nothing.
         overwrite: discard the study in the folder.
         sort: the order of the rows, a key of `ORDERS`.
+        save: writes the table's files in a folder, in place of `Results.save`.
 
     Raises:
         UserError: the folder cannot be used; nothing there has been changed.
@@ -51,10 +53,12 @@ def run_study(
     shared = {**settings, "time_limit": time_limit, **machine}
     ledger = Ledger(shared) if folder is None else Ledger.open(folder, shared, jobs, overwrite=overwrite)
 
-    def save() -> None:
-        if folder is not None:
-            Results.of(ledger, jobs, sort).save(folder, name)
+    write = save or (lambda results, folder: results.save(folder, name))
 
-    save()
-    Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=save).work(jobs)
+    def kept() -> None:
+        if folder is not None:
+            write(Results.of(ledger, jobs, sort), folder)
+
+    kept()
+    Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=kept).work(jobs)
     return Results.of(ledger, jobs, sort)

@@ -14,6 +14,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.memory import peak_memory, ran_out, too_little
+from m3d_condense.moments import moment_distances
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import Subject, evaluate, mirrored
@@ -25,7 +26,9 @@ from m3d_condense.studies.record import Fitted, Record
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
-__all__ = ["Worker"]
+__all__ = ["MOMENTS", "Worker"]
+
+MOMENTS = "moments"  # what an error of their distances stands under in a record, beside those of the networks
 
 
 class Worker:
@@ -60,27 +63,27 @@ class Worker:
         Raises:
             KeyboardInterrupt: after an interrupt or a termination.
         """
-        missing = self.ledger.missing
-        before = sum(not missing(job) for job in jobs)
+        finished = self.ledger.finished
+        before = sum(map(finished, jobs))
         if before:
             notice(f"{before} of {len(jobs)} sets were scored before")
         try:
             for number, job in enumerate(jobs, 1):
-                if missing(job):
+                if not finished(job):
                     notice(f"[{number}/{len(jobs)}] {job.title}")
                     self.finish(job)
         except KeyboardInterrupt:
-            notice(f"{sum(not missing(job) for job in jobs)} of {len(jobs)} sets are scored; the same command goes on")
+            notice(f"{sum(map(finished, jobs))} of {len(jobs)} sets are scored; the same command goes on")
             raise
 
     def finish(self, job: Job) -> None:
         """Make a job's set, or find it made, and have the networks score it that have not."""
         record, missing = self.ledger.record(job), self.ledger.missing(job)
-        for network in missing:
-            record.errors.pop(network, None)
+        for name in (*missing, MOMENTS):
+            record.errors.pop(name, None)
         record.versions, record.hardware = self.versions, self.hardware
         made: tuple[Subject, ImageDataset] | None = None
-        with self._keeping(job, record, missing):
+        with self._keeping(job, record, missing or [MOMENTS]):
             dataset = self._dataset(job, record)
             made = self._subject(job, record, dataset), dataset
         if made is None:
@@ -88,6 +91,9 @@ class Worker:
         for network in missing:
             with self._keeping(job, record, [network]):
                 record.scores[network] = self._score(job, network, *made)
+        if job.moments and record.moments is None:
+            with self._keeping(job, record, [MOMENTS]):
+                record.moments = moment_distances(*made, execution=self.engine.execution)
 
     @contextmanager
     def _keeping(self, job: Job, record: Record, networks: Sequence[str]) -> Iterator[None]:
@@ -143,8 +149,7 @@ class Worker:
             return known
         count, start, each, compiled = fitting_iterations(dataset, recipe, self.engine, limit)
         if start + each > limit:
-            said = f"too short: {start:.0f} s pass before the first step"
-            raise UserError(said, setting="time_limit", value=f"{limit:g}s")
+            raise UserError(f"{limit:g} s are too short: {start:.0f} s pass before the first step")
         fitted = Fitted(iterations=count, compiled=compiled)
         self.ledger.keep_fitted(job, fitted)
         notice(f"{job.label}: {count} iterations fit in {limit:g} s ({each:.2g} s each)")
