@@ -20,7 +20,7 @@ from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.leftovers import written_name
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "is_study", "set_folder"]
 
 STUDY, CELLS, TRIALS, SETS = "study.json", "cells", "trials", "sets"
 NO_SETTINGS = ("data", "label", "recipe", "scoring")  # names in a job's identity that are no keywords
@@ -55,9 +55,9 @@ class Ledger:
                 nothing there has been changed.
         """
         ledger = cls(settings)
-        files.check_folder(folder, lambda path: (path / STUDY).is_file())
+        files.check_folder(folder, is_study)
         ledger.folder = folder
-        if (folder / STUDY).is_file() and not overwrite:
+        if is_study(folder) and not overwrite:
             _check_settings(folder, ledger.settings)
             ledger._take_up(jobs)
             return ledger
@@ -113,9 +113,7 @@ class Ledger:
 
     def set_folder(self, job: Job) -> Path | None:
         """Return where a job's condensed set is; None where nothing is kept, and for the whole training split."""
-        if self.folder is None or job.recipe is None:
-            return None
-        return self.folder / SETS / job.name
+        return None if self.folder is None else set_folder(self.folder, job)
 
     def _take_up(self, jobs: Sequence[Job]) -> None:
         assert self.folder is not None
@@ -132,6 +130,16 @@ class _Study:
 
     settings: dict[str, Any]
     format_version: Literal[1] = 1
+
+
+def is_study(folder: Path) -> bool:
+    """Return whether a folder holds a study."""
+    return (folder / STUDY).is_file()
+
+
+def set_folder(folder: Path, job: Job) -> Path | None:
+    """Return where a job's condensed set is in the folder of a study; None for the whole training split."""
+    return None if job.recipe is None else folder / SETS / job.name
 
 
 def _remedy() -> str:
@@ -169,7 +177,7 @@ def _discard(folder: Path) -> None:
     Raises:
         UserError: something else is among them; nothing has been deleted.
     """
-    if (folder / STUDY).is_file() and not _holds(folder / STUDY, "settings"):
+    if is_study(folder) and not _holds(folder / STUDY, "settings"):
         raise UserError(f"{folder / STUDY} is damaged, or of another program; give another {Setting('out')}")
     parts: dict[str, Callable[[Path], bool]] = {
         CELLS: lambda file: _holds(file, "job"),

@@ -10,11 +10,11 @@ from typing import Any
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.studies.job import Job
-from m3d_condense.studies.ledger import Ledger
+from m3d_condense.studies.ledger import Ledger, is_study
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.worker import Worker
 
-__all__ = ["run_study"]
+__all__ = ["open_ledger", "run_study"]
 
 
 def run_study(
@@ -49,9 +49,7 @@ def run_study(
         KeyboardInterrupt: after an interrupt; what is finished is kept.
     """
     assert len({job.name for job in jobs}) == len(jobs)
-    machine = {key: value for key, value in asdict(engine.execution).items() if key != "memory"}
-    shared = {**settings, "time_limit": time_limit, **machine}
-    ledger = Ledger(shared) if folder is None else Ledger.open(folder, shared, jobs, overwrite=overwrite)
+    ledger = open_ledger(jobs, settings, engine, time_limit, folder, overwrite=overwrite)
 
     write = save or (lambda results, folder: results.save(folder, name))
 
@@ -62,3 +60,29 @@ def run_study(
     kept()
     Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=kept).work(jobs)
     return Results.of(ledger, jobs, sort)
+
+
+def open_ledger(
+    jobs: Sequence[Job],
+    settings: Mapping[str, Any],
+    engine: Engine,
+    time_limit: float | None,
+    folder: Path | None,
+    *,
+    overwrite: bool = False,
+    begin: bool = True,
+) -> Ledger:
+    """Return what is known of the jobs of a study; the arguments are those of `run_study`.
+
+    Args:
+        jobs, settings, engine, time_limit, folder, overwrite: of the study.
+        begin: whether a folder that holds no study yet becomes one; else it stays as it is.
+
+    Raises:
+        UserError: the folder cannot be used; nothing there has been changed.
+    """
+    machine = {key: value for key, value in asdict(engine.execution).items() if key != "memory"}
+    shared = {**settings, "time_limit": time_limit, **machine}
+    if folder is None or not (begin or is_study(folder)):
+        return Ledger(shared)
+    return Ledger.open(folder, shared, jobs, overwrite=overwrite)

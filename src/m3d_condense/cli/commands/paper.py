@@ -53,18 +53,21 @@ def declare() -> ArgumentParser:
     parser.add_argument("--data-root", type=str, metavar="DIR", help=root)
     parser.add_argument("--out", type=str, metavar="DIR", help="folder to write (default: runs/paper-PRESET)")
     parser.add_argument("--overwrite", action="store_true", help="discard what --out holds, with its sets")
+    tried = "say how long it will take on this machine, after trying a few steps of each kind of set, and do no more"
+    parser.add_argument("--estimate", action="store_true", help=tried)
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     config_flag(parser)
     return execution_flags(parser)
 
 
 def run(given: Namespace) -> int:
-    from m3d_condense.cli.paper import print_grids, print_reproduction
+    from m3d_condense.cli.paper import print_estimate, print_grids, print_reproduction
 
     if given.name == LIST:
         print_grids(given.json)
         return 0
     from m3d_condense.studies.paper.cells import Asked
+    from m3d_condense.studies.paper.estimate import estimate
     from m3d_condense.studies.paper.reproduction import reproduce
 
     names = ("only", "methods", "preset", "seeds", "seed", "iterations", "networks", "protocol", "repeats", "epochs")
@@ -72,7 +75,11 @@ def run(given: Namespace) -> int:
     asked = Asked(grid=_grid(given.name), time_limit=limit, **{name: given[name] for name in names})
     out = Path(given.out or Path("runs") / f"paper-{asked.preset}")
     root = None if given.data_root is None else Path(given.data_root)
-    made = reproduce(asked, data_root=root, out=out, overwrite=given.overwrite, execution=execution(given))
+    running = execution(given)
+    if given.estimate:
+        print_estimate(estimate(asked, data_root=root, out=out, execution=running), given.json)
+        return 0
+    made = reproduce(asked, data_root=root, out=out, overwrite=given.overwrite, execution=running)
     print_reproduction(made, given.json)
     notice(f"{asked.grid.name} as Markdown, CSV and JSON, and the condensed sets: {out}")
     failed = f"{made.failed} of {len(made.records)} sets failed, as said below the table"

@@ -11,6 +11,7 @@ from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.paper.cells import PAPER_PROTOCOL, Asked, Cell
+from m3d_condense.studies.paper.durations import duration
 from m3d_condense.studies.paper.grids import Grid
 from m3d_condense.studies.paper.published import Published
 from m3d_condense.studies.record import Record
@@ -202,17 +203,6 @@ def _scored(asked: Asked, cell: Cell) -> list[tuple[str, Any, Any]]:
     if epochs[0] != epochs[1]:
         found.append(("epochs", epochs[0], epochs[1]))
     return found
-
-
-def duration(seconds: float) -> str:
-    """Write a time in the unit that suits it.
-
-    >>> duration(12.3), duration(600), duration(5400)
-    ('12 s', '10 min', '1.5 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def shown(grid: Grid) -> str:

@@ -56,12 +56,14 @@ class Axis:
         title: what a figure calls it.
         values: of the setting, from the steps of a whole run.
         fixed: other settings that the figure needs.
+        timed: whether the figure shows the minutes of condensing beside the accuracy.
     """
 
     setting: str
     title: str
     values: Callable[[int], Sequence[int]]
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    timed: bool = False
 
     def makings(self, making: Making, steps: int) -> list[Making]:
         """Return a way to make a set for each value of the axis."""
@@ -212,7 +214,7 @@ _ALL = (
         problems=_problems(["cifar10"], [10]),
         makings=_methods("m3d"),
         shown="curves",
-        axis=Axis(setting="iterations_per_model", title="I_pm", values=lambda steps: (1, 2, 5, 10, 20, 50)),
+        axis=Axis(setting="iterations_per_model", title="I_pm", values=lambda steps: (1, 2, 5, 10, 20, 50), timed=True),
         notes=(PLOTTED,),
     ),
     Grid(

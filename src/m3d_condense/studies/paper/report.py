@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from m3d_condense.recipes.papers import M3D
-from m3d_condense.studies.paper.beside import Beside, duration, rank_orders, shown
+from m3d_condense.studies.paper.beside import Beside, rank_orders, shown
 from m3d_condense.studies.paper.cells import Asked, paper_repeats
+from m3d_condense.studies.paper.durations import duration
 from m3d_condense.studies.record import Record
 from m3d_condense.studies.table import environments
 from m3d_condense.tools import files
@@ -50,9 +51,9 @@ class Reproduction:
         return f"{shown(self.asked.grid)}: {self.asked.grid.title}"
 
     def table(self) -> list[dict[str, str]]:
-        """Return the rows as text by column; every row has the same columns, none of them empty in all."""
+        """Return the rows as text by column; a column that is empty in every row is left out."""
         lines = [_line(row) for row in self.rows]
-        always = ("method", "paper", "ours", "difference", "n", "differs in")
+        always = ("method", "ours", "n")
         used = [name for name in lines[0] if name in always or any(line[name] for line in lines)]
         if len({row.network for row in self.rows}) == 1:
             used.remove("network")

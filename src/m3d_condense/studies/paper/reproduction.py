@@ -9,6 +9,7 @@ from m3d_condense.studies.job import Job
 from m3d_condense.studies.paper.beside import make_beside
 from m3d_condense.studies.paper.cells import Asked, Cell, cells
 from m3d_condense.studies.paper.local import DataSets
+from m3d_condense.studies.paper.pictures import draw
 from m3d_condense.studies.paper.report import Reproduction
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.study import run_study
@@ -35,6 +36,9 @@ def reproduce(
         overwrite: discard what `out` holds.
         execution: device, precision, compilation, memory.
 
+    Returns:
+        The table; a figure's pictures are in `out`.
+
     Raises:
         UserError: for settings that cannot be used, before any work; an `out` of another study.
         KeyboardInterrupt: after an interrupt; what is finished is kept.
@@ -58,7 +62,10 @@ def reproduce(
         overwrite=overwrite,
         save=lambda results, folder: lined_up(results).save(folder),
     )
-    return lined_up(made)
+    found = lined_up(made)
+    if out is not None:
+        draw(asked.grid, planned, found.rows, out)
+    return found
 
 
 def jobs_of(planned: list[Cell]) -> list[Job]:
