@@ -251,3 +251,39 @@ def test_overwrite_deletes_nothing_where_anything_is_not_ours(
     with pytest.raises(UserError, match=place):
         opened(filled, overwrite=True)
     assert tree(filled) == before
+
+
+def test_a_job_that_another_process_is_at_is_not_ours(tmp_path: Path) -> None:
+    one, other = job(), job(seed=1)
+    first = Ledger.open(tmp_path, {}, [one, other])
+    second = Ledger.open(tmp_path, {}, [one, other])
+    with first.claimed(one) as ours:
+        assert ours
+        with second.claimed(one) as refused, second.claimed(other) as free:
+            assert not refused
+            assert free
+        first.keep(one, record(one, 50.0))
+        assert second.missing(one) == ["convnet1"]
+    with second.claimed(one) as ours:
+        assert ours
+        assert second.missing(one) == []  # what the first found is taken up
+    assert list((tmp_path / "claims").iterdir()) == []
+
+
+def test_a_claim_ends_with_its_job_even_if_that_is_interrupted(tmp_path: Path) -> None:
+    first, second = Ledger.open(tmp_path, {}, [job()]), Ledger.open(tmp_path, {}, [job()])
+    with pytest.raises(KeyboardInterrupt), first.claimed(job()):
+        raise KeyboardInterrupt
+    with second.claimed(job()) as ours:
+        assert ours
+
+
+def test_claims_are_discarded_with_the_study_and_nothing_else_is(tmp_path: Path) -> None:
+    Ledger.open(tmp_path, {}, [job()])
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "left").touch()
+    Ledger.open(tmp_path, {}, [job()], overwrite=True)
+    assert list((tmp_path / "claims").iterdir()) == []
+    (tmp_path / "claims" / "mine").write_text("mine")
+    with pytest.raises(UserError, match="mine is not of this study"):
+        Ledger.open(tmp_path, {}, [job()], overwrite=True)

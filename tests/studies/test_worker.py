@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_studies import PLAIN, job, score, scoring
+from small_studies import PLAIN, job, record, score, scoring
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
@@ -307,3 +307,32 @@ def test_without_a_time_limit_nothing_is_tried(
     ledger = Ledger({})
     Worker(ledger, engine, lambda name: digits).work([job("dm")])
     assert (trials, ledger.record(job("dm")).iterations) == ([], 3)
+
+
+# Several processes
+
+
+def test_jobs_that_another_process_is_at_are_left_to_it_and_its_results_taken(
+    digits: ImageDataset,
+    engine: Engine,
+    scored: list[dict[str, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_quiet(False)
+    jobs = [job("random", seed=seed) for seed in range(3)]
+    ledger, other = in_folder(tmp_path, jobs), in_folder(tmp_path, jobs)
+    heard: list[int] = []
+
+    def hear() -> None:
+        heard.append(sum(map(ledger.finished, jobs)))
+
+    with other.claimed(jobs[0]), other.claimed(jobs[1]):
+        other.keep(jobs[0], record(jobs[0], 70.0))
+        Worker(ledger, engine, lambda name: digits, kept=hear).work(jobs)
+    assert len(scored) == 1
+    assert [ledger.finished(one) for one in jobs] == [True, False, True]
+    assert heard[-1] == 2
+    assert "2 of 3 sets were left to other processes; 1 are not finished yet" in capsys.readouterr().err
+    Worker(ledger, engine, lambda name: digits).work(jobs)
+    assert len(scored) == 2

@@ -1,13 +1,15 @@
 """The ledger keeps what is known of every job: in memory, or in a folder that a later call takes up.
 
 The folder holds one file of settings, ``study.json``; a record of each job, ``cells/NAME.json``; what the trials
-of a time limit found, ``trials/SERIES.json``; and the condensed sets, ``sets/NAME``.
+of a time limit found, ``trials/SERIES.json``; and the condensed sets, ``sets/NAME``. Several processes may work in one
+folder: ``claims/NAME`` is there while one of them is at a job.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +20,11 @@ from m3d_condense.studies.job import Job
 from m3d_condense.studies.record import Fitted, Record, as_json, read
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.leftovers import written_name
+from m3d_condense.tools.leftovers import claimed, written_name
 
 __all__ = ["Ledger", "is_study", "set_folder"]
 
-STUDY, CELLS, TRIALS, SETS = "study.json", "cells", "trials", "sets"
+STUDY, CELLS, TRIALS, SETS, CLAIMS = "study.json", "cells", "trials", "sets", "claims"
 NO_SETTINGS = ("data", "label", "recipe", "scoring")  # names in a job's identity that are no keywords
 
 
@@ -59,7 +61,7 @@ class Ledger:
         ledger.folder = folder
         if is_study(folder) and not overwrite:
             _check_settings(folder, ledger.settings)
-            ledger._take_up(jobs)
+            ledger.refresh(jobs)
             return ledger
         if overwrite:
             _discard(folder)
@@ -97,6 +99,27 @@ class Ledger:
         """Return the networks for which a job went wrong the last time."""
         return self.record(job).failed(job.scoring.networks)
 
+    @contextmanager
+    def claimed(self, job: Job) -> Iterator[bool]:
+        """Keep other processes off a job while this lasts, and yield whether it is ours; what they found is taken up.
+
+        The system ends a claim with its process, however that ends. Where it has no locks, every claim is granted.
+        """
+        if self.folder is None:
+            yield True
+            return
+        claim = self.folder / CLAIMS / job.name
+        claim.parent.mkdir(exist_ok=True)
+        with claimed(claim) as ours:
+            if not ours:
+                yield False
+                return
+            try:
+                self.refresh([job])
+                yield True
+            finally:
+                claim.unlink(missing_ok=True)
+
     def fitted(self, job: Job) -> Fitted | None:
         """Return what the trial for a job's series found; None where there was none."""
         if self.folder is not None and job.series not in self._fitted:
@@ -115,9 +138,14 @@ class Ledger:
         """Return where a job's condensed set is; None where nothing is kept, and for the whole training split."""
         return None if self.folder is None else set_folder(self.folder, job)
 
-    def _take_up(self, jobs: Sequence[Job]) -> None:
-        assert self.folder is not None
-        for job in jobs:
+    def refresh(self, jobs: Sequence[Job]) -> None:
+        """Take up what the folder holds of these jobs, which other processes may have found meanwhile.
+
+        Raises:
+            UserError: a record is damaged, or was made with other settings.
+        """
+        for job in jobs if self.folder is not None else ():
+            assert self.folder is not None
             file = self.folder / CELLS / f"{job.name}.json"
             if file.is_file():
                 self._records[job.name] = read(file, Record, "delete it to have the job done again")
@@ -182,6 +210,7 @@ def _discard(folder: Path) -> None:
     parts: dict[str, Callable[[Path], bool]] = {
         CELLS: lambda file: _holds(file, "job"),
         TRIALS: lambda file: _holds(file, "iterations"),
+        CLAIMS: lambda file: file.is_file() and file.stat().st_size == 0,
         SETS: _is_set,
     }
     found: list[Path] = []

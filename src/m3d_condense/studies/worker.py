@@ -60,21 +60,35 @@ class Worker:
     def work(self, jobs: Sequence[Job]) -> None:
         """Do what is left to do; a failure is one job's, and an interrupt loses nothing that is finished.
 
+        A job that another process is at is left to it: the same command, given several times, deals the jobs out.
+
         Raises:
             KeyboardInterrupt: after an interrupt or a termination.
         """
         finished = self.ledger.finished
-        before = sum(map(finished, jobs))
+        before, elsewhere = sum(map(finished, jobs)), 0
         if before:
             notice(f"{before} of {len(jobs)} sets were scored before")
         try:
             for number, job in enumerate(jobs, 1):
                 if not finished(job):
-                    notice(f"[{number}/{len(jobs)}] {job.title}")
-                    self.finish(job)
+                    elsewhere += not self._attempt(job, f"[{number}/{len(jobs)}] {job.title}")
         except KeyboardInterrupt:
             notice(f"{sum(map(finished, jobs))} of {len(jobs)} sets are scored; the same command goes on")
             raise
+        if elsewhere:
+            self.ledger.refresh(jobs)
+            self.kept()
+            left = sum(not finished(job) and not self.ledger.failed(job) for job in jobs)
+            notice(f"{elsewhere} of {len(jobs)} sets were left to other processes; {left} are not finished yet")
+
+    def _attempt(self, job: Job, title: str) -> bool:
+        """Finish a job unless another process is at it, and return whether none was."""
+        with self.ledger.claimed(job) as ours:
+            if ours and not self.ledger.finished(job):
+                notice(title)
+                self.finish(job)
+            return ours
 
     def finish(self, job: Job) -> None:
         """Make a job's set, or find it made, and have the networks score it that have not."""

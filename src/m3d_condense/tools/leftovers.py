@@ -56,6 +56,30 @@ def held(entry: Path, *, wait: bool = False) -> Iterator[bool]:
             os.close(descriptor)
 
 
+@contextmanager
+def claimed(file: Path) -> Iterator[bool]:
+    """Hold a file, which is made if need be, against other processes, and yield whether none of them holds it.
+
+    The system ends the hold with the process, however that ends. Where the system or its file system has no locks, no
+    process is known to hold anything.
+    """
+    if fcntl is None:
+        yield True
+        return
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        except OSError:
+            free = True
+        yield free
+    finally:
+        os.close(descriptor)
+
+
 def _locked(entry: Path, wait: bool) -> int | None:
     if fcntl is None:
         return None
