@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: demo test test-slow lint bench setup interpreters clean
+.PHONY: demo test test-slow lint docs bench setup interpreters clean
 
 setup: $(VENV)/.ready
 
@@ -38,8 +38,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The site, in site/: a broken link, or a name of the package that is gone, fails.
+docs: setup
+	$(BIN)/pip install -q --disable-pip-version-check -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 bench: setup
 	$(BIN)/python -m benchmarks.run
 
 clean:
-	rm -rf $(VENV) .venvs $(RUNS)
+	rm -rf $(VENV) .venvs $(RUNS) site

@@ -8,6 +8,8 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pictures import folder, noise
@@ -182,6 +184,19 @@ def test_parquet_and_archives_are_found_again(tmp_path: Path, capsys: pytest.Cap
         assert found(capsys)
 
 
+def test_a_table_that_names_images_elsewhere_is_read_each_time(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [f"{name}/{i}.png" for name in ("ant", "bee") for i in range(5)]
+    table = pa.table({"file": files, "label": [file.partition("/")[0] for file in files]})
+    pq.write_table(table, photos / "list.parquet")
+    first = load(photos / "list.parquet")
+    Image.fromarray(noise(6, 8, 3, seed=9)).save(photos / "ant" / "0.png")
+    again = load(photos / "list.parquet")
+    assert not found(capsys)
+    assert first.fingerprint != again.fingerprint
+
+
 def test_arrays_and_the_embedded_digits_are_not_kept() -> None:
     load("digits")
     load((noise(10, 4, 4), np.arange(10) % 2))
@@ -281,9 +296,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     decoded: list[str] = []
     original = decoding.decode
 
-    def decode(rows: Any, size: int | None) -> Any:
+    def decode(rows: Any, *others: Any) -> Any:
         decoded.extend(split.name for split in rows)
-        return original(rows, size)
+        return original(rows, *others)
 
     monkeypatch.setattr(datasets, "load_dataset", read)
     monkeypatch.setattr("m3d_condense.data.load.decode", decode)

@@ -197,6 +197,36 @@ def test_flat_images_with_a_list_of_labels(tmp_path: Path, name: str, text: str)
     assert len(data.train) + len(data.test) == 4
 
 
+def test_labels_are_read_from_a_metadata_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "test"):
+        root = folder(tmp_path / "photos" / split, classes=(".",), count=4)
+        names = [f"{number}.png" for number in range(4)]
+        pq.write_table(pa.table({"file_name": names, "label": ["b", "a", "b", "a"]}), root / "metadata.parquet")
+    data = load(tmp_path / "photos")
+    assert data.class_names == ("a", "b")
+    assert data.train.labels.tolist() == data.test.labels.tolist() == [1, 0, 1, 0]
+    assert "Not used" not in told(capsys)
+
+
+def test_a_damaged_metadata_parquet_is_named(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", classes=(".",), count=4)
+    (root / "metadata.parquet").write_bytes(b"PAR1 damaged")
+    with pytest.raises(UserError, match=r"cannot read .*metadata\.parquet"):
+        load(root)
+
+
+def test_ids_in_a_metadata_parquet_stand_for_the_names_that_datasets_has_written(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", classes=(".",), count=4)
+    listed = datasets.Dataset.from_dict(
+        {"file_name": [f"{number}.png" for number in range(4)], "label": [1, 0, 1, 0]},
+        features=datasets.Features(
+            {"file_name": datasets.Value("string"), "label": datasets.ClassLabel(names=["cat", "ant"])}
+        ),
+    )
+    listed.to_parquet(root / "metadata.parquet")
+    assert load(root).class_names == ("ant", "cat")
+
+
 def test_a_list_of_utf_16_is_read_and_one_that_is_no_text_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
         UserError: for a flag, a value or a configuration file that is not understood.
         SystemExit: after printing the help that ``--help`` asks for.
     """
-    parser, commands = _parser()
+    parser, commands = _parser(arguments[0] if arguments else "")
     if not arguments:
         parser.print_help()
         return None
@@ -62,12 +62,13 @@ def _check_whole(name: str, value: Any) -> None:
             raise UserError(f"at most {most}" if number > 0 else f"at least -{2**63}", setting=name, value=number)
 
 
-def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+def _parser(wanted: str) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    """Return the parser of all, and those of the commands; of these only the one that is wanted knows its flags."""
     parser = new_parser(prog="m3d", description="A few synthetic images per class in place of a whole data set.")
     subparsers = parser.add_subcommands(
         title="commands", metavar="COMMAND", description="m3d COMMAND --help lists the flags of a command."
     )
-    parsers = {name: command.declare() for name, command in COMMANDS.items()}
+    parsers = {name: command.declare() if name == wanted else new_parser() for name, command in COMMANDS.items()}
     for name, own in parsers.items():
         subparsers.add_subcommand(name, own, help=COMMANDS[name].summary)
         own.prog = f"m3d {name}"

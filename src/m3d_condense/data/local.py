@@ -20,9 +20,9 @@ from m3d_condense.data.pictures import Rows, translated
 from m3d_condense.data.pruning import pruned
 from m3d_condense.data.raster import readable_endings
 from m3d_condense.data.shards import Shards
-from m3d_condense.data.side_files import side_files
+from m3d_condense.data.side_files import lists_labels, side_files
 from m3d_condense.data.splits import some
-from m3d_condense.data.tables import Files, table
+from m3d_condense.data.tables import Files, as_lines, table
 from m3d_condense.data.tree import Folder, ending, is_picture, listing, tree
 from m3d_condense.data.words import ORDER, ROLES, TRAIN, split_name
 from m3d_condense.tools.errors import UserError
@@ -90,6 +90,8 @@ def _folder(root: Path, image_column: str | None, label_column: str | None) -> F
     found = [path for below in folder.walk() for path in below.paths(filter(shards.is_parquet, below.others))]
     if folder.count == 0 and not found:
         raise UserError(_nothing(root, folder, unused))
+    if folder.count > 0:
+        found = [path for path in found if not lists_labels(path)]
     layout = _pictures(root, folder, found, image_column, label_column) if folder.count > 0 else None
     if layout is not None:
         _notice_unused(root, unused + layout.unused + skipped)
@@ -132,19 +134,24 @@ def _pictures(
 
 def _texts(root: Path, paths: Sequence[str]) -> dict[str, str]:
     """Read the files that may list labels; names those that are too large, or no text."""
-    texts: dict[str, str] = {}
-    closed: list[str] = []
-    for path in paths:
-        try:
-            data = (root / path).read_bytes() if (root / path).stat().st_size <= LARGEST else b"\xff"
-            texts[path] = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8")
-        except (OSError, UnicodeDecodeError):
-            closed.append(path)
+    read = {path: _text(root / path) for path in paths}
+    closed = [path for path, text in read.items() if text is None]
     if closed:
         notice(
             f"{some(closed)} in {root}: not read, for labels are listed in UTF-8 text of {LARGEST >> 20} MiB at most"
         )
-    return texts
+    return {path: text for path, text in read.items() if text is not None}
+
+
+def _text(file: Path) -> str | None:
+    """Read a file that may list labels; None where it is too large, or no text."""
+    if shards.is_parquet(file.name):
+        return as_lines(file)
+    try:
+        data = file.read_bytes() if file.stat().st_size <= LARGEST else b"\xff"
+        return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _rows(root: Path, layout: Layout) -> Found:

@@ -19,19 +19,26 @@ from m3d_condense.tools.progress import is_quiet
 
 Labels = NDArray[np.int64]
 BATCH = 256  # undecoded images held at a time
+_listeners: list[list[Path]] = []
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
     """One split before its images are decoded: its name, labels in 0..K-1, and an image column to iterate.
 
-    `rows` are the rows' own numbers in the source, where some are left out; None where all are there.
+    `rows` are the rows' own numbers in the source, where some are left out; None where all are there. `parts` are the
+    rows, ascending, of each split that it is divided into.
     """
 
     name: str
     labels: Labels
     images: Any
     rows: Labels | None = None
+    parts: tuple[Labels, ...] = ()
+
+    def divided(self) -> tuple[Labels, ...]:
+        """Return the rows of each split: all of them, where it is not divided."""
+        return self.parts or (np.arange(len(self.labels)),)
 
     def __iter__(self) -> Iterator[Item]:
         """Say where each image lies, in words, and give its path or its encoded bytes."""
@@ -50,12 +57,25 @@ def inside(path: str, beside: Path, folder: Path, where: str) -> Path:
     try:
         found = (beside / path).resolve()
         if found.is_relative_to(folder.resolve()) and found.is_file():
+            for named in _listeners:
+                named.append(found)
             return found
     except (OSError, ValueError) as error:  # a name that is too long, or none
         raise UserError(f"{where} names the file {path}: {error}; write the images into the table") from error
     raise UserError(
         f"{where} names the file {path}, which is none in {folder}: put it there, or write the images into the table"
     )
+
+
+@contextmanager
+def named_files() -> Iterator[list[Path]]:
+    """Collect the files that tables name while this lasts: they are read though nobody has given their paths."""
+    named: list[Path] = []
+    _listeners.append(named)
+    try:
+        yield named
+    finally:
+        _listeners[:] = [other for other in _listeners if other is not named]
 
 
 @contextmanager

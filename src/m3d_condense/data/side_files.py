@@ -1,10 +1,11 @@
-"""Files beside pictures that may list their labels: CSV, TSV, JSON lines, and plain lines of a name and a label."""
+"""Files beside pictures that may list their labels: CSV, TSV, JSON lines, metadata.parquet, and plain lines."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import posixpath
 from dataclasses import dataclass
 
 from m3d_condense.data.tree import Folder, ending
@@ -24,11 +25,16 @@ def side_files(root: Folder) -> list[str]:
     return found[:MOST]
 
 
+def lists_labels(path: str) -> bool:
+    """Whether a parquet file beside pictures lists their labels, by the name that `datasets` has for such a file."""
+    return posixpath.basename(path).lower() == "metadata.parquet"
+
+
 def _may_list(name: str) -> bool:
     words = tokens(name)
     if "submission" in words:
         return False
-    return ending(name) in TABLES or (ending(name) == ".txt" and not LISTS.isdisjoint(words))
+    return lists_labels(name) or ending(name) in TABLES or (ending(name) == ".txt" and not LISTS.isdisjoint(words))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +60,7 @@ def parse(path: str, text: str) -> Table:
     """Read a table; one that cannot be read has no columns. Of a plain list, the first two columns are taken."""
     text = text.removeprefix("\ufeff")
     try:
-        if ending(path) == ".jsonl":
+        if ending(path) in (".jsonl", ".parquet"):  # the latter are given as such lines
             return _of_records([json.loads(line) for line in text.splitlines() if line.strip()])
         if ending(path) == ".txt":
             lines = [line.split("\t") if "\t" in line else line.split(maxsplit=1) for line in text.splitlines()]

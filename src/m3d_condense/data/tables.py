@@ -109,6 +109,19 @@ def table(name: str, files: Sequence[Path], folder: Path) -> Table:
     return Table(name=name, files=tuple(files), folder=folder, schema=pq.read_schema(files[0]))
 
 
+def as_lines(file: Path) -> str:
+    """Return the columns that hold numbers or text as lines of JSON, a row a line."""
+    with opened(file) as parquet:
+        schema = parquet.schema_arrow
+        columns = [field.name for field in schema if holds_labels(field.type)]
+        rows = parquet.read(columns=columns).to_pylist()
+    for column in columns:
+        names = class_names(schema, column)
+        values = by_name([row[column] for row in rows], names)
+        rows = [{**row, column: value} for row, value in zip(rows, values, strict=True)]
+    return "\n".join(json.dumps(row) for row in rows)
+
+
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
     """Open a parquet file; raises UserError where it, or what is read of it, is damaged."""

@@ -2,7 +2,7 @@
 
 The folder holds one file of settings, ``study.json``; a record of each job, ``cells/NAME.json``; what the trials
 of a time limit found, ``trials/SERIES.json``; and the condensed sets, ``sets/NAME``. Several processes may work in one
-folder: ``claims/NAME`` is there while one of them is at a job.
+folder: ``claims/NAME.lock`` is there while one of them is at a job.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from m3d_condense.condensing.checkpoint import is_checkpoint
+from m3d_condense.condensing.working import CHECKPOINT, METRICS, PREVIEW
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.record import Fitted, Record, as_json, read
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.leftovers import claimed, written_name
+from m3d_condense.tools.leftovers import written_name
+from m3d_condense.tools.locks import claimed
 
-__all__ = ["Ledger", "is_study", "set_folder"]
+__all__ = ["Ledger", "check_target", "is_study", "set_folder"]
 
 STUDY, CELLS, TRIALS, SETS, CLAIMS = "study.json", "cells", "trials", "sets", "claims"
 NO_SETTINGS = ("data", "label", "recipe", "scoring")  # names in a job's identity that are no keywords
@@ -57,7 +59,7 @@ class Ledger:
                 nothing there has been changed.
         """
         ledger = cls(settings)
-        files.check_folder(folder, is_study)
+        check_target(folder)
         ledger.folder = folder
         if is_study(folder) and not overwrite:
             _check_settings(folder, ledger.settings)
@@ -103,22 +105,17 @@ class Ledger:
     def claimed(self, job: Job) -> Iterator[bool]:
         """Keep other processes off a job while this lasts, and yield whether it is ours; what they found is taken up.
 
-        The system ends a claim with its process, however that ends. Where it has no locks, every claim is granted.
+        The system ends a claim with its process, however that ends.
         """
         if self.folder is None:
             yield True
             return
-        claim = self.folder / CLAIMS / job.name
+        claim = self.folder / CLAIMS / f"{job.name}.lock"
         claim.parent.mkdir(exist_ok=True)
         with claimed(claim) as ours:
-            if not ours:
-                yield False
-                return
-            try:
+            if ours:
                 self.refresh([job])
-                yield True
-            finally:
-                claim.unlink(missing_ok=True)
+            yield ours
 
     def fitted(self, job: Job) -> Fitted | None:
         """Return what the trial for a job's series found; None where there was none."""
@@ -150,6 +147,11 @@ class Ledger:
             if file.is_file():
                 self._records[job.name] = read(file, Record, "delete it to have the job done again")
                 self.record(job)
+
+
+def check_target(folder: Path) -> None:
+    """Raise `UserError` unless a folder holds a study, or nothing."""
+    files.check_folder(folder, is_study)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +205,7 @@ def _discard(folder: Path) -> None:
     """Delete a study's records and sets, once all of them are known to be ours.
 
     Raises:
-        UserError: something else is among them; nothing has been deleted.
+        UserError: something else is among them, or another process is at a job; nothing has been deleted.
     """
     if is_study(folder) and not _holds(folder / STUDY, "settings"):
         raise UserError(f"{folder / STUDY} is damaged, or of another program; give another {Setting('out')}")
@@ -213,6 +215,10 @@ def _discard(folder: Path) -> None:
         CLAIMS: lambda file: file.is_file() and file.stat().st_size == 0,
         SETS: _is_set,
     }
+    for claim in sorted((folder / CLAIMS).glob("*.lock")):
+        with claimed(claim) as free:
+            if not free:
+                raise UserError(f"{folder}: another process is at {claim.stem}; wait for it to end")
     found: list[Path] = []
     for name, is_ours in parts.items():
         for entry in sorted((folder / name).iterdir()) if (folder / name).is_dir() else ():
@@ -235,9 +241,11 @@ def _holds(file: Path, name: str) -> bool:
 
 
 def _is_set(entry: Path) -> bool:
-    """Whether an entry of the folder of sets is a condensed set or the checkpoint of one, and nothing else."""
-    if entry.suffix == ".checkpoint":
+    """Whether an entry of the folder of sets is a condensed set, or lies beside one that is made, and nothing else."""
+    if entry.name.endswith(CHECKPOINT):
         return is_checkpoint(entry)
+    if entry.name.endswith((METRICS, PREVIEW)):
+        return is_checkpoint(entry.with_name(entry.name.removesuffix(METRICS).removesuffix(PREVIEW) + CHECKPOINT))
     try:
         CondensedSet.check_target(entry)
     except UserError:

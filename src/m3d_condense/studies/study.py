@@ -10,11 +10,14 @@ from typing import Any
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.studies.job import Job
-from m3d_condense.studies.ledger import Ledger, is_study
+from m3d_condense.studies.ledger import Ledger, check_target, is_study
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.worker import Worker
+from m3d_condense.tools.locks import alone
 
 __all__ = ["open_ledger", "run_study"]
+
+OPENING = 60.0  # seconds at most that another process takes to open a study
 
 
 def run_study(
@@ -50,7 +53,6 @@ def run_study(
     """
     assert len({job.name for job in jobs}) == len(jobs)
     ledger = open_ledger(jobs, settings, engine, time_limit, folder, overwrite=overwrite)
-
     write = save or (lambda results, folder: results.save(folder, name))
 
     def kept() -> None:
@@ -80,9 +82,12 @@ def open_ledger(
 
     Raises:
         UserError: the folder cannot be used; nothing there has been changed.
+        OSError: it cannot be written to.
     """
     machine = {key: value for key, value in asdict(engine.execution).items() if key != "memory"}
     shared = {**settings, "time_limit": time_limit, **machine}
     if folder is None or not (begin or is_study(folder)):
         return Ledger(shared)
-    return Ledger.open(folder, shared, jobs, overwrite=overwrite)
+    check_target(folder)
+    with alone(folder, wait=OPENING):  # several processes may be given one command at one moment
+        return Ledger.open(folder, shared, jobs, overwrite=overwrite)

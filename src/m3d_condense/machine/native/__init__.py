@@ -80,7 +80,6 @@ def swap(network: Any, wanted: bool) -> bool:
     return use
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def block(images: Tensor, layers: Any) -> Tensor:
     """Return what the four layers of such a block make of images N×C×H×W on the CPU: maps N×O×H/2×W/2, channels last.
 

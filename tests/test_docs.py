@@ -1,0 +1,42 @@
+"""The commands that README.md and docs/ show are commands that the program takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from m3d_condense.cli.arguments import parse
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Yield the words behind ``m3d`` of each command in the page's blocks of code."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *```(?:console|bash|sh)?\n(.*?)^ *```", text, re.S | re.M)
+    lines = [line.strip().removeprefix("$ ") for block in blocks for line in re.sub(r"\\\n *", "", block).splitlines()]
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        while words and re.fullmatch(r"\w+=\S*", words[0]):
+            del words[0]
+        if words[:1] == ["m3d"]:
+            yield words[1:]
+
+
+def test_the_pages_hold_commands() -> None:
+    assert sum(len(list(commands(page))) for page in PAGES) > 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_one(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in commands(page):
+        if any(word in ("--help", "…") or word.isupper() for word in words):  # a help, or a pattern
+            continue
+        asked = parse(words)
+        assert asked is not None, words
+        assert asked[0] == words[0]
