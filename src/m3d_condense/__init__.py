@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from m3d_condense.data.load import load
     from m3d_condense.fitting import train
     from m3d_condense.machine.engine import Execution
+    from m3d_condense.moments import MomentDistances, moment_distances
     from m3d_condense.scoring import evaluate
     from m3d_condense.sets.condensed import CondensedSet, Score
     from m3d_condense.studies.comparison import compare
@@ -26,6 +27,7 @@ __all__ = [
     "CondensedSet",
     "Execution",
     "ImageDataset",
+    "MomentDistances",
     "Score",
     "TrainedNetwork",
     "UserError",
@@ -34,6 +36,7 @@ __all__ = [
     "evaluate",
     "load",
     "load_network",
+    "moment_distances",
     "random_selections",
     "train",
 ]
@@ -42,6 +45,7 @@ _HOMES = {
     "CondensedSet": "sets.condensed",
     "Execution": "machine.engine",
     "ImageDataset": "data.dataset",
+    "MomentDistances": "moments",
     "Score": "sets.condensed",
     "TrainedNetwork": "training.trained",
     "UserError": "tools.errors",
@@ -50,6 +54,7 @@ _HOMES = {
     "evaluate": "scoring",
     "load": "data.load",
     "load_network": "training.trained",
+    "moment_distances": "moments",
     "random_selections": "condensing.condensation",
     "train": "fitting",
 }

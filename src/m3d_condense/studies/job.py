@@ -57,12 +57,14 @@ class Job:
         recipe: how the set is made, with its preset and its seed; None for the whole training split.
         scoring: the networks and their protocol.
         variant: name of a recipe that is not its method's own; empty for a method as its preset has it.
+        moments: whether the moments of its images' features are compared with the training set's, too.
     """
 
     data: str
     recipe: Recipe | None
     scoring: Scoring
     variant: str = ""
+    moments: bool = False
 
     @property
     def label(self) -> str:
@@ -103,7 +105,7 @@ class Job:
         return f"{self.data}: {self.label}, {self.recipe.ipc} per class, seed {self.recipe.seed}"
 
     def identity(self) -> dict[str, Any]:
-        """Return what a record of this job must agree with, as JSON holds it; networks may be added to a job."""
+        """Return what a record of this job must agree with, as JSON holds it; networks and moments may be added."""
         recipe = None if self.recipe is None else asdict(self.recipe)
         return {"data": self.data, "label": self.label, "recipe": recipe, "scoring": self.scoring.settings()}
 

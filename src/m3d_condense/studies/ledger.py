@@ -21,7 +21,7 @@ from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.leftovers import written_name
 
-__all__ = ["Ledger", "check_target"]
+__all__ = ["Ledger", "check_target", "is_study", "set_folder"]
 
 STUDY, CELLS, TRIALS, SETS = "study.json", "cells", "trials", "sets"
 NO_SETTINGS = ("data", "label", "recipe", "scoring")  # names in a job's identity that are no keywords
@@ -58,7 +58,7 @@ class Ledger:
         ledger = cls(settings)
         check_target(folder)
         ledger.folder = folder
-        if (folder / STUDY).is_file() and not overwrite:
+        if is_study(folder) and not overwrite:
             _check_settings(folder, ledger.settings)
             ledger.take_up(jobs)
             return ledger
@@ -94,6 +94,10 @@ class Ledger:
         """Return the networks that have not scored a job's set yet."""
         return self.record(job).missing(job.scoring.networks)
 
+    def finished(self, job: Job) -> bool:
+        """Return whether all that a job asks for is known."""
+        return not self.missing(job) and (not job.moments or self.record(job).moments is not None)
+
     def failed(self, job: Job) -> list[str]:
         """Return the networks for which a job went wrong the last time."""
         return self.record(job).failed(job.scoring.networks)
@@ -114,9 +118,7 @@ class Ledger:
 
     def set_folder(self, job: Job) -> Path | None:
         """Return where a job's condensed set is; None where nothing is kept, and for the whole training split."""
-        if self.folder is None or job.recipe is None:
-            return None
-        return self.folder / SETS / job.name
+        return None if self.folder is None else set_folder(self.folder, job)
 
     def take_up(self, jobs: Sequence[Job]) -> None:
         """Read what the folder holds of these jobs; other processes may have added to it.
@@ -135,7 +137,7 @@ class Ledger:
 
 def check_target(folder: Path) -> None:
     """Raise `UserError` unless a folder holds a study, or nothing."""
-    files.check_folder(folder, lambda path: (path / STUDY).is_file())
+    files.check_folder(folder, is_study)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +146,16 @@ class _Study:
 
     settings: dict[str, Any]
     format_version: Literal[1] = 1
+
+
+def is_study(folder: Path) -> bool:
+    """Return whether a folder holds a study."""
+    return (folder / STUDY).is_file()
+
+
+def set_folder(folder: Path, job: Job) -> Path | None:
+    """Return where a job's condensed set is in the folder of a study; None for the whole training split."""
+    return None if job.recipe is None else folder / SETS / job.name
 
 
 def _remedy() -> str:
@@ -181,7 +193,7 @@ def _discard(folder: Path) -> None:
     Raises:
         UserError: something else is among them; nothing has been deleted.
     """
-    if (folder / STUDY).is_file() and not _holds(folder / STUDY, "settings"):
+    if is_study(folder) and not _holds(folder / STUDY, "settings"):
         raise UserError(f"{folder / STUDY} is damaged, or of another program; give another {Setting('out')}")
     parts: dict[str, Callable[[Path], bool]] = {
         CELLS: lambda file: _holds(file, "job"),

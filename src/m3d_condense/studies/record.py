@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
+from m3d_condense.moments import MomentDistances
 from m3d_condense.sets.condensed import Score
 from m3d_condense.tools.errors import UserError
 
@@ -28,7 +29,8 @@ class Record:
     Attributes:
         job: its `Job.identity`.
         fingerprint: of the data set that the scores are of.
-        scores, errors: by network: its score, or what went wrong the last time.
+        scores, errors: by network: its score, or what went wrong the last time; errors of the moments too.
+        moments: distances of the features' moments from the training set's, where the job has them measured.
         seconds: that condensing took.
         peak_bytes, peak_of: memory at its peak, and of what it is, see `peak_memory`.
         size_bytes: of the stored pixels.
@@ -42,6 +44,7 @@ class Record:
     fingerprint: str = ""
     scores: dict[str, Score] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    moments: MomentDistances | None = None
     seconds: float | None = None
     peak_bytes: int | None = None
     peak_of: str = ""

@@ -13,12 +13,12 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.group import current
 from m3d_condense.studies.job import Job
-from m3d_condense.studies.ledger import Ledger, check_target
+from m3d_condense.studies.ledger import Ledger, check_target, is_study
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.worker import Worker
 from m3d_condense.tools.locks import alone
 
-__all__ = ["run_study"]
+__all__ = ["open_ledger", "run_study"]
 
 
 def run_study(
@@ -32,6 +32,7 @@ def run_study(
     folder: Path | None = None,
     overwrite: bool = False,
     sort: str = "accuracy",
+    save: Callable[[Results, Path], None] | None = None,
 ) -> Results:
     """Make and score what is missing of the jobs.
 
@@ -48,31 +49,56 @@ def run_study(
         folder: where the records, sets and tables are kept; None keeps nothing.
         overwrite: discard the study in the folder.
         sort: the order of the rows, a key of `ORDERS`.
+        save: writes the table's files in a folder, in place of `Results.save`.
 
     Raises:
-        UserError: the folder cannot be used, or another process is writing there; nothing has been changed.
+        UserError: the folder cannot be used; nothing there has been changed.
         KeyboardInterrupt: after an interrupt; what is finished is kept.
     """
     assert len({job.name for job in jobs}) == len(jobs)
-    machine = {key: value for key, value in asdict(engine.execution).items() if key != "memory"}
-    shared = {**settings, "time_limit": time_limit, **machine}
     group = current()
+    write = save or (lambda results, folder: results.save(folder, name))
     if folder is not None:
         group.by_first(partial(check_target, folder))
     with nullcontext() if folder is None else group.held_by_first(lambda: alone(folder)):
-
-        def opened() -> Ledger:
-            return Ledger(shared) if folder is None else Ledger.open(folder, shared, jobs, overwrite=overwrite)
-
+        opened = partial(open_ledger, jobs, settings, engine, time_limit, folder, overwrite=overwrite)
         ledger = group.by_first(opened)
 
-        def save() -> None:
+        def kept() -> None:
             if folder is not None and group.leads:
                 if group.size > 1:
                     ledger.take_up(jobs)
-                Results.of(ledger, jobs, sort).save(folder, name)
+                write(Results.of(ledger, jobs, sort), folder)
 
-        save()
-        Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=save).work(jobs)
-        save()
+        kept()
+        Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=kept).work(jobs)
+        kept()
         return Results.of(ledger, jobs, sort)
+
+
+def open_ledger(
+    jobs: Sequence[Job],
+    settings: Mapping[str, Any],
+    engine: Engine,
+    time_limit: float | None,
+    folder: Path | None,
+    *,
+    overwrite: bool = False,
+    begin: bool = True,
+) -> Ledger:
+    """Return what is known of the jobs of a study; the arguments are those of `run_study`.
+
+    Args:
+        jobs, settings, engine, time_limit, folder, overwrite: of the study.
+        begin: whether a folder that holds no study yet becomes one; else it stays as it is.
+
+    Raises:
+        UserError: the folder cannot be used; nothing there has been changed.
+        OSError: it cannot be written to.
+    """
+    machine = {key: value for key, value in asdict(engine.execution).items() if key != "memory"}
+    shared = {**settings, "time_limit": time_limit, **machine}
+    if folder is None or not (begin or is_study(folder)):
+        return Ledger(shared)
+    check_target(folder)
+    return Ledger.open(folder, shared, jobs, overwrite=overwrite)

@@ -15,6 +15,7 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.group import ALONE, current, working_in
 from m3d_condense.machine.memory import peak_memory, ran_out, too_little
+from m3d_condense.moments import moment_distances
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import Subject, evaluate, mirrored
@@ -26,7 +27,9 @@ from m3d_condense.studies.record import Fitted, Record
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
-__all__ = ["Worker"]
+__all__ = ["MOMENTS", "Worker"]
+
+MOMENTS = "moments"  # what an error of their distances stands under in a record, beside those of the networks
 
 
 class Worker:
@@ -65,21 +68,21 @@ class Worker:
         Raises:
             KeyboardInterrupt: after an interrupt or a termination.
         """
-        missing = self.ledger.missing
-        before = sum(not missing(job) for job in jobs)
+        finished = self.ledger.finished
+        before = sum(map(finished, jobs))
         if before:
             notice(f"{before} of {len(jobs)} sets were scored before")
         done: list[Job] = []
         try:
             for number in self.group.deal(len(jobs)):
                 job = jobs[number]
-                if missing(job):
+                if not finished(job):
                     notice(f"[{number + 1}/{len(jobs)}] {job.title}")
                     with working_in(ALONE):
                         self.finish(job)
                     done.append(job)
         except KeyboardInterrupt:
-            notice(f"{sum(not missing(job) for job in jobs)} of {len(jobs)} sets are scored; the same command goes on")
+            notice(f"{sum(map(finished, jobs))} of {len(jobs)} sets are scored; the same command goes on")
             raise
         self._learn_from_others(jobs, done)
 
@@ -95,11 +98,11 @@ class Worker:
     def finish(self, job: Job) -> None:
         """Make a job's set, or find it made, and have the networks score it that have not."""
         record, missing = self.ledger.record(job), self.ledger.missing(job)
-        for network in missing:
-            record.errors.pop(network, None)
+        for name in (*missing, MOMENTS):
+            record.errors.pop(name, None)
         record.versions, record.hardware = self.versions, self.hardware
         made: tuple[Subject, ImageDataset] | None = None
-        with self._keeping(job, record, missing):
+        with self._keeping(job, record, missing or [MOMENTS]):
             dataset = self._dataset(job, record)
             made = self._subject(job, record, dataset), dataset
         if made is None:
@@ -107,6 +110,9 @@ class Worker:
         for network in missing:
             with self._keeping(job, record, [network]):
                 record.scores[network] = self._score(job, network, *made)
+        if job.moments and record.moments is None:
+            with self._keeping(job, record, [MOMENTS]):
+                record.moments = moment_distances(*made, execution=self.engine.execution)
 
     @contextmanager
     def _keeping(self, job: Job, record: Record, networks: Sequence[str]) -> Iterator[None]:

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from m3d_condense.cli.command import Command
-from m3d_condense.cli.commands import cache, compare, condense, evaluate, export, import_, info, inspect, push, train
+from m3d_condense.cli.commands import (
+    cache,
+    compare,
+    condense,
+    evaluate,
+    export,
+    import_,
+    info,
+    inspect,
+    paper,
+    push,
+    train,
+)
 
 __all__ = ["COMMANDS"]
 
@@ -12,6 +24,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate.COMMAND,
     "train": train.COMMAND,
     "compare": compare.COMMAND,
+    "paper": paper.COMMAND,
     "export": export.COMMAND,
     "import": import_.COMMAND,
     "push": push.COMMAND,

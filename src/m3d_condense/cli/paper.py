@@ -1,0 +1,93 @@
+"""What ``m3d paper`` prints: a table beside the paper's, or what there is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from m3d_condense.cli.streams import as_shown
+from m3d_condense.studies.paper.durations import duration
+from m3d_condense.studies.paper.grids import GRIDS, Grid
+
+if TYPE_CHECKING:
+    from m3d_condense.studies.paper.estimate import Estimate
+    from m3d_condense.studies.paper.report import Reproduction
+
+DIFFERS = "differs in"
+TEXTS = ("data", "method", "network", DIFFERS)
+
+
+def print_grids(as_json: bool) -> None:
+    """Print the tables and figures that there are."""
+    lines = [_described(grid) for grid in GRIDS.values()]
+    if as_json:
+        print(json.dumps(lines, indent=2))
+        return
+    _print(lines, texts=tuple(lines[0]))
+
+
+def print_reproduction(made: Reproduction, as_json: bool) -> None:
+    """Print a table and its notes; what a row differs in stands below the table, under a number."""
+    if as_json:
+        print(json.dumps(made.content(), indent=2))
+        return
+    lines = made.table()
+    differing = list(dict.fromkeys(line[DIFFERS] for line in lines if line.get(DIFFERS)))
+    numbered = {text: str(number) for number, text in enumerate(differing, 1)}
+    short = [line | ({DIFFERS: numbered.get(line[DIFFERS], "")} if DIFFERS in line else {}) for line in lines]
+    Console().print(_cell(made.title), highlight=False)
+    _print(short, TEXTS)
+    below = [f"{DIFFERS} {number}: {text}" for text, number in numbered.items()]
+    Console().print(*map(_cell, [*below, *made.notes()]), highlight=False, sep="\n")
+
+
+def print_estimate(found: Estimate, as_json: bool) -> None:
+    """Print what is left to do, and how long it will take."""
+    if as_json:
+        print(json.dumps(asdict(found) | {"total": found.total}, indent=2))
+        return
+    lines = [
+        {
+            "data": cost.data,
+            "ipc": "" if cost.ipc is None else str(cost.ipc),
+            "method": cost.method,
+            "sets left": str(cost.sets),
+            "condensing": cost.problem or duration(cost.condensing),
+            "scoring": duration(cost.scoring),
+            "in all": duration(cost.total),
+        }
+        for cost in found.costs
+    ]
+    if lines:
+        _print(lines, TEXTS)
+    whole = f"About {duration(found.total)} in all on this machine ({found.machine})"
+    finished = f"; {found.finished} sets are finished and left out" if found.finished else ""
+    Console().print(*map(_cell, [whole + finished, *found.missing]), highlight=False, sep="\n")
+
+
+def _described(grid: Grid) -> dict[str, str]:
+    return {
+        "name": grid.name,
+        "shows": grid.title,
+        "data": " ".join(map(str, grid.problems)),
+        "methods": " ".join(dict.fromkeys(making.method for making in grid.makings)),
+    }
+
+
+def _print(lines: list[dict[str, str]], texts: tuple[str, ...]) -> None:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in lines[0]:
+        table.add_column(column, justify="left" if column in texts else "right", no_wrap=column in ("method", "ours"))
+    for line in lines:
+        table.add_row(*map(_cell, line.values()))
+    Console().print(table, highlight=False)
+
+
+def _cell(text: str) -> str:
+    return escape(as_shown(text))

@@ -1,0 +1,1 @@
+"""The tables and figures of the M3D paper as grids of jobs, each result beside what the paper reports."""

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m3d_condense.studies.paper.local import DataSets
+from m3d_condense.tools.errors import UserError
+
+
+def write(path: Path, side: int = 8) -> Path:
+    images = np.random.default_rng(0).integers(0, 255, (20, side, side, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, x_train=images, y_train=np.arange(20) % 2, x_test=images[:4], y_test=np.arange(4) % 2)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("cifar10", "cifar10.npz"),
+        ("cifar10", "CIFAR-10.npz"),
+        ("fashion-mnist", "fashion_mnist.npz"),
+        ("fashion-mnist", "FashionMNIST.npz"),
+        ("cifar100", "cifar-100.npz"),
+        ("imagenette", "imagenette_mini.npz"),
+    ],
+)
+def test_a_copy_is_found_by_its_name_and_takes_the_grids(tmp_path: Path, name: str, file: str) -> None:
+    write(tmp_path / "cifar.npz")
+    write(tmp_path / file)
+    found = DataSets(tmp_path).of(name)
+    assert found.name == name
+    assert found.source["data"] == str(tmp_path / file)
+    assert found.size == ((128, 128) if name == "imagenette" else (8, 8))
+
+
+def test_one_data_set_is_not_taken_for_another(tmp_path: Path) -> None:
+    write(tmp_path / "cifar100.npz")
+    write(tmp_path / "imagenet-100.npz")
+    for name in ("cifar10", "imagenet-10", "mnist"):
+        with pytest.raises(UserError, match=f"{name} is not at hand: no copy of it in"):
+            DataSets(tmp_path).of(name)
+
+
+def test_digits_that_are_known_are_not_mirrored(tmp_path: Path) -> None:
+    write(tmp_path / "svhn.npz")
+    write(tmp_path / "cifar10.npz")
+    data = DataSets(tmp_path)
+    assert not data.of("svhn").mirrored
+    assert data.of("cifar10").mirrored
+    assert not data.of("digits").mirrored
+
+
+def test_the_last_one_stays_in_memory(tmp_path: Path) -> None:
+    write(tmp_path / "svhn.npz")
+    data = DataSets(tmp_path)
+    first = data.of("svhn")
+    shutil.rmtree(tmp_path)
+    assert data.of("svhn") is first
+
+
+def test_a_copy_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "cifar10.npz").write_bytes(b"nothing of the kind")
+    with pytest.raises(UserError, match="cifar10.npz"):
+        DataSets(tmp_path).of("cifar10")
+
+
+def test_without_a_folder_what_the_hub_does_not_have_is_not_at_hand() -> None:
+    with pytest.raises(UserError, match="imagenette is not at hand: data_root='?DIR"):
+        DataSets().of("imagenette")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_a_folder_that_is_none_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="no such folder"):
+        DataSets(tmp_path / name)
