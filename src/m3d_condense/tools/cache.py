@@ -1,4 +1,4 @@
-"""What is kept between runs to spare work: trained networks, decoded images, compiled code.
+"""What is kept between runs to spare work: trained networks, moments of features, decoded images, compiled code.
 
 It lies in the user's cache folder, in a folder for each kind that nobody else can enter. Entries are written beside,
 synced and renamed, and what is read is checked by a stored digest; whatever is wrong is made again. Free of torch
@@ -36,7 +36,7 @@ Tensors: TypeAlias = "dict[str, Tensor]"
 Stored: TypeAlias = "tuple[Tensors, dict[str, str]]"
 """Tensors on the CPU, and text by name."""
 
-KINDS = ("images", "native", "pools", "selectors")
+KINDS = ("images", "moments", "native", "pools", "reports", "selectors")
 OURS = re.compile(r"(?:.+-)?[0-9a-f]{16}")  # the names of entries, without their endings
 CHECKED = 2**30  # bytes of tensors up to which their digest is of all of them; beyond, of their names and shapes
 STALE = 24 * 3600  # seconds after which a file that is being written has been left behind by a killed process

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from m3d_condense.cli.command import Command
-from m3d_condense.cli.commands import cache, compare, condense, evaluate, info, inspect
+from m3d_condense.cli.commands import cache, compare, condense, evaluate, info, inspect, report
 
 __all__ = ["COMMANDS"]
 
@@ -11,6 +11,7 @@ COMMANDS: dict[str, Command] = {
     "condense": condense.COMMAND,
     "evaluate": evaluate.COMMAND,
     "compare": compare.COMMAND,
+    "report": report.COMMAND,
     "inspect": inspect.COMMAND,
     "cache": cache.COMMAND,
     "info": info.COMMAND,
