@@ -30,6 +30,7 @@ COLOURS = {
 """Names of the page's colours, and what each is drawn in."""
 
 SIZE = (4.9, 2.9)  # inches; at 72 units to the inch as wide as a telephone, so that letters stay readable there
+FEW = 60  # synthetic images that are drawn as larger points
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "m3d-condense",
@@ -108,6 +109,7 @@ def features(view: View, title: str) -> str:
 
 
 def _features(axes: Any, view: View) -> None:
+    large = 42 if len(view.synthetic_labels) <= FEW else 22
     for number in sorted(set(view.real_labels.tolist())):
         colour = COLOURS[f"class{number % CLASS_COLOURS}"]
         real, synthetic = (
@@ -118,7 +120,7 @@ def _features(axes: Any, view: View) -> None:
             )
         )
         axes.scatter(*_columns(real), s=9, color=colour, alpha=0.3, linewidths=0)
-        axes.scatter(*_columns(synthetic), s=42, color=colour, edgecolors=COLOURS["paper"], linewidths=0.9, zorder=3)
+        axes.scatter(*_columns(synthetic), s=large, color=colour, edgecolors=COLOURS["paper"], linewidths=0.9, zorder=3)
     axes.set_xticks([], [])
     axes.set_yticks([], [])
     axes.grid(visible=False)
@@ -191,7 +193,7 @@ def _placed(text: str, title: str) -> str:
     svg = re.sub(r'\bid="', f'id="{own}', svg)
     svg = re.sub(r"url\(#", f"url(#{own}", svg)
     svg = re.sub(r'href="#', f'href="#{own}', svg)
-    svg = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), svg)
+    svg = re.sub(r'(?<==")[^"]*\d\.\d{3}[^"]*', lambda value: _rounded(value[0]), svg)  # of attributes, not of texts
     for name, drawn in COLOURS.items():
         svg = svg.replace(drawn, f"var(--{name})")
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the whole page
@@ -202,3 +204,8 @@ def _placed(text: str, title: str) -> str:
     xlink = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
     heading = f'<svg class="chart" {opening[0]} {xlink} role="img" aria-labelledby="{own}title">'
     return f'{heading}<title id="{own}title">{escape(title)}</title>{body}'
+
+
+def _rounded(value: str) -> str:
+    """Return the numbers in an attribute with two decimals, which no eye tells from more."""
+    return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)

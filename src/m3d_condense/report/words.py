@@ -62,4 +62,6 @@ def verdict(
         return sentence
     if way < 0:
         return f"{sentence} That is worse than random images."
+    if way > 1:
+        return f"{sentence} That is more than all the data give under this protocol."
     return f"{sentence} That is {share(way)} of the way from random selection to all the data."
