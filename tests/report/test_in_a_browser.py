@@ -89,7 +89,7 @@ def test_all_that_can_be_used_is_reached_by_the_keyboard(browser: Any, report: P
 def test_images_are_enlarged_pixel_by_pixel_without_a_script(browser: Any, report: Path, sets: dict[str, Path]) -> None:
     stored = CondensedSet.load(sets["mosaics"]).images[0, 0].numpy()
     with opened(browser, report, script=False) as tab:
-        for name, zoom in (("small", 7), ("large", 28)):
+        for name, zoom in (("small", 6), ("large", 24)):
             tab.locator(f"input.{name}").first.check(force=True)
             shown = tab.locator(".stored .px").first
             picture = np.asarray(Image.open(io.BytesIO(shown.screenshot())).convert("L"))

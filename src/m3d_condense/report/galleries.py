@@ -17,7 +17,7 @@ from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.text import one_line
 from m3d_condense.sets.tiles import tile_size
 
-SHOWN_HEIGHT = 56  # pixels of a screen that a small image comes near, by whole factors
+SHOWN_HEIGHT = 48  # pixels of a screen that a small image comes near, by whole factors
 BESIDE = 10  # images in a row, where there is room
 PAIRS = 12  # of a synthetic image and its nearest real one
 
@@ -48,7 +48,7 @@ class Gallery:
         width, height: of a stored image, in pixels.
         tile_width, tile_height: of a tile.
         zoom: pixels of a screen for a pixel of an image, at first.
-        wide: pixels of images, and of gaps, that stand beside one another in a row.
+        beside: images that stand beside one another in a row, where there is room.
         left_out: what is not shown, in words; empty where all is.
     """
 
@@ -58,7 +58,7 @@ class Gallery:
     tile_width: int
     tile_height: int
     zoom: int
-    wide: int
+    beside: int
     left_out: str
 
 
@@ -95,7 +95,7 @@ def gallery(facts: Facts, sheet: Sheet, most_bytes: int) -> Gallery:
         tile_width=w,
         tile_height=h,
         zoom=max(1, round(SHOWN_HEIGHT / height)),
-        wide=min(max(len(row.final) for row in rows), BESIDE) * (width + 2),
+        beside=min(max(len(row.final) for row in rows), BESIDE),
         left_out=_left_out(condensed, classes, count),
     )
 

@@ -27,6 +27,7 @@ from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.training.augment import Normalisation
 
 BLOCK = 1024  # images whose features are computed at once
+PREFIX = "network."  # of the names of weights, beside the confusion in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,41 +96,40 @@ def trials(
         repeats: how many networks.
         title: of the progress.
     """
-    found = [_trial(subjects[r % len(subjects)], dataset, setup, engine, r, title) for r in range(repeats)]
-    counts = [tensors["confusion"] for tensors in found]
-    prefix = "network."
-    weights = {name.removeprefix(prefix): value for name, value in found[0].items() if name.startswith(prefix)}
-    total = torch.stack(counts).sum(0)
-    return Trials(confusion=total, accuracies=[accuracy(one) for one in counts], weights=weights)
-
-
-def _trial(subject: Subject, dataset: ImageDataset, setup: Setup, engine: Engine, number: int, title: str) -> Tensors:
-    """Return the confusion of one network and its weights."""
-    whole = isinstance(subject, ImageDataset)
-    epochs = setup.epochs
-    if whole and epochs is not None:
-        epochs = min(epochs, protocols.protocol(setup.protocol).whole_epochs)
-    flip = mirrored(subject, dataset)
-    protocol = adapted(setup.protocol, subject, dataset, epochs, flip)
-    trainer = trainer_for(setup.network, protocol, dataset, subject, 1, engine)
-
-    def train() -> Tensors:
-        accuracies_of(trainer, protocol, [subject], dataset, [repeat_seed(setup.seed, number)], title)
-        named = trainer.predictions(dataset.test.images.to(trainer.device))[0].cpu()
-        counts = confusion(dataset.test.labels, named, dataset.num_classes)
-        weights = {f"network.{name}": value for name, value in trainer.network.state_dict().items()}
-        return {"confusion": counts, **weights}
-
+    first = subjects[0]
+    protocol = adapted(setup.protocol, first, dataset, _epochs(setup, first), mirrored(first, dataset))
+    trainer = trainer_for(setup.network, protocol, dataset, first, 1, engine)
     made_from = {
         "fingerprint": dataset.fingerprint,
-        "trained_on": _digest(subject),
         "network": setup.network,
         "seed": setup.seed,
         "training": asdict(protocol.training),
         "epochs": protocol.epochs,
         "arithmetic": trainer.placed.arithmetic,
     }
-    return kept("reports", made_from, number, train, Stopwatch())
+
+    def train(subject: Subject, number: int) -> Tensors:
+        accuracies_of(trainer, protocol, [subject], dataset, [repeat_seed(setup.seed, number)], title)
+        named = trainer.predictions(dataset.test.images.to(trainer.device))[0].cpu()
+        weights = {PREFIX + name: value for name, value in trainer.network.state_dict().items()}
+        return {"confusion": confusion(dataset.test.labels, named, dataset.num_classes), **weights}
+
+    def trial(number: int) -> Tensors:
+        subject = subjects[number % len(subjects)]
+        identity = made_from | {"trained_on": _digest(subject)}
+        return kept("reports", identity, number, lambda: train(subject, number), Stopwatch())
+
+    found = [trial(number) for number in range(repeats)]
+    counts = [tensors["confusion"] for tensors in found]
+    weights = {name.removeprefix(PREFIX): value for name, value in found[0].items() if name.startswith(PREFIX)}
+    return Trials(confusion=torch.stack(counts).sum(0), accuracies=[accuracy(one) for one in counts], weights=weights)
+
+
+def _epochs(setup: Setup, subject: Subject) -> int | None:
+    """Return the epochs in place of the protocol's: on a whole data set, at most the protocol's for that."""
+    if setup.epochs is None or isinstance(subject, CondensedSet):
+        return setup.epochs
+    return min(setup.epochs, protocols.protocol(setup.protocol).whole_epochs)
 
 
 def _digest(subject: Subject) -> str:
