@@ -45,7 +45,8 @@ def test_help_names_the_commands_and_needs_no_torch() -> None:
     program = (
         "import sys\n"
         "from m3d_condense.cli.main import main\n"
-        "for arguments in ([], ['--help'], ['condense', '--help'], ['evaluate', '--help'], ['info', '--help']):\n"
+        "names = ('condense', 'evaluate', 'info', 'export', 'import', 'push')\n"
+        "for arguments in ([], ['--help'], *([name, '--help'] for name in names)):\n"
         "    main(arguments)\n"
         "assert not {'torch', 'datasets', 'sklearn'} & sys.modules.keys(), 'help imports too much'\n"
     )

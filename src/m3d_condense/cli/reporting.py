@@ -10,7 +10,8 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from m3d_condense import networks
-from m3d_condense.cli.config import SOURCE, set_at
+from m3d_condense.cli.config import SOURCE
+from m3d_condense.cli.finding import Found, find, set_at
 from m3d_condense.cli.settings import execution
 from m3d_condense.cli.wording import flag
 from m3d_condense.condensing.condensation import recipe_for
@@ -36,9 +37,9 @@ def run(given: Namespace) -> int:
     check_count("repeats", given.repeats, least=1)
     if given.protocol is not None:
         protocols.protocol(given.protocol)
-    folders, compared = _named(given.sets)
-    sets = {folder: CondensedSet.load(folder) for folder in folders}
-    out = Path(given.out) if given.out is not None else _target(folders, given.sets)
+    named, compared = _named(given.sets)
+    sets = [CondensedSet.load(one.folder) for one in named]
+    out = Path(given.out) if given.out is not None else _target(named, compared)
     check_target(out)
     asked = Asked(
         network=given.network,
@@ -48,13 +49,13 @@ def run(given: Namespace) -> int:
         whole=not given.no_whole,
     )
     engine = Engine(execution(given))
-    sources = _sources(sets.values(), given.data)
-    for condensed, dataset in zip(sets.values(), sources, strict=True):
+    sources = _sources(sets, given.data)
+    for condensed, dataset in zip(sets, sources, strict=True):
         _check_network(condensed, dataset, asked)
-    names = _names(folders)
+    names = _names(named)
     found = [
         gather(name, condensed, dataset, asked, engine, _command(condensed, dataset))
-        for name, condensed, dataset in zip(names, sets.values(), sources, strict=True)
+        for name, condensed, dataset in zip(names, sets, sources, strict=True)
     ]
     write_page(found, compared, out)
     notice(f"the report is one file of {out.stat().st_size / 1024:,.0f} KiB; open it in a browser")
@@ -62,23 +63,26 @@ def run(given: Namespace) -> int:
     return 0
 
 
-def _named(given: Sequence[str]) -> tuple[list[Path], list[Compared]]:
-    """Return the folders of the sets to show, and the lines of the comparison that is named."""
+def _named(given: Sequence[str]) -> tuple[list[Found], list[Compared]]:
+    """Find the sets to show, and read the lines of the comparison that is named."""
     if not given:
         raise UserError("no set given; name the folders that m3d condense or m3d compare made")
-    folders: list[Path] = []
+    sets: list[Found] = []
     compared: list[Compared] = []
     for name in given:
-        folder = set_at(name)
-        if folder is not None:
-            folders.append(folder)
-        elif is_comparison(Path(name)):
+        if is_comparison(Path(name)):
             if compared:
                 raise UserError(f"{name}: a second comparison; name one")
             compared = of_folder(Path(name))
-        else:
+            continue
+        found = find(name)
+        if found is None:
             raise UserError(f"{name}: neither a condensed set nor a comparison")
-    return folders or [_best(Path(given[0]))], compared
+        sets.append(found)
+    if not sets:
+        best = _best(Path(given[0]))
+        sets.append(Found(name=str(best), folder=best))
+    return sets, compared
 
 
 def _best(comparison: Path) -> Path:
@@ -96,14 +100,16 @@ def _best(comparison: Path) -> Path:
     return max(found)[1]
 
 
-def _target(folders: Sequence[Path], given: Sequence[str]) -> Path:
-    return folders[0] / REPORT if len(given) == 1 and set_at(given[0]) is not None else Path(REPORT)
+def _target(sets: Sequence[Found], compared: Sequence[Compared]) -> Path:
+    """Return the page's default path: in the one set that is shown and lies here, else in the current folder."""
+    alone = len(sets) == 1 and not compared and sets[0].hub_id is None
+    return sets[0].folder / REPORT if alone else Path(REPORT)
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
+def _names(sets: Sequence[Found]) -> list[str]:
     """Return names that tell the sets apart, as short as may be."""
-    short = [one_line(folder.resolve().name) for folder in folders]
-    return short if len(set(short)) == len(short) else [one_line(folder) for folder in folders]
+    short = [one_line(found.hub_id or found.folder.resolve().name) for found in sets]
+    return short if len(set(short)) == len(short) else [one_line(found.name) for found in sets]
 
 
 def _sources(sets: Iterable[CondensedSet], data: str | None) -> list[ImageDataset | None]:

@@ -28,7 +28,8 @@ from m3d_condense.tools.leftovers import held, restore_folder, written_name
 FORMAT_VERSION = 1
 IMAGES, META, CARD, PREVIEW = "images.safetensors", "condensed.json", "README.md", "preview.png"
 METRICS, REPORT = "metrics.jsonl", "report.html"
-OURS = {IMAGES, META, CARD, PREVIEW, METRICS, REPORT, *TABLES.values()}
+OPTIONAL = {METRICS, REPORT}
+OURS = {IMAGES, META, CARD, PREVIEW, *TABLES.values(), *OPTIONAL}
 OUR_FOLDERS = {str(Path(table).parent) for table in TABLES.values()}
 AGAIN = "fetch or make the set again"
 STORED_TYPES: dict[str, Any] = {
@@ -92,6 +93,20 @@ def metrics(history: Sequence[Mapping[str, float]]) -> str:
 def check_target(path: str | Path) -> None:
     """Raise `UserError` if `write_set` would refuse `path`."""
     files.check_folder(Path(path), _is_only_condensed)
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return the files of a complete set, in order, as paths below its folder.
+
+    Raises:
+        UserError: one is missing, or the folder holds anything else.
+    """
+    if not _is_only_condensed(folder):
+        raise UserError(f"{folder} holds other files beside its condensed set; move them away")
+    missing = [name for name in sorted(OURS - OPTIONAL) if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder} lacks {', '.join(missing)}; CondensedSet.load(…).save(…) writes what is missing")
+    return sorted(name for name in OURS if (folder / name).is_file())
 
 
 def is_condensed_set(path: str | Path) -> bool:

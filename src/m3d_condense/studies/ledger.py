@@ -21,7 +21,7 @@ from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.leftovers import written_name
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "check_target"]
 
 STUDY, CELLS, TRIALS, SETS = "study.json", "cells", "trials", "sets"
 NO_SETTINGS = ("data", "label", "recipe", "scoring")  # names in a job's identity that are no keywords
@@ -56,7 +56,7 @@ class Ledger:
                 nothing there has been changed.
         """
         ledger = cls(settings)
-        files.check_folder(folder, lambda path: (path / STUDY).is_file())
+        check_target(folder)
         ledger.folder = folder
         if (folder / STUDY).is_file() and not overwrite:
             _check_settings(folder, ledger.settings)
@@ -121,6 +121,11 @@ class Ledger:
             if file.is_file():
                 self._records[job.name] = read(file, Record, "delete it to have the job done again")
                 self.record(job)
+
+
+def check_target(folder: Path) -> None:
+    """Raise `UserError` unless a folder holds a study, or nothing."""
+    files.check_folder(folder, lambda path: (path / STUDY).is_file())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from m3d_condense.cli.command import Command
-from m3d_condense.cli.commands import cache, compare, condense, evaluate, info, inspect, report
+from m3d_condense.cli.commands import (
+    cache,
+    compare,
+    condense,
+    evaluate,
+    export,
+    import_,
+    info,
+    inspect,
+    push,
+    report,
+    train,
+)
 
 __all__ = ["COMMANDS"]
 
 COMMANDS: dict[str, Command] = {
     "condense": condense.COMMAND,
     "evaluate": evaluate.COMMAND,
+    "train": train.COMMAND,
     "compare": compare.COMMAND,
     "report": report.COMMAND,
+    "export": export.COMMAND,
+    "import": import_.COMMAND,
+    "push": push.COMMAND,
     "inspect": inspect.COMMAND,
     "cache": cache.COMMAND,
     "info": info.COMMAND,

@@ -44,7 +44,7 @@ def declare() -> ArgumentParser:
     track = "show the history of the run in a tracker, where that is installed"
     parser.add_argument("--track", type=Literal["tensorboard", "trackio"], help=track)
     recipe_flags(parser, "the recipe", own={"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0})
-    config_flag(parser, "; or from a condensed set, whose recipe and data set are taken")
+    config_flag(parser, "; or from a condensed set, here or on the hub, whose recipe and data set are taken")
     return execution_flags(parser)
 
 
