@@ -17,7 +17,7 @@ REPORT_HELP = (
 
 def declare() -> ArgumentParser:
     parser = new_parser(description=REPORT_HELP)
-    sets = "folders of condensed sets, or their ids on the hub, and one comparison; of that alone, its best set is shown"
+    sets = "folders of sets, or their ids on the hub, and of one comparison; of that alone, its best set is shown"
     parser.add_argument("sets", type=str, nargs="*", default=[], metavar="SET", help=sets)
     where = "page to write (default: report.html in the set, or of several in the current folder)"
     parser.add_argument("--out", type=str, metavar="FILE", help=where)
