@@ -59,7 +59,7 @@ def _rendered(found: Sequence[Facts], compared: Sequence[Compared], budget: int)
     sheet = Sheet()
     shown = [content(facts, number, sheet, budget // len(found)) for number, facts in enumerate(found, 1)]
     rows = list(compared) or (of_facts(found) if len(found) > 1 else [])
-    text = "Test accuracy, mean ± sample standard deviation of n networks, beside what a set takes. A heading sorts."
+    text = "Test accuracy, mean ± sample standard deviation of n networks, beside what a set takes."
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
