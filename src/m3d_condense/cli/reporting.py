@@ -139,19 +139,30 @@ def _check_network(condensed: CondensedSet, dataset: ImageDataset | None, asked:
 
 
 def _command(condensed: CondensedSet, dataset: ImageDataset | None) -> str:
-    """Return the command that makes a set again: its data, and the settings in which it differs from its preset's."""
+    """Return the command that makes a set again: its data, and the settings in which it differs from its preset's.
+
+    Nothing where not all of it is known, as of a set that was made of arrays, or imported.
+    """
     recipe, data = recipe_of(condensed), condensed.source.get("data")
-    if recipe is None or data is None or dataset is None:
+    if recipe is None or dataset is None or not isinstance(data, str | list):
         return ""
-    usual = asdict(recipe_for(dataset, recipe.method, recipe.preset, recipe.ipc, {}))
-    own = {name: value for name, value in asdict(recipe).items() if usual[name] != value}
-    named = {"method": recipe.method, "preset": recipe.preset, "ipc": recipe.ipc, "seed": recipe.seed}
-    source = {name: condensed.source[key] for key, name in SOURCE.items() if key in condensed.source and key != "data"}
-    source = {name: value for name, value in source.items() if value not in (None, 0)}
-    flags = [flag(Setting(name, _shown(value))) for name, value in (source | named | own).items()]
-    paths = [data] if isinstance(data, str) else [str(path) for path in data]
+    try:
+        usual = asdict(recipe_for(dataset, recipe.method, recipe.preset, recipe.ipc, {}))
+    except UserError:  # a method that this version has not
+        return ""
+    values = {name: condensed.source.get(key) for key, name in SOURCE.items() if key != "data"}
+    values |= {"method": recipe.method, "preset": recipe.preset, "ipc": recipe.ipc, "seed": recipe.seed}
+    values |= {name: value for name, value in asdict(recipe).items() if usual[name] != value}
+    grown_from = condensed.settings.get("start_from")
+    if isinstance(grown_from, dict):
+        values |= {"start_from": grown_from.get("set"), "keep_old": grown_from.get("kept")}
+        if values["start_from"] is None:
+            return ""
+    told = {name: value for name, value in values.items() if value is not None and (name, value) != ("split_seed", 0)}
+    paths = [data] if isinstance(data, str) else map(str, data)
+    flags = [f"{flag(Setting(name))} {shlex.quote(_shown(value))}" for name, value in told.items()]
     return " ".join(["m3d condense", *map(shlex.quote, paths), *flags])
 
 
-def _shown(value: object) -> object:
-    return "true" if value is True else value
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -14,7 +14,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.sampler import ClassSampler
 from m3d_condense.machine.engine import Engine
 from m3d_condense.moments import MomentDistances, moment_distances
-from m3d_condense.recipes.names import SELECTIONS
+from m3d_condense.recipes.names import SELECTIONS, imports_code
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.report.facts import Facts, View
 from m3d_condense.report.nearest import Nearest, nearest
@@ -113,12 +113,16 @@ def _networks(
 
 
 def recipe_of(condensed: CondensedSet) -> Recipe | None:
-    """Return the recipe that a set was made by; None where its settings are not one, as those of an imported set."""
+    """Return the recipe that a set was made by; None where its settings are not one, as those of an imported set.
+
+    Nor where its network is code, which no set may have imported.
+    """
     names = {field.name for field in fields(Recipe)}
     try:
-        return Recipe(**{name: value for name, value in condensed.settings.items() if name in names})
-    except (TypeError, UserError):
+        found = Recipe(**{name: value for name, value in condensed.settings.items() if name in names})
+    except (TypeError, AttributeError, UserError):
         return None
+    return None if imports_code(str(found.network)) else found
 
 
 def _initial(
@@ -131,6 +135,9 @@ def _initial(
         return None
     if recipe.iterations == 0:
         return None  # they are the set
+    if condensed.settings.get("start_from") is not None:
+        left_out.append("The images that it started from: some are those of an earlier set.")
+        return None
     if not training and recipe.initialisation in SELECTIONS and recipe.selection_features == "trained":
         left_out.append("The images that it started from: a network would have to be trained to choose them.")
         return None

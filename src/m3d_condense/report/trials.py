@@ -18,6 +18,7 @@ from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.recipes import protocols
+from m3d_condense.recipes.names import imports_code
 from m3d_condense.report.confusion import accuracy, confusion
 from m3d_condense.scoring import Subject, accuracies_of, adapted, mirrored, repeat_seed, trainer_for
 from m3d_condense.sets.condensed import CondensedSet
@@ -47,11 +48,18 @@ class Setup:
 
     @classmethod
     def of(cls, condensed: CondensedSet, network: str | None = None, protocol: str | None = None) -> Setup:
-        """Return how a set was scored last, or would be by default; a network or protocol that is given takes over."""
+        """Return how a set was scored last, or would be by default; a network or protocol that is given takes over.
+
+        Scores by a protocol that is not known here, or by a network that is code, which no set may have imported, do
+        not count.
+        """
         scores = [
             score
             for score in condensed.scores
-            if network in (None, score.network) and protocol in (None, score.protocol)
+            if network in (None, score.network)
+            and protocol in (None, score.protocol)
+            and score.protocol in protocols.PROTOCOLS
+            and (score.network == network or not imports_code(score.network))
         ]
         if not scores:
             return cls(network=network or "convnet", protocol=protocol or "quick")
