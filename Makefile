@@ -17,9 +17,11 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 demo: setup
-	$(BIN)/m3d condense digits --ipc 10 --out $(RUNS)/digits
-	$(BIN)/m3d evaluate $(RUNS)/digits --random --repeats 5
-	@echo "The condensed images: $(RUNS)/digits/preview.png"
+	$(BIN)/m3d condense digits --ipc 1 --watch 100 --out $(RUNS)/digits-1
+	$(BIN)/m3d condense digits --ipc 10 --watch 100 --out $(RUNS)/digits-10
+	$(BIN)/m3d evaluate $(RUNS)/digits-1 $(RUNS)/digits-10 --random --repeats 3
+	$(BIN)/m3d report $(RUNS)/digits-1 $(RUNS)/digits-10 --repeats 3 --out $(RUNS)/digits.html
+	@echo "Open the report in a browser: $(RUNS)/digits.html"
 
 # A worker a core, each with one thread: a file's tests stay together, for what they share is made once.
 test: setup interpreters

@@ -297,7 +297,7 @@ def test_a_start_that_takes_too_long_is_a_failure_of_its_method(
     monkeypatch.setattr(worker, "fitting_iterations", lambda *_: (1, 700.0, 0.5, True))
     ledger, jobs = Ledger({}), [job("dm"), RANDOM]
     Worker(ledger, engine, lambda name: digits, time_limit=480.0).work(jobs)
-    said = "480 s are too short: 700 s pass before the first step"
+    said = "time_limit=480s: too short: 700 s pass before the first step"
     assert [ledger.record(one).errors for one in jobs] == [{"convnet1": said}, {}]
 
 

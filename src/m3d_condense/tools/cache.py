@@ -37,7 +37,7 @@ Tensors: TypeAlias = "dict[str, Tensor]"
 Stored: TypeAlias = "tuple[Tensors, dict[str, str]]"
 """Tensors on the CPU, and text by name."""
 
-KINDS = ("images", "moments", "native", "pools", "selectors", "stores")
+KINDS = ("images", "moments", "native", "pools", "reports", "selectors", "stores")
 OURS = re.compile(r"(?:.+-)?[0-9a-f]{16}")  # the names of entries, without their endings
 STALE = 24 * 3600  # seconds after which a file that is being written has been left behind by a killed process
 

@@ -125,6 +125,12 @@ class Trainer:
     @torch.no_grad()
     def accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
         """Return the share of uint8 images N×C×H×W, wherever they are, that each network names right, in percent."""
+        right = self.predictions(images) == labels.to(self.device)
+        return [100.0 * share for share in right.float().mean(1).tolist()]
+
+    @torch.no_grad()
+    def predictions(self, images: Tensor) -> Tensor:
+        """Return the class n×N, on the device, that each network names for uint8 images N×C×H×W, wherever they are."""
         self.network.eval()
         count = next(iter(self.stacked.values())).shape[0] if self.stacked else 1
 
@@ -133,8 +139,8 @@ class Trainer:
             inputs = self.normalised(part.to(self.device))
             return self._logits(inputs.expand(count, *inputs.shape)).argmax(-1).T
 
-        right = in_pieces(predicted, images, self.placed.piece(images)) == labels.to(self.device).unsqueeze(1)
-        return [100.0 * share for share in right.float().mean(0).tolist()]
+        named: Tensor = in_pieces(predicted, images, self.placed.piece(images)).T
+        return named
 
     def _refill(self, seeds: Sequence[int]) -> list[Tensor]:
         """Make the networks new random ones, and return the parameters to train."""

@@ -150,10 +150,10 @@ def test_a_method_that_fails_loses_no_other() -> None:
     found = made("table2", None, methods=["dm", "random"], time_limit=1e-6, iterations=None)
     rows = {row.method: row for row in found.rows}
     assert found.failed == 1
-    assert rows["dm"].missing.startswith("1e-06 s are too short")
+    assert rows["dm"].missing.startswith("time_limit=1e-06s: too short")
     assert (rows["random"].n, rows["random"].missing) == (2, "")
     assert [line["ours"] for line in found.table() if line["method"] == "dm"] == ["failed"]
-    assert "digits/1 dm: 1e-06 s are too short" in "".join(found.notes())
+    assert "digits/1 dm: time_limit=1e-06s: too short" in "".join(found.notes())
 
 
 def test_steps_within_a_budget_are_at_most_those_of_the_paper(digits: ImageDataset) -> None:

@@ -14,6 +14,7 @@ from m3d_condense.cli.commands import (
     inspect,
     paper,
     push,
+    report,
     train,
 )
 
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Command] = {
     "train": train.COMMAND,
     "compare": compare.COMMAND,
     "paper": paper.COMMAND,
+    "report": report.COMMAND,
     "export": export.COMMAND,
     "import": import_.COMMAND,
     "push": push.COMMAND,

@@ -1,0 +1,67 @@
+"""Numbers in words, and the verdict: what a reader who reads one sentence is to know."""
+
+from __future__ import annotations
+
+from m3d_condense.machine.memory import readable
+from m3d_condense.report.yardsticks import share_of_the_way
+
+
+def duration(seconds: float) -> str:
+    """Write a duration: 0.4 s, 42 s, 5 min 30 s, 2 h 5 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours} h {minute} min" if hours else f"{minutes} min {second} s"
+
+
+def share(value: float) -> str:
+    """Write a share in percent, with two digits that count below ten: 53 %, 2.8 %, 0.04 %."""
+    percent = 100 * value
+    return f"{percent:.0f} %" if abs(percent) >= 9.95 or percent == 0 else f"{percent:.2g} %"
+
+
+def verdict(
+    *,
+    ipc: int,
+    nbytes: int,
+    whole_bytes: int | None,
+    seconds: float,
+    steps: int,
+    random: float | None,
+    condensed: float | None,
+    whole: float | None,
+) -> str:
+    """Say in one or two sentences how good a set is, and at what price.
+
+    Args:
+        ipc: stored images a class.
+        nbytes, whole_bytes: of the set's pixels, and of the whole training split's.
+        seconds, steps: that making it took.
+        random, condensed, whole: accuracies in percent; None where they are not known.
+    """
+    part = "" if whole_bytes is None else f", {share(nbytes / whole_bytes)} of the data"
+    made = f"condensed in {duration(seconds)}" if steps else "selected, not condensed"
+    size = f"{ipc} image{'' if ipc == 1 else 's'} a class, {readable(nbytes)}{part}, {made}"
+    if condensed is None:
+        return f"{size}. How good it is has not been measured yet."
+    known = f"{size}: a network trained on nothing else reaches {condensed:.1f} %"
+    if random is None and whole is None:
+        return f"{known}."
+    beside = []
+    if random is not None:
+        beside.append(f"random images of the same number give {random:.1f} %")
+    if whole is not None:
+        beside.append(f"the whole data set gives {whole:.1f} %")
+    sentence = f"{known}, where {' and '.join(beside)}."
+    way = None if random is None or whole is None else share_of_the_way(random, condensed, whole)
+    if way is None:
+        return sentence
+    if way < 0:
+        return f"{sentence} That is worse than random images."
+    if way > 1:
+        return f"{sentence} That is more than all the data give under this protocol."
+    return f"{sentence} That is {share(way)} of the way from random selection to all the data."

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from condensed_sets import make
+
+from m3d_condense.cli.main import main
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.report.facts import Facts
+from m3d_condense.report.gathering import Asked, gather
+from m3d_condense.report.page import LIMIT, page
+from m3d_condense.sets.condensed import CondensedSet, Score
+
+
+def facts(**changes: Any) -> Facts:
+    return Facts(name="one", condensed=make(**changes))
+
+
+def text_of(html: str) -> str:
+    """Return what a page says, without marks, styles and spaces of layout."""
+    body = re.sub(r"<(style|script|svg).*?</\1>", " ", html[html.index("<body") :], flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).replace("\u00a0", " ").split())
+
+
+def test_the_page_tells_all_that_is_asked_of_it(report: Path) -> None:
+    said = text_of(report.read_text(encoding="utf-8"))
+    for part in (
+        "2 images a class",
+        "where random images of the same number give",
+        "and the whole data set gives",
+        "at the start",
+        "after 12 steps",
+        "The accuracy is that of a small network",
+        "Accuracy by class",
+        "taken for",
+        "Under a random network",
+        "Under a network trained on all the data",
+        "skewness",
+        "Real images of a class are usually",
+        "IOR",
+        "HLR",
+        "LRS 0.",
+        "m3d condense digits --method m3d --preset quick --ipc 2 --seed 0 --factor 2 --iterations 12",
+    ):
+        assert part in said, part
+    assert "Not on this page" not in said
+
+
+def test_the_command_makes_the_set_again(report: Path, sets: dict[str, Path], tmp_path: Path) -> None:
+    command = re.search(r"<code>m3d (condense[^<]*)</code>", report.read_text(encoding="utf-8"))
+    assert command is not None
+    out = tmp_path / "again"
+    assert main([*command[1].split(), "--out", str(out), "--native", "false", "--compile", "no", "-q"]) == 0
+    again, first = CondensedSet.load(out), CondensedSet.load(sets["mosaics"])
+    assert torch.equal(again.images, first.images)
+
+
+def test_a_second_report_trains_nothing(
+    report: Path, sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from m3d_condense.training.trainer import Trainer
+
+    def fit(*given: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    out = tmp_path / "again.html"
+    assert main(["report", str(sets["mosaics"]), "--out", str(out), "-q"]) == 0
+    assert text_of(out.read_text()) == text_of(report.read_text())
+
+
+def test_without_training_the_page_says_what_it_lacks(report_of_two: Path) -> None:
+    said = text_of(report_of_two.read_text(encoding="utf-8"))
+    assert said.count("Not on this page: All that networks have to be trained for") == 2
+    assert "How good it is has not been measured yet." in said
+    assert "selected, not condensed" in said
+    assert "IOR" not in said
+
+
+def test_a_set_without_its_source_is_shown_as_it_is_stored(plain: Execution) -> None:
+    said = text_of(page([gather("one", make(), None, Asked(), Engine(plain), "")]))
+    assert "The images, class by class" in said
+    assert "the source of the set is not at hand" in said
+    assert "convnet3 idc 3 61.2 ± 1.1" in said
+
+
+def test_scores_are_shown_with_their_intervals() -> None:
+    one, several = Score.of("resnet10", "dm", [50.0], {}), Score.of("convnet", "quick", [60.0, 62.0], {})
+    said = text_of(page([facts(scores=[one, several])]))
+    assert "resnet10 dm 1 50.0 one network has none" in said
+    assert "convnet quick 2 61.0 ± 1.4 48.3 to 73.7" in said
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a\x1b[31m$x_1$ & b", '"><img src=x>'])
+def test_no_name_becomes_part_of_the_page(name: str) -> None:
+    condensed = make(class_names=(name, "b", "c"), source={"name": name}, method=name)
+    both = [Facts(name=name.replace("\x1b", ""), condensed=condensed), facts()]
+    html = page(both)
+    assert "<script>alert" not in html
+    assert "<img" not in html
+    assert "\x1b" not in html
+
+
+@pytest.mark.parametrize("shape", [(10, 50, (3, 32, 32)), (100, 1, (3, 128, 128)), (3, 2, (1, 600, 900))])
+def test_a_page_is_never_larger_than_two_megabytes(shape: tuple[int, int, tuple[int, int, int]]) -> None:
+    num_classes, ipc, size = shape
+    known = facts(num_classes=num_classes, ipc=ipc, shape=size, factor=1)
+    html = page([dataclasses.replace(known, initial=known.condensed.images)])
+    assert len(html.encode()) <= LIMIT
+    assert "Shown are the first" in text_of(html)
+    assert 'class="px"' in html
+
+
+def test_nothing_is_asked_for_from_elsewhere(report: Path) -> None:
+    html = report.read_text(encoding="utf-8")
+    assert set(re.findall(r'(?:src|href)="(?!#|data:)([^"]*)"', html)) == set()
+    assert not re.findall(r"url\((?!#|.?data:)", html)
+    assert set(re.findall(r"https?://[^\s\"<]+", html)) <= {"http://www.w3.org/1999/xlink"}
+
+
+def test_a_file_that_is_no_report_is_kept(
+    sets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.html"
+    mine.write_text("mine")
+    assert main(["report", str(sets["random"]), "--no-training", "--out", str(mine)]) == 2
+    assert "which would be lost" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
