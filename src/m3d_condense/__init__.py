@@ -1,7 +1,8 @@
 """m3d-condense: a few synthetic images per class in place of a whole labelled image data set.
 
-`load` reads a data set, `condense` makes a condensed set of it, `evaluate` scores one, `compare` does
-both with several methods. Importing this package is cheap; torch is imported with the first of its names that is used.
+`load` reads a data set, `condense` makes a condensed set of it, `evaluate` scores one, `compare` does both with several
+methods, and `train` keeps a network that was trained on either. Importing this package is cheap; torch is imported with
+the first of its names that is used.
 """
 
 from __future__ import annotations
@@ -13,23 +14,28 @@ if TYPE_CHECKING:
     from m3d_condense.condensing.condensation import condense, random_selections
     from m3d_condense.data.dataset import ImageDataset
     from m3d_condense.data.load import load
+    from m3d_condense.fitting import train
     from m3d_condense.machine.engine import Execution
     from m3d_condense.scoring import evaluate
     from m3d_condense.sets.condensed import CondensedSet, Score
     from m3d_condense.studies.comparison import compare
     from m3d_condense.tools.errors import UserError
+    from m3d_condense.training.trained import TrainedNetwork, load_network
 
 __all__ = [
     "CondensedSet",
     "Execution",
     "ImageDataset",
     "Score",
+    "TrainedNetwork",
     "UserError",
     "compare",
     "condense",
     "evaluate",
     "load",
+    "load_network",
     "random_selections",
+    "train",
 ]
 
 _HOMES = {
@@ -37,12 +43,15 @@ _HOMES = {
     "Execution": "machine.engine",
     "ImageDataset": "data.dataset",
     "Score": "sets.condensed",
+    "TrainedNetwork": "training.trained",
     "UserError": "tools.errors",
     "compare": "studies.comparison",
     "condense": "condensing.condensation",
     "evaluate": "scoring",
     "load": "data.load",
+    "load_network": "training.trained",
     "random_selections": "condensing.condensation",
+    "train": "fitting",
 }
 
 

@@ -24,7 +24,7 @@ from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice, progress
 from m3d_condense.tools.seeds import derive
-from m3d_condense.training.trainer import Trainer
+from m3d_condense.training.trainer import Trainer, TrainingSet
 
 Subject = CondensedSet | ImageDataset
 """What networks are trained on: a condensed set, or the training split of a data set."""
@@ -73,21 +73,34 @@ def evaluate(
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
     if flip is None:
         flip = mirrored(first, dataset)
-    whole, factor = isinstance(first, ImageDataset), first.factor if isinstance(first, CondensedSet) else 1
-    scored_by = protocols.protocol(protocol).adapted(
+    scored_by = adapted(protocol, first, dataset, epochs, flip)
+    trainer = trainer_for(network, scored_by, dataset, first, repeats, Engine(execution))
+    seeds = [repeat_seed(seed, r) for r in range(repeats)]
+    accuracies = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}")
+    return Score.of(network, protocol, accuracies, settings_of(scored_by, trainer, dataset, seed, flip))
+
+
+def adapted(name: str, subject: Subject, dataset: ImageDataset, epochs: int | None, flip: bool) -> Protocol:
+    """Return the protocol of this name as it is run on a subject; raises `UserError` for an unknown one."""
+    whole, factor = isinstance(subject, ImageDataset), subject.factor if isinstance(subject, CondensedSet) else 1
+    return protocols.protocol(name).adapted(
         epochs=epochs, whole=whole, flip=flip, channels=dataset.channels, factor=factor
     )
-    engine = Engine(execution)
-    trainer = _trainer(network, scored_by, dataset, first, repeats, engine)
-    accuracies = _accuracies(
-        trainer, scored_by, subjects, dataset, [derive(seed, "repeat", r) for r in range(repeats)], network
-    )
+
+
+def repeat_seed(seed: int, repeat: int) -> int:
+    """Return the seed of one of the networks that are scored with a seed, counted from 0."""
+    return derive(seed, "repeat", repeat)
+
+
+def settings_of(protocol: Protocol, trainer: Trainer, dataset: ImageDataset, seed: int, flip: bool) -> dict[str, Any]:
+    """Return all it takes to train and test again: the protocol's settings, seed, data fingerprint, versions."""
     versions, hardware = describe_environment()
-    training = scored_by.training
-    settings = dataclasses.asdict(training) | {
+    training = protocol.training
+    return dataclasses.asdict(training) | {
         "augmentation": str(training.augmentation),
         "augmentation_draw": training.augmentation.draw,
-        "epochs": scored_by.epochs,
+        "epochs": protocol.epochs,
         "seed": seed,
         "flip": flip,
         "fingerprint": dataset.fingerprint,
@@ -96,7 +109,6 @@ def evaluate(
         "arithmetic": trainer.placed.arithmetic,
         "compiled": trainer.placed.compiled,
     }
-    return Score.of(network, protocol, accuracies, settings)
 
 
 def _subjects(given: Any) -> list[Subject]:
@@ -119,7 +131,7 @@ def mirrored(subject: Subject, dataset: ImageDataset) -> bool:
     return dataset.mirrored if own is None else bool(own)
 
 
-def _trainer(
+def trainer_for(
     name: str, protocol: Protocol, dataset: ImageDataset, first: Subject, repeats: int, engine: Engine
 ) -> Trainer:
     """Build the network once for all repeats, compiled where that pays back over them."""
@@ -133,26 +145,35 @@ def _trainer(
     return Trainer(placed, protocol.training, first.mean, first.std, together=together)
 
 
-def _accuracies(
+def accuracies_of(
     trainer: Trainer,
     protocol: Protocol,
     subjects: Sequence[Subject],
     dataset: ImageDataset,
     seeds: Sequence[int],
-    name: str,
+    title: str,
 ) -> list[float]:
-    device = trainer.device
-    test = dataset.test.images.to(device), dataset.test.labels.to(device)
-    sets = [tuple(part.to(device) for part in _training_set(subject)) for subject in subjects]
+    """Train a network for each seed, the subjects taking turns, and return their test accuracies in percent.
+
+    Progress is reported under `title`; the trainer is left with the last networks.
+    """
+    engine = trainer.placed.engine
+    test = engine.resident(dataset.test.images), dataset.test.labels
+    sets = [_resident(engine, *_training_set(subject)) for subject in subjects]
     accuracies: list[float] = []
     steps = protocol.steps(len(sets[0][0]))
-    with progress(f"Scoring {name}", len(seeds) * steps, unit="steps") as bar:
+    with progress(title, len(seeds) * steps, unit="steps") as bar:
         for start in range(0, len(seeds), trainer.together):
             some = range(start, min(start + trainer.together, len(seeds)))
             trainer.fit([sets[r % len(sets)] for r in some], [seeds[r] for r in some], steps, bar)
             accuracies += trainer.accuracies(*test)
             bar.note = f"{accuracies[-1]:.1f} %"
     return accuracies
+
+
+def _resident(engine: Engine, images: Tensor, labels: Tensor) -> TrainingSet:
+    images = engine.resident(images)
+    return images, labels.to(images.device)
 
 
 def _training_set(subject: Subject) -> tuple[Tensor, Tensor]:

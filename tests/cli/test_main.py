@@ -172,7 +172,7 @@ def test_an_interrupted_command_goes_on_when_it_is_given_again(
     assert "Traceback" not in err
     assert out == ""
     assert "\x1b" not in err
-    assert [path.name for path in tmp_path.iterdir()] == ["one.checkpoint"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.checkpoint", "one.metrics.jsonl"]
     assert run(*arguments, "--time-limit", "0.01s") == 0
     assert "going on from step" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.checkpoint"]

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 
 from m3d_condense.cli.finding import Found, find, set_at
 from m3d_condense.cli.wording import VALUE, mistakes_worded, short
+from m3d_condense.recipes.names import imports_code
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import Setting, UserError
 
@@ -97,7 +98,7 @@ def _of_set(found: Found) -> Config:
     settings = {name: condensed.settings[name] for name in names if name in condensed.settings}
     settings |= {name: condensed.source[key] for key, name in SOURCE.items() if key in condensed.source}
     network = str(settings.get("network"))
-    if ":" not in network or network.startswith("timm:"):
+    if not imports_code(network):
         return Config(path=folder, settings=settings)
     del settings["network"]
     return Config(path=folder, settings=settings, code=network)

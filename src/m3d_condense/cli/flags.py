@@ -20,11 +20,12 @@ DATA_HELP = (
     "train/ and test/ above those; a parquet file, or a folder of them; an .npz or .mat file; or "
     "the binary files of MNIST, CIFAR or SVHN as they are downloaded"
 )
-NETWORKS_HELP = (
-    "architectures to train: convnet (its depth follows from the images' size), convnetD with depth D, resnet10, "
+NETWORK_HELP = (
+    "architecture to train: convnet (its depth follows from the images' size), convnetD with depth D, resnet10, "
     "resnet18, resnetap10 or densenet121, each with -widthN (of a DenseNet -growthN) for another width and with -batch "
     "or -group for another norm, such as resnet10-width32-batch; module:callable; timm:NAME (default: convnet)"
 )
+NETWORKS_HELP = NETWORK_HELP.replace("architecture", "architectures", 1)
 NAMING = ("method", "preset", "ipc", "seed")  # settings that m3d compare varies, or has flags of its own for
 METAVARS = {int: "N", float: "X", str: "NAME", bool: "{true,false}"}
 

@@ -48,7 +48,7 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
         return Plan(placed=placed, chunks=(range(num_classes),))
     # Real images are held as floats a few times over while they are augmented, and then as seen.
     real = torch.float32.itemsize * (4 * example.numel() + seen)
-    synthetic = real + activations * placed.dtype.itemsize
+    synthetic = real + activations * placed.dtype.itemsize * (2 if recipe.taught else 1)
     chunks = engine.chunks(num_classes, recipe.batch_real * real + per_class * synthetic)
     return Plan(placed=placed, chunks=tuple(chunks))
 
@@ -56,5 +56,6 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
 def _images(recipe: Recipe, objective: Objective, num_classes: int, per_class: int) -> float:
     """Count the images that go through the network in all steps, forward and backward."""
     real_passes, synthetic_passes = objective.passes
+    synthetic_passes += recipe.taught
     per_step = num_classes * (per_class * synthetic_passes + recipe.batch_real * real_passes)
     return recipe.iterations * per_step + encoders.training_images(recipe)

@@ -70,3 +70,8 @@ def find(place: str) -> Any:
     """Import what lives at ``module:name`` of this package."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(f"m3d_condense.{module}"), name)
+
+
+def imports_code(network: str) -> bool:
+    """Tell whether the name of a network is a user's ``module:callable``, which is imported to make it."""
+    return ":" in network and not network.startswith("timm:")

@@ -5,6 +5,7 @@ Shapes: N images, K classes, C×H×W pixels, l factor.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import statistics
 from collections.abc import Sequence
@@ -14,10 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from m3d_condense.sets.loading import augmentation_named, loader
 from m3d_condense.sets.tiles import decode
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
+from m3d_condense.training.augment import normalised
 
 IMPORTED = "imported"  # the method of sets that were made by other code
 
@@ -87,8 +91,9 @@ class CondensedSet:
         seconds: the run's duration.
         steps: of the loop that were done; fewer than its iterations where a time limit stopped it.
         created: ISO 8601 time, UTC.
-        history: the run's logged steps, {"step": …, "loss": …, "seconds": …}; numbers that are not finite are
-            stored as null and load as NaN.
+        history: the run's logged steps, {"step": …, "loss": …, "seconds": …}; where it was watched, also
+            {"step": …, "accuracy": …, "seconds": …}, in percent. Numbers that are not finite are stored as null and
+            load as NaN.
         scores: newest last.
 
     Raises:
@@ -143,6 +148,14 @@ class CondensedSet:
         """Bytes the stored pixels take."""
         return self.images.nbytes
 
+    @property
+    def fingerprint(self) -> str:
+        """``sha256:…`` of what a network sees of the set: images, labels, factor and class names."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), self.factor, self.class_names)).encode())
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.numpy().data)
+        return f"sha256:{digest.hexdigest()}"
+
     def decode(self) -> tuple[Tensor, Tensor]:
         """Return what a network trains on: float32 (N·l²)×C×H×W in [0, 1] and int64 labels N·l².
 
@@ -150,6 +163,42 @@ class CondensedSet:
         """
         labels = self.labels.repeat_interleave(self.factor**2)
         return decode(self.images.float() / 255, self.factor), labels
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return images as a network that is trained on this set is to see them.
+
+        Args:
+            images: …×C×H×W, uint8 or floats in [0, 1], such as the source's test images, or those of `decode`.
+
+        Returns:
+            float32 …×C×H×W: (images - mean) / std, with the constants that are stored with the set, as scoring does.
+
+        Raises:
+            UserError: for images of other channels, or another type.
+        """
+        return normalised(images, self.mean, self.std)
+
+    def loader(
+        self, batch_size: int, augment: str | None = "idc", seed: int = 0, *, flip: bool | None = None
+    ) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Return a loader of what a network trains on: batches of normalised images and labels, on the CPU.
+
+        Every pass over it gives the decoded images, all of them, in a new order and newly augmented.
+
+        Args:
+            batch_size: images a batch; the last of a pass may have fewer.
+            augment: "idc" (colour, crop, flip, scale and rotation, in IDC's form: what the protocols quick and idc
+                train with), "dsa" (those and cutout, in DSA's form, as the protocol dm), or None.
+            seed: of the order and of the augmentation.
+            flip: whether a mirrored image keeps its class; by default as the set was condensed, or else true.
+
+        Raises:
+            UserError: for a batch size below 1, or an unknown augmentation.
+        """
+        own = self.settings.get("flip")
+        mirrored = flip if flip is not None else own is None or bool(own)
+        images, labels = self.decode()
+        return loader(self.normalise(images), labels, augmentation_named(augment, flip=mirrored), batch_size, seed)
 
     def save(self, path: str | Path) -> Path:
         """Write the set as the folder `path`, whole or not at all, over an older set there.

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.tools.errors import UserError
 
 ALWAYS = ("color", "flip", "cutout")  # applied at every draw in IDC's form
 
@@ -42,6 +43,20 @@ class Normalisation:
         """Return the normalised images."""
         values = images.float().div_(255) if images.dtype == torch.uint8 else images
         return torch.addcmul(self.shift, values, self.scale)
+
+
+def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Return images …×C×H×W, uint8 or floats in [0, 1], as float32 less the mean, over the standard deviation.
+
+    Raises:
+        UserError: for images of other channels, or another type.
+    """
+    if images.ndim < 3 or images.shape[-3] != len(mean):
+        raise UserError(f"images of {tuple(images.shape)} do not fit: C×H×W with {len(mean)} channels is wanted")
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise UserError(f"images are {images.dtype}; give uint8, or floats in [0, 1]")
+    values = images if images.dtype == torch.uint8 else images.float()
+    return Normalisation(mean, std, images.device)(values)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from m3d_condense.cli.command import Command
-from m3d_condense.cli.commands import cache, compare, condense, evaluate, export, import_, info, inspect, push
+from m3d_condense.cli.commands import cache, compare, condense, evaluate, export, import_, info, inspect, push, train
 
 __all__ = ["COMMANDS"]
 
 COMMANDS: dict[str, Command] = {
     "condense": condense.COMMAND,
     "evaluate": evaluate.COMMAND,
+    "train": train.COMMAND,
     "compare": compare.COMMAND,
     "export": export.COMMAND,
     "import": import_.COMMAND,

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
 from m3d_condense.cli.command import Command
-from m3d_condense.cli.flags import config_flag, data_argument, execution_flags, new_parser, recipe_flags, source_flags
+from m3d_condense.cli.flags import (
+    config_flag,
+    data_argument,
+    execution_flags,
+    new_parser,
+    number_flag,
+    recipe_flags,
+    source_flags,
+)
 from m3d_condense.cli.settings import execution, load_data, seconds
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.progress import notice
+
+WATCH_HELP = (
+    "score a small network every N steps on the test split: its accuracy is put into metrics.jsonl, decides nothing, "
+    "and its seconds do not count"
+)
+LOOKING_ON = ("watch", "preview_every", "track")
 
 
 def declare() -> ArgumentParser:
@@ -24,6 +39,10 @@ def declare() -> ArgumentParser:
     limit = "stop after this time, such as 90s, 10m or 2h, and store what there is; the same command goes on from there"
     parser.add_argument("--time-limit", type=str, metavar="TIME", help=limit)
     parser.add_argument("--overwrite", action="store_true", help="discard the finished or interrupted run in --out")
+    number_flag(parser, "--watch", 0, f"{WATCH_HELP}; 0 for never")
+    number_flag(parser, "--preview-every", 0, "draw the images every N steps, as OUT.preview.png; 0 for never")
+    track = "show the history of the run in a tracker, where that is installed"
+    parser.add_argument("--track", type=Literal["tensorboard", "trackio"], help=track)
     recipe_flags(parser, "the recipe", own={"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0})
     config_flag(parser, "; or from a condensed set, here or on the hub, whose recipe and data set are taken")
     return execution_flags(parser)
@@ -40,6 +59,7 @@ def run(given: Namespace) -> int:
     dataset = load_data(given, given.data)
     out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
     settings = {field.name: given[field.name] for field in fields(Recipe)}
+    settings |= {name: given[name] for name in LOOKING_ON}
     condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
     notice(summary(condensed, dataset, out))
     print(out)

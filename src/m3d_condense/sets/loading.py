@@ -1,0 +1,100 @@
+"""A condensed set as a `torch.utils.data.DataLoader` of normalised, augmented batches.
+
+Shapes: N images of C×H×W pixels, B of them in a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.recipes.protocols import PROTOCOLS
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.seeds import generator
+from m3d_condense.training import augment
+
+AUGMENTATIONS = {"idc": PROTOCOLS["idc"].training.augmentation, "dsa": PROTOCOLS["dm"].training.augmentation}
+"""By the name that users give; a protocol that scores sets trains with each."""
+
+Batch = tuple[Tensor, Tensor]
+"""Images B×C×H×W and labels B."""
+
+
+class AugmentedImages(Dataset[Batch]):
+    """Normalised images that are augmented as they are read, each with a draw of its own.
+
+    Args:
+        images: N×C×H×W, normalised float32.
+        labels: N, int64.
+        augmentation: applied to every image at every reading.
+        stream: of the draws, on the CPU.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, augmentation: Augmentation, stream: torch.Generator) -> None:
+        self.images, self.labels = images, labels
+        self.augmentation, self.stream = augmentation, stream
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Batch:
+        image, label = self.__getitems__([index])
+        return image[0], label[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a whole batch, which is augmented in one call."""
+        chosen = torch.as_tensor(indices)
+        images = self.images[chosen]
+        size = (images.shape[-2], images.shape[-1])
+        drawn = augment.draw(self.augmentation, len(chosen), size, self.stream)
+        return augment.apply(images.unsqueeze(1), drawn).squeeze(1), self.labels[chosen]
+
+
+def loader(images: Tensor, labels: Tensor, augmentation: Augmentation, batch_size: int, seed: int) -> DataLoader[Batch]:
+    """Return a loader of shuffled, augmented batches of normalised images; the last of a pass may be smaller.
+
+    The same seed gives the same batches, pass by pass.
+
+    Args:
+        images: N×C×H×W, normalised float32.
+        labels: N, int64.
+        augmentation: of every image, drawn anew in each pass.
+        batch_size: B, at least 1.
+        seed: of the order and of the augmentation.
+
+    Raises:
+        UserError: for a batch size below 1.
+    """
+    if batch_size < 1:
+        raise UserError("at least 1", setting="batch_size", value=batch_size)
+    return DataLoader(
+        AugmentedImages(images, labels, augmentation, generator(seed, "augment")),
+        batch_size=batch_size,
+        shuffle=True,
+        generator=generator(seed, "order"),
+        collate_fn=_as_given,
+    )
+
+
+def augmentation_named(name: str | None, *, flip: bool) -> Augmentation:
+    """Return an augmentation by name, None for none of it, without mirroring where that changes an image's class.
+
+    Raises:
+        UserError: for a name that is not in `AUGMENTATIONS`.
+    """
+    if name is None:
+        return Augmentation()
+    if name not in AUGMENTATIONS:
+        raise UserError(f"one of {', '.join(AUGMENTATIONS)}, or None", setting="augment", value=name)
+    found = AUGMENTATIONS[name]
+    return found if flip else found.without("flip")
+
+
+def _as_given(batch: Any) -> Any:
+    """Return a batch as `AugmentedImages` gave it: it is whole already."""
+    return batch

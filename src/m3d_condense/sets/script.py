@@ -1,0 +1,145 @@
+"""A condensed set's training as plain code: one file that needs PyTorch and not this package."""
+
+from __future__ import annotations
+
+import os
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from safetensors.torch import save
+
+from m3d_condense import networks
+from m3d_condense.data.dataset import Split
+from m3d_condense.networks.convnet import ConvNet
+from m3d_condense.recipes.protocols import Protocol, Training
+from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.tiles import tile_size
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.files import write_file_atomic
+from m3d_condense.training.augment import ALWAYS, CROP, CUTOUT
+
+TEMPLATE = "train.py.jinja"
+
+
+def write_script(
+    condensed: CondensedSet,
+    path: str | Path,
+    *,
+    folder: Path,
+    test: Split,
+    protocol: Protocol,
+    network: str = "convnet",
+) -> Path:
+    """Write a script that trains a ConvNet on a set and tests it, and beside it the test images that it reads.
+
+    The script reads the set from its folder, by the way there from its own, and imports torch and safetensors alone.
+    The images are in NAME-test.safetensors for a script NAME.py: images, N×C×H×W uint8, and labels, N.
+
+    Args:
+        condensed: the set.
+        path: of the script. Nothing may be there yet.
+        folder: where the set is stored.
+        test: the images that the network is tested on.
+        protocol: how it is trained, as it is run on the set.
+        network: a ConvNet of the usual width and norm; in place of any other, the script has the one for the size.
+
+    Raises:
+        UserError: for a `path` that is taken.
+        OSError: the system cannot write.
+    """
+    script = Path(path)
+    images = script.with_name(f"{script.stem}-test.safetensors")
+    for file in (script, images):
+        if file.exists():
+            raise UserError(f"{file} is there already; choose another name")
+    text = _template().render(
+        title=_plain(f"{condensed.source.get('name', 'unnamed')}, condensed by {condensed.method}"),
+        folder=repr(_way(folder, script.parent)),
+        test=repr(images.name),
+        protocol=protocol,
+        training=protocol.training,
+        rates=_rates(protocol.training),
+        **_images(condensed),
+        **_convnet(condensed, network),
+        **_drawn(protocol.training),
+    )
+    write_file_atomic(images, save({"images": test.images.contiguous(), "labels": test.labels.contiguous()}))
+    write_file_atomic(script, text)
+    return script
+
+
+def _template() -> Template:
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.get_template(TEMPLATE)
+
+
+def _images(condensed: CondensedSet) -> dict[str, Any]:
+    """Return the numbers of the images: their sides, how they decode, how far they are shifted and cut out."""
+    height, width = condensed.images.shape[2:]
+    tile = tile_size((height, width), condensed.factor)
+    hole = [int(side * CUTOUT + 0.5) for side in (height, width)]
+    lows = [
+        (side, -(size // 2), side + 1 - size % 2 - size // 2) for side, size in zip((height, width), hole, strict=True)
+    ]
+    return {
+        "height": height,
+        "width": width,
+        "mean": list(condensed.mean),
+        "std": list(condensed.std),
+        "factor": condensed.factor,
+        "tile": tile,
+        "padding": [tile[0] * condensed.factor - height, tile[1] * condensed.factor - width],
+        "reach": tuple(int(side * CROP + 0.5) for side in (width, height)),
+        "hole": hole,
+        "holes": tuple(lows),
+    }
+
+
+def _convnet(condensed: CondensedSet, name: str) -> dict[str, Any]:
+    """Return the numbers of the ConvNet that this network is for the set's images."""
+    _, channels, *size = condensed.images.shape
+    known = name if re.fullmatch(r"convnet\d*", name) else "convnet"
+    network = networks.build(known, channels=channels, num_classes=condensed.num_classes, size=(size[0], size[1]))
+    assert isinstance(network, ConvNet)
+    convolutions: list[Any] = [block[0] for block in network.blocks]  # type: ignore[index]
+    return {
+        "network": known,
+        "blocks": [(layer.in_channels, layer.padding[0]) for layer in convolutions],
+        "maps": convolutions[0].out_channels,
+        "features": network.feature_size,
+        "classes": condensed.num_classes,
+    }
+
+
+def _drawn(training: Training) -> dict[str, Any]:
+    """Return the operations that are applied to every image, and those of which each image gets one."""
+    augmentation = training.augmentation
+    assert {"color", "crop", "scale", "rotate"} <= set(augmentation.operations)  # of every protocol
+    always = [name for name in augmentation.operations if augmentation.draw == "idc" and name in ALWAYS]
+    return {"always": always, "one_of": [name for name in augmentation.operations if name not in always]}
+
+
+def _rates(training: Training) -> str:
+    """Return the schedule of the rate as code."""
+    if training.schedule == "one-cycle":
+        return "OneCycleLR(optimizer, LR, total_steps=len(batches) + 1, cycle_momentum=False)"
+    shares = [Fraction(share).limit_denominator(1000) for share in training.milestones]
+    written = ", ".join(f"{share.numerator} / {share.denominator}" for share in shares)
+    return f"MultiStepLR(optimizer, [round(share * len(batches)) for share in ({written},)], {training.decay})"
+
+
+def _plain(text: str) -> str:
+    """Return a text for a comment of the script: what could end it is left out."""
+    return re.sub(r"[^\w .,:()+-]", "_", text)
+
+
+def _way(folder: Path, start: Path) -> str:
+    """Return the way from one folder to another, with / on every system; the whole path where there is none."""
+    try:
+        return Path(os.path.relpath(folder.resolve(), start.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return folder.resolve().as_posix()
