@@ -7,6 +7,8 @@ from condensed_sets import make
 from refusals import said
 
 from m3d_condense.cli.main import main
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.sets.exporting import FORMS
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -44,3 +46,20 @@ def test_exports_that_cannot_be_are_told_in_one_line(capsys: pytest.CaptureFixtu
     assert "--out one/out: lies in the set itself" in said(capsys, "export", "one", "--to", "png", "--out", "one/out")
     assert "--out one: lies in the set itself" in said(capsys, "export", "one", "--to", "npz", "--out", "one")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_training_on_a_set_is_written_as_a_script(digits: ImageDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    condense(digits, ipc=2, method="random", out="one")
+    assert run("export", "one", "--to", "script", "--out", "train.py") == 0
+    printed = capsys.readouterr()
+    assert printed.out == "train.py\n"
+    assert "run it with: python train.py" in printed.err
+    compile(Path("train.py").read_text(), "train.py", "exec")
+    assert Path("train-test.safetensors").is_file()
+    assert "there already" in said(capsys, "export", "one", "--to", "script", "--out", "train.py")
+    assert "--stored: goes with the other forms" in said(
+        capsys, "export", "one", "--to", "script", "--out", "t.py", "--stored"
+    )
+    assert "--data digits: goes with a script" in said(
+        capsys, "export", "one", "--to", "npz", "--out", "o.npz", "--data", "digits"
+    )

@@ -19,6 +19,7 @@ FILES = [
     "condensed.json",
     "data/train-00000-of-00001.parquet",
     "images.safetensors",
+    "metrics.jsonl",
     "preview.png",
     "stored/train-00000-of-00001.parquet",
 ]
