@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from m3d_condense.condensing import checkpoint
+from m3d_condense.condensing.growth import Earlier, earlier
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
@@ -40,6 +41,8 @@ def condense(
     out: str | Path | None = None,
     overwrite: bool = False,
     time_limit: float | None = None,
+    start_from: CondensedSet | str | Path | None = None,
+    keep_old: bool | None = None,
     execution: Execution | None = None,
     **settings: Any,
 ) -> CondensedSet:
@@ -56,18 +59,25 @@ def condense(
         out: folder for the condensed set.
         overwrite: discard a finished or begun run of `out`.
         time_limit: seconds of this call after which the loop stops and what there is is stored.
+        start_from: an earlier set, or its folder, of some or all classes of the data, matched by name, and of at most
+            `ipc` images a class. Its images are the first of their classes; the others start as usual.
+        keep_old: whether those images stay as they are, to the bit; else they are where the optimisation starts. By
+            default they stay where images or classes are added to them, and are optimised further where none is.
         execution: device, precision, compilation, memory.
         **settings: any field of `Recipe`, in place of the preset's.
 
     Raises:
-        UserError: for settings or data that cannot be used, or an `out` that holds another run.
+        UserError: for settings, data or a set to start from that cannot be used, or an `out` that holds another run.
     """
     dataset = load(data)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
     if recipe.factor > min(dataset.size):
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
-    identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
+    grown_from = _earlier(start_from, keep_old, dataset, recipe)
+    identity: dict[str, Any] = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
+    if grown_from is not None:
+        identity["start_from"] = grown_from.identity()
     target = Path(out) if out is not None else None
     if target is not None:
         CondensedSet.check_target(target)
@@ -77,13 +87,27 @@ def condense(
         if finished is not None:
             return finished
     engine = Engine(execution)
-    made = _made(dataset, recipe, engine, identity, saved, time_limit)
+    made = _made(dataset, recipe, engine, identity, saved, time_limit, grown_from)
     condensed = _collect(dataset, recipe, made, engine.execution, time_limit)
+    if grown_from is not None:
+        where = str(Path(start_from).resolve()) if isinstance(start_from, str | Path) else None
+        condensed.settings["start_from"] = identity["start_from"] | {"set": where}
     if target is not None:
         condensed.save(target)
     if saved is not None and made.steps == recipe.iterations:
         saved.unlink(missing_ok=True)
     return condensed
+
+
+def _earlier(
+    start_from: CondensedSet | str | Path | None, keep_old: bool | None, dataset: ImageDataset, recipe: Recipe
+) -> Earlier | None:
+    """Return what the run grows from, if anything."""
+    if start_from is not None:
+        return earlier(start_from, dataset, recipe, keep_old)
+    if keep_old is not None:
+        raise UserError(f"goes with {Setting('start_from')} only", setting="keep_old", value=keep_old)
+    return None
 
 
 def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overrides: Mapping[str, Any]) -> Recipe:
@@ -119,15 +143,16 @@ def _made(
     identity: dict[str, Any],
     saved: Path | None,
     time_limit: float | None,
+    grown_from: Earlier | None,
 ) -> Condensation:
     """Run the loop, or for a recipe without steps take the images it would start from."""
     watch = Stopwatch()
     if recipe.iterations == 0:
         if saved is not None:
             checkpoint.read(saved, identity)  # one of another run is not to be lost
-        pixels = start(dataset, recipe, engine, watch)
+        pixels = start(dataset, recipe, engine, watch, grown_from)
         return Condensation(pixels=pixels, steps=0, seconds=watch.seconds, history=[], used=engine.describe())
-    run = begin(dataset, recipe, engine, watch)
+    run = begin(dataset, recipe, engine, watch, grown_from)
     run.loop(identity, saved, time_limit)
     used = run.plan.placed.describe()
     return Condensation(pixels=run.pixels, steps=run.step, seconds=watch.seconds, history=run.history, used=used)
@@ -148,7 +173,11 @@ def _finished(target: Path, saved: Path, identity: dict[str, Any], overwrite: bo
         return None
     found = CondensedSet.load(target)
     recipe = {name: found.settings.get(name) for name in identity["recipe"]}
-    if recipe != identity["recipe"] or found.source.get("fingerprint") != identity["fingerprint"]:
+    made_from = {"recipe": recipe, "fingerprint": found.source.get("fingerprint")}
+    grown_from = found.settings.get("start_from")
+    if isinstance(grown_from, dict):
+        made_from["start_from"] = {name: value for name, value in grown_from.items() if name != "set"}
+    if made_from != identity:
         raise UserError(
             f"{target}: holds a condensed set of other settings or data; "
             f"give another {Setting('out')}, or {Setting('overwrite', True)}"

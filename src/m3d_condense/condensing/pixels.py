@@ -19,11 +19,24 @@ class Pixels:
     Args:
         values: the initial images K×M×C×H×W in [0, 1].
         factor: l, at least 1.
+        frozen: which images, K×M, stay as they are, to the bit; none by default.
     """
 
-    def __init__(self, values: Tensor, factor: int) -> None:
+    def __init__(self, values: Tensor, factor: int, frozen: Tensor | None = None) -> None:
         self.values = values.clone().requires_grad_()
         self.factor = factor
+        self.frozen = torch.zeros(values.shape[:2], dtype=torch.bool) if frozen is None else frozen.cpu()
+        if self.frozen.any():
+            # Without a gradient neither SGD with momentum nor Adam moves a pixel: both start from none.
+            held = self.frozen.to(values.device)[:, :, None, None, None]
+            self.values.register_hook(lambda gradient: gradient.masked_fill(held, 0.0))  # type: ignore[no-untyped-call]
+
+    @property
+    def learning(self) -> list[range]:
+        """The classes with an image that is optimised, as runs of classes that follow one another."""
+        learns = [False, *(~self.frozen.all(1)).tolist(), False]
+        edges = [k for k in range(len(learns) - 1) if learns[k] != learns[k + 1]]
+        return [range(first, end) for first, end in zip(edges[::2], edges[1::2], strict=True)]
 
     @property
     def decoded_per_class(self) -> int:

@@ -20,7 +20,10 @@ from m3d_condense.tools.errors import UserError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """The network of a run, placed, and the classes of each chunk: one each, where classes step one after the other."""
+    """The network of a run, placed, and the classes of each chunk: one each, where classes step one after the other.
+
+    Classes whose images all stay as they are are left out, unless the objective needs all at once.
+    """
 
     placed: Placed
     chunks: tuple[range, ...]
@@ -39,17 +42,19 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
     per_class = min(pixels.decoded_per_class, recipe.batch_synthetic)
     seen = seen_numbers(network, example, objective.layered)
     activations = activation_bytes(network, example, torch.float32) // torch.float32.itemsize
-    placed = engine.place(network, example, _images(recipe, objective, num_classes, per_class))
+    learning = [range(num_classes)] if objective.joint else pixels.learning
+    placed = engine.place(network, example, _images(recipe, objective, sum(map(len, learning)), per_class))
     if recipe.class_steps == "sequential":
         if objective.joint:
             raise UserError("this objective needs all classes at once", setting="class_steps", value="sequential")
-        return Plan(placed=placed, chunks=tuple(range(k, k + 1) for k in range(num_classes)))
+        return Plan(placed=placed, chunks=tuple(range(k, k + 1) for run in learning for k in run))
     if objective.joint:
         return Plan(placed=placed, chunks=(range(num_classes),))
     # Real images are held as floats a few times over while they are augmented, and then as seen.
     real = torch.float32.itemsize * (4 * example.numel() + seen)
     synthetic = real + activations * placed.dtype.itemsize
-    chunks = engine.chunks(num_classes, recipe.batch_real * real + per_class * synthetic)
+    bytes_per_class = recipe.batch_real * real + per_class * synthetic
+    chunks = [run[part.start : part.stop] for run in learning for part in engine.chunks(len(run), bytes_per_class)]
     return Plan(placed=placed, chunks=tuple(chunks))
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing import coresets
+from m3d_condense.condensing.growth import Earlier
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.sampler import ClassSampler
@@ -13,16 +14,24 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.tiles import mosaic
+from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import generator
 from m3d_condense.tools.stopwatch import Stopwatch
 
 
-def start(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch) -> Pixels:
-    """Return the initial pixels, on the device: mosaics of l×l real images, or noise.
+def start(
+    dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch, earlier: Earlier | None = None
+) -> Pixels:
+    """Return the initial pixels, on the device: mosaics of l×l real images, or noise, and `earlier` images over them.
 
     `watch` is credited with what the cache spares, where a trained network chooses the images.
     """
-    return Pixels(_images(dataset, recipe, engine, watch).to(engine.device), recipe.factor)
+    images = _images(dataset, recipe, engine, watch)
+    if earlier is None:
+        return Pixels(images.to(engine.device), recipe.factor)
+    notice(earlier.explain(images.shape[0] * images.shape[1]))
+    grown, frozen = earlier.laid_over(images)
+    return Pixels(grown.to(engine.device), recipe.factor, frozen)
 
 
 def _images(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch) -> Tensor:
