@@ -59,7 +59,8 @@ def train(
             with its epochs, and else "quick".
         seed: of the initialisation, order, augmentation and mixing.
         epochs: in place of the protocol's.
-        flip: whether a mirrored image keeps its class; by default as the set was condensed, or as the data set says.
+        flip: whether a mirrored image keeps its class; by default as in that score, as the set was condensed, or as the
+            data set says.
         out: file to keep the network in, as safetensors; `load_network` reads it.
         overwrite: replace a trained network at `out`; any other file there is refused.
         execution: device, precision, compilation.
@@ -81,7 +82,7 @@ def train(
     return trained
 
 
-def script(condensed: CondensedSet, folder: str | Path, out: str | Path, data: Any = None) -> Path:
+def export_script(condensed: CondensedSet, folder: str | Path, out: str | Path, data: Any = None) -> Path:
     """Write the training of a stored set as plain PyTorch, by the protocol of its newest score, else "quick".
 
     Args:
