@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hub_stand_in
 import pytest
 import torch
 
@@ -45,3 +46,17 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of the command line: an empty folder to work in, and lines of a known width."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_stand_in.Hub]:
+    """An empty stand-in of the hub, which is all that can be reached, asked by nobody in particular."""
+    with hub_stand_in.running() as hub:
+        hub_stand_in.point_to(hub.address, tmp_path / "fetched", monkeypatch)
+        yield hub
+
+
+@pytest.fixture
+def logged_in(hub: hub_stand_in.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write to the stand-in."""
+    monkeypatch.setenv("HF_TOKEN", hub_stand_in.TOKEN)

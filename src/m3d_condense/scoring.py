@@ -24,7 +24,7 @@ from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice, progress
 from m3d_condense.tools.seeds import derive
-from m3d_condense.training.trainer import Trainer
+from m3d_condense.training.trainer import Trainer, TrainingSet
 
 Subject = CondensedSet | ImageDataset
 """What networks are trained on: a condensed set, or the training split of a data set."""
@@ -157,9 +157,9 @@ def accuracies_of(
 
     Progress is reported under `title`; the trainer is left with the last networks.
     """
-    device = trainer.device
-    test = dataset.test.images.to(device), dataset.test.labels.to(device)
-    sets = [tuple(part.to(device) for part in _training_set(subject)) for subject in subjects]
+    engine = trainer.placed.engine
+    test = engine.resident(dataset.test.images), dataset.test.labels
+    sets = [_resident(engine, *_training_set(subject)) for subject in subjects]
     accuracies: list[float] = []
     steps = protocol.steps(len(sets[0][0]))
     with progress(title, len(seeds) * steps, unit="steps") as bar:
@@ -169,6 +169,11 @@ def accuracies_of(
             accuracies += trainer.accuracies(*test)
             bar.note = f"{accuracies[-1]:.1f} %"
     return accuracies
+
+
+def _resident(engine: Engine, images: Tensor, labels: Tensor) -> TrainingSet:
+    images = engine.resident(images)
+    return images, labels.to(images.device)
 
 
 def _training_set(subject: Subject) -> tuple[Tensor, Tensor]:
@@ -184,7 +189,7 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
     Raises:
         UserError: where the source is unknown or gone, or classes or image shapes differ.
     """
-    dataset = _own_source(condensed) if data is None else _fitted(data, side_of(condensed))
+    dataset = _own_source(condensed) if data is None else fitted(data, side_of(condensed))
     if dataset.class_names != condensed.class_names:
         raise UserError(
             f"{dataset.name}: its classes are not those of the condensed set: "
@@ -226,7 +231,8 @@ def _own_source(condensed: CondensedSet) -> ImageDataset:
     source = {key: condensed.source[key] for key in keys if key in condensed.source}
     data = source.get("data")
     if data is None:
-        raise UserError(f"this set was condensed from arrays; say with {Setting('data')} what to test on")
+        origin = "was imported without its data set" if condensed.imported else "was condensed from arrays"
+        raise UserError(f"this set {origin}; say with {Setting('data')} what to test on")
     for path in [data] if isinstance(data, str) else data:
         if Path(path).is_absolute() and not Path(path).exists():
             raise UserError(
@@ -238,8 +244,8 @@ def _own_source(condensed: CondensedSet) -> ImageDataset:
     return dataset
 
 
-def _fitted(data: Any, side: int | None) -> ImageDataset:
-    """Load data at a set's size, again where they were loaded as they are."""
+def fitted(data: Any, side: int | None) -> ImageDataset:
+    """Load data at the side of a set's images, again where they were loaded as they are; None leaves them so."""
     if not isinstance(data, ImageDataset):
         return load(data, size=side)
     again = data.source.get("data") is not None and data.source.get("size") is None

@@ -13,7 +13,7 @@ import pytest
 from m3d_condense.recipes.recipe import meanings
 
 CONFIG = "data: digits\nipc: 3\nbatch-real: 4\nlr: 1e-3\nflip: no\nlabel_column: 0\nsize: null\ncompile: 'no'\n"
-COMMANDS = ("condense", "evaluate", "compare", "info")
+COMMANDS = ("condense", "evaluate", "compare", "info", "export", "import", "push")
 LINES: dict[str, list[str]] = {
     "nothing": [],
     "help": ["--help"],
@@ -22,6 +22,10 @@ LINES: dict[str, list[str]] = {
     "evaluate": ["evaluate", "one", "two", "--random", "--networks", "convnet1", "convnet2"],
     "compare": ["compare", "digits", "--methods", "m3d", "dm", "--ipc", "1", "10", "--factor", "2", "--no-whole"],
     "info": ["info", "--memory", "0.5"],
+    "info of sets": ["info", "one", "owner/two"],
+    "export": ["export", "one", "--to", "npz", "--out", "one.npz", "--stored"],
+    "import": ["import", "data.pt", "--data", "digits", "--factor", "2", "--mean", "0.1", "0.2", "--classes", "a", "b"],
+    "push": ["push", "one", "owner/name", "--dry-run", "--private"],
     "config": ["condense", "--ipc", "5", "--config", "run.yaml"],
     "one for several": ["compare", "--config", "compare.json"],
     "word for a number": ["condense", "digits", "--ipc", "ten"],

@@ -137,6 +137,29 @@ def test_memory_that_runs_out_is_said(capsys: pytest.CaptureFixture[str], monkey
     one_line(capsys.readouterr(), "out of memory")
 
 
+LEAVING = """
+import sys
+from torch import nn
+
+class Leaving(nn.Module):
+    calls = 0
+    def __init__(self, channels, num_classes, size):
+        super().__init__()
+        self.head = nn.Linear(channels * size[0] * size[1], num_classes)
+    def forward(self, images):
+        Leaving.calls += 1
+        if Leaving.calls > 6:
+            sys.exit(0)
+        return self.head(images.flatten(1))
+"""
+
+
+def test_a_network_that_leaves_the_program_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "walkout.py").write_text(LEAVING)
+    assert run("condense", "digits", *TINY, "--iterations", "9", "--network", "walkout:Leaving", "-q") == 2
+    one_line(capsys.readouterr(), "code that was imported ended the program: sys.exit(0)")
+
+
 def test_torchs_own_word_for_too_little_memory_is_no_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -296,9 +296,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     decoded: list[str] = []
     original = decoding.decode
 
-    def decode(rows: Any, size: int | None) -> Any:
+    def decode(rows: Any, *others: Any) -> Any:
         decoded.extend(split.name for split in rows)
-        return original(rows, size)
+        return original(rows, *others)
 
     monkeypatch.setattr(datasets, "load_dataset", read)
     monkeypatch.setattr("m3d_condense.data.load.decode", decode)

@@ -77,6 +77,9 @@ def wrong_arguments(width):
 def broken(channels, num_classes, size):
     return Plain(channels, num_classes, (3, 3))
 
+def leaves(**shape):
+    raise SystemExit("done")
+
 number = 3
 '''
 
@@ -84,6 +87,7 @@ number = 3
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mynets.py").write_text(USER)
+    (tmp_path / "leaving.py").write_text("import sys\nsys.exit(0)\n")
     (tmp_path / "badnets.py").write_text("import no_such_module_here\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -169,6 +173,8 @@ def test_it_stands_in_training_mode_and_batch_statistics_are_seen() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("leaving:Plain", "cannot be imported as module:callable: SystemExit: 0"),
+        ("mynets:leaves", "on images 2×3×8×6: SystemExit: done"),
         ("nonets:Plain", "cannot be imported as module:callable: ModuleNotFoundError: No module named 'nonets'"),
         ("badnets:Plain", "ModuleNotFoundError: No module named 'no_such_module_here'"),
         ("mynets:Nothing", "AttributeError.*Nothing"),

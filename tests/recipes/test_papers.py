@@ -42,6 +42,8 @@ UNUSED: dict[str, Any] = {
     "encoder_weight_decay": 5e-4,
     "encoder_cutmix": 0.5,
     "encoder_count": 1,
+    "encoder_points": 2,
+    "teacher_lead": 0.0,
     "encoder_warmup": 0,
     "network": "convnet",
     "batch_synthetic": 200,

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -111,15 +112,111 @@ def test_pt_is_read_without_unpickling_and_is_not_rounded(tmp_path: Path, stored
 @pytest.mark.parametrize(("form", "name"), FORMS.items())
 def test_what_is_there_already_stays(tmp_path: Path, form: str, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(UserError, match="there already|is a file"):
-        export(make(), tmp_path / name, form)
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="there already, and is no"):
+            export(make(), tmp_path / name, form, overwrite=overwrite)
     assert (tmp_path / name).read_text() == "mine"
     folder = tmp_path / "other"
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="there already|other files"):
-        export(make(), folder, form)
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="there already, and is no"):
+            export(make(), folder, form, overwrite=overwrite)
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("form", "name"), FORMS.items())
+def test_an_older_export_gives_way_when_that_is_asked(tmp_path: Path, form: str, name: str) -> None:
+    target, expected = tmp_path / name, tmp_path / "expected"
+    export(make(ipc=1), target, form)
+    with pytest.raises(UserError, match="overwrite=True"):
+        export(make(ipc=3), target, form)
+    export(make(ipc=3), target, form, overwrite=True)
+    export(make(ipc=3), expected, form)
+    assert size(target) == size(expected)
+
+
+def size(path: Path) -> int:
+    files = path.rglob("*.png") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_files_of_the_same_kind_that_others_made_stay(tmp_path: Path, form: str) -> None:
+    target = tmp_path / "other"
+    pixels = np.zeros((2, 8, 8), np.uint8)
+    if form == "png":
+        (target / "ant").mkdir(parents=True)
+        Image.fromarray(pixels[0]).save(target / "ant" / "0.png")
+    elif form == "npz":
+        np.savez(target.open("wb"), images=pixels)
+    elif form == "parquet":
+        datasets.Dataset.from_dict({"label": [0]}).to_parquet(target)
+    elif form == "webdataset":
+        tarfile.open(target, "w").close()
+    else:
+        torch.save({"images": torch.zeros(2)}, target)
+    with pytest.raises(UserError, match=f"there already, and is no {form} export"):
+        export(make(), target, form, overwrite=True)
+
+
+def test_an_export_with_something_of_the_users_stays(tmp_path: Path) -> None:
+    folder = export(make(), tmp_path / "folder", "png")
+    (folder / "class 0" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="there already, and is no png export"):
+        export(make(), folder, "png", overwrite=True)
+    assert (folder / "class 0" / "notes.txt").read_text() == "mine"
+
+
+def pairs(images: Any, labels: Any) -> list[tuple[int, bytes]]:
+    return sorted((int(label), np.asarray(image).tobytes()) for image, label in zip(images, labels, strict=True))
+
+
+@both
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("form", ["png", "npz", "parquet"])
+def test_what_is_exported_loads_as_the_same_images(
+    tmp_path: Path, form: str, stored: bool, channels: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    condensed = make(ipc=5, shape=(channels, 8, 8))
+    images, labels = expected(condensed, stored)
+    target = tmp_path / (FORMS[form] if form != "png" else "folder")
+    data = load(str(export(condensed, target, form, stored=stored)))
+    assert data.class_names == condensed.class_names
+    both_splits = [
+        torch.cat([getattr(split, name) for split in (data.train, data.test)]) for name in ("images", "labels")
+    ]
+    assert pairs(both_splits[0].permute(0, 2, 3, 1), both_splits[1]) == pairs(images, labels)
+    assert "Not used" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("offline")
+@both
+@pytest.mark.parametrize("form", ["png", "parquet", "webdataset"])
+def test_datasets_opens_what_is_exported(tmp_path: Path, form: str, stored: bool) -> None:
+    condensed = make()
+    images, labels = expected(condensed, stored)
+    target = str(export(condensed, tmp_path / FORMS[form], form, stored=stored))
+    if form == "png":
+        table = datasets.load_dataset("imagefolder", data_dir=target, split="train")
+    else:
+        table = datasets.load_dataset(form, data_files=target, split="train")
+    column, label = ("png", "cls") if form == "webdataset" else ("image", "label")
+    assert pairs(table[column], table[label]) == pairs(images, labels)
+    if form != "webdataset":
+        assert table.features["label"].names == list(condensed.class_names)
+
+
+@both
+def test_webdataset_reads_its_tar(tmp_path: Path, stored: bool) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    condensed = make()
+    images, labels = expected(condensed, stored)
+    target = export(condensed, tmp_path / "set.tar", "webdataset", stored=stored)
+    samples = list(webdataset.WebDataset(str(target), shardshuffle=False).decode("rgb8"))
+    assert [sample["__key__"] for sample in samples] == [f"{number:06}" for number in range(len(images))]
+    assert pairs([sample["png"] for sample in samples], [sample["cls"] for sample in samples]) == pairs(images, labels)
+    assert [sample["json"]["class_name"] for sample in samples] == [condensed.class_names[k] for k in labels]
 
 
 @pytest.mark.parametrize(("form", "name"), FORMS.items())

@@ -19,7 +19,7 @@ from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.tools.errors import UserError
 
 TABLES = ["data/train-00000-of-00001.parquet", "stored/train-00000-of-00001.parquet"]
-FILES = sorted(["README.md", "condensed.json", "images.safetensors", "preview.png", *TABLES])
+FILES = sorted(["README.md", "condensed.json", "images.safetensors", "metrics.jsonl", "preview.png", *TABLES])
 
 
 def facts(condensed: CondensedSet) -> dict[str, Any]:

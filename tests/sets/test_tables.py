@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import io
 import json
-import socket
 import time
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -21,18 +19,6 @@ from m3d_condense.sets import tables
 from m3d_condense.sets.condensed import CondensedSet
 
 FILES = {"default": "data/train-00000-of-00001.parquet", "stored": "stored/train-00000-of-00001.parquet"}
-
-
-@pytest.fixture
-def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No network, and a cache of `datasets` that is the test's own."""
-
-    def refuse(*arguments: Any) -> None:
-        raise AssertionError("a connection was tried")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 def rows(table: datasets.Dataset) -> tuple[Tensor, Tensor]:

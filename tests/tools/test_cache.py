@@ -9,7 +9,7 @@ import pytest
 import torch
 from watches import Credits
 
-from m3d_condense.tools import cache
+from m3d_condense.tools import cache, digests
 from m3d_condense.tools.cache import cache_folder, entries, folder_of, kept, read_entry, remove, trim, write_entry
 from m3d_condense.tools.errors import UserError
 
@@ -156,7 +156,7 @@ def test_a_mapped_entry_is_not_changed_through_its_tensors(folder: Path) -> None
 
 
 def test_of_large_tensors_only_names_and_shapes_are_checked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "CHECKED", 10)
+    monkeypatch.setattr(digests, "CHECKED", 10)
     file = folder / "images" / "0123456789abcdef.safetensors"
     write_entry(file, {"pixels": torch.arange(10)}, {"of": "digits"})
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")

@@ -11,12 +11,14 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
+from m3d_condense.cli.finding import Found, find, set_at
 from m3d_condense.cli.wording import VALUE, mistakes_worded, short
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import Setting, UserError
 
 LARGEST = 2**20  # bytes of a file
+ENDINGS = (".yaml", ".yml", ".json")  # of a file of settings
 SOURCE = {
     "data": "data",
     "size": "size",
@@ -44,31 +46,23 @@ class Config:
     code: str | None = None
 
 
-def set_at(path: str | Path) -> Path | None:
-    """Return the folder of the condensed set that a path names, itself or by its condensed.json; None for no set."""
-    path = Path(path)
-    folder = path.parent if path.name == "condensed.json" else path
-    try:
-        return folder if (folder / "condensed.json").is_file() else None
-    except OSError:  # a path that cannot even be looked at
-        return None
-
-
 def read(path: Path, *, sets: bool) -> Config:
     """Read a YAML or JSON file of settings, or the settings of a condensed set.
 
     Args:
-        path: of the file; or the folder of a condensed set, or its condensed.json.
+        path: of the file; or the folder of a condensed set, its condensed.json, or its id on the hub.
         sets: whether the command has a use for a condensed set's settings.
 
     Raises:
         UserError: the file cannot be read, is no regular file, is very large, or holds no settings.
     """
-    folder = set_at(path)
-    if folder is not None:
-        if not sets:
-            raise UserError(f"--config {path}: only m3d condense takes its settings from a condensed set")
-        return _of_set(folder)
+    here = set_at(path)
+    if here is not None and not sets:
+        raise UserError(f"--config {path}: only m3d condense takes its settings from a condensed set")
+    elsewhere = path.suffix.lower() not in ENDINGS  # else it is a file of settings, though it be missing
+    found = find(str(path)) if sets and (here is not None or elsewhere) else None
+    if found is not None:
+        return _of_set(found)
     content = _content(path)
     if not isinstance(content, dict):
         raise UserError(f"--config {path}: holds no settings, such as `ipc: 10`")
@@ -93,11 +87,13 @@ def apply(config: Config, parser: ArgumentParser) -> None:
             parser.set_defaults({name: parser.parse_object({name: plain})[name]})
 
 
-def _of_set(folder: Path) -> Config:
+def _of_set(found: Found) -> Config:
     """Take the recipe, the source and the set it was grown from out of a condensed set, which may come from anyone."""
     from m3d_condense.sets.condensed import CondensedSet
 
-    condensed = CondensedSet.load(folder)
+    folder, condensed = found.folder, CondensedSet.load(found.folder)
+    if condensed.imported:
+        raise UserError(f"--config {found.name}: this set was imported, and the recipe that made it is not known")
     names = [field.name for field in fields(Recipe)]
     settings = {name: condensed.settings[name] for name in names if name in condensed.settings}
     settings |= {name: condensed.source[key] for key, name in SOURCE.items() if key in condensed.source}

@@ -9,7 +9,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from m3d_condense import networks
-from m3d_condense.cli.config import set_at
+from m3d_condense.cli.finding import Found, find
 from m3d_condense.cli.settings import load_data
 from m3d_condense.condensing.condensation import random_selections
 from m3d_condense.data.dataset import ImageDataset
@@ -17,6 +17,7 @@ from m3d_condense.recipes import protocols
 from m3d_condense.scoring import mirrored, source_of
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import notice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Entry:
         trained_on: a condensed set; random selections, one for each network; or a data set, for all of it.
         dataset: whose test split the networks are tested on.
         flip: whether a mirrored image keeps its class.
-        folder: where the scores of a condensed set are stored.
+        folder: where the scores of a condensed set are stored; None for no set, and for one of the hub.
     """
 
     name: str
@@ -70,18 +71,36 @@ def _loaded(given: Namespace) -> tuple[list[Entry], list[Source]]:
     datasets: dict[str, ImageDataset] = {}  # so that sets of one source hold its images once
     sources: dict[tuple[str, int], Source] = {}
     for name in given.sets:
-        folder = set_at(name)
-        if folder is None and not (given.whole or given.random):
-            raise UserError(f"{name}: not a condensed set; --whole or --random scores a data set itself")
-        condensed = None if folder is None else CondensedSet.load(folder)
+        found = _found(name, given)
+        condensed = None if found is None else CondensedSet.load(found.folder)
         loaded = load_data(given, name) if condensed is None else source_of(condensed, tested_on)
         dataset = datasets.setdefault(loaded.fingerprint, loaded)
         ipc = given.ipc if condensed is None else condensed.ipc
         flip = mirrored(condensed or dataset, dataset) if given.flip is None else given.flip
         sources.setdefault((dataset.fingerprint, ipc), Source(dataset=dataset, ipc=ipc, flip=flip))
-        if condensed is not None:
+        if found is not None and condensed is not None:
+            folder = None if found.hub_id else found.folder
             sets.append(Entry(name=name, trained_on=condensed, dataset=dataset, flip=flip, folder=folder))
     return sets, list(sources.values())
+
+
+def _found(name: str, given: Namespace) -> Found | None:
+    """Find a condensed set; None for a data set, which is scored itself.
+
+    Raises:
+        UserError: it is no condensed set, and a data set is not asked for.
+    """
+    try:
+        found = find(name)
+    except UserError:  # the hub cannot be asked; it may be a data set that is in the cache
+        if not (given.whole or given.random):
+            raise
+        return None
+    if found is None and not (given.whole or given.random):
+        raise UserError(f"{name}: not a condensed set; --whole or --random scores a data set itself")
+    if found is not None and found.hub_id:
+        notice(f"{name}: its scores are printed, and stored nowhere: it is a set of the hub")
+    return found
 
 
 def _beside(sources: Sequence[Source], given: Namespace) -> list[Entry]:

@@ -65,6 +65,11 @@ def data_argument(parser: ArgumentParser) -> None:
     parser.add_argument("data", nargs="?", metavar="DATA", help="the data set: " + DATA_HELP)
 
 
+def set_argument(parser: ArgumentParser, text: str = "folder of a condensed set, or its id on the hub") -> None:
+    """Add the condensed set, by its place."""
+    parser.add_argument("set", nargs="?", type=str, metavar="SET", help=text)
+
+
 def number_flag(parser: ArgumentParser, name: str, default: int, text: str) -> None:
     """Add a flag of a whole number."""
     parser.add_argument(name, type=int, default=default, metavar="N", help=f"{text} (default: {default})")

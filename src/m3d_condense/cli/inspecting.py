@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
-from torch import Tensor
 
 from m3d_condense.cli.settings import load_data
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.inspection import Inspection, Levels, examples, inspect
 from m3d_condense.machine.memory import readable
-from m3d_condense.sets.preview import preview
+from m3d_condense.sets.preview import Sheet, preview
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import write_file
 from m3d_condense.tools.progress import recorded
@@ -28,19 +27,6 @@ EXAMPLES = 8  # images of each class on the sheet
 MOST_CLASSES = 40  # printed one by one
 NAME_WIDTH = 40  # characters of a class name that are printed
 MARK = ("Software", "m3d inspect")  # in the sheet, by which one may be replaced
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Sheet:
-    """A few images of each class, as `preview` draws them."""
-
-    images: Tensor
-    labels: Tensor
-    class_names: tuple[str, ...]
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
 
 
 def run(given: Namespace) -> int:
@@ -88,7 +74,7 @@ def _draw(dataset: ImageDataset, out: Path) -> None:
     mark = PngInfo()
     mark.add_text(*MARK)
     with write_file(out) as new:
-        preview(_Sheet(images=few.images, labels=few.labels, class_names=dataset.class_names)).save(
+        preview(Sheet(images=few.images, labels=few.labels, class_names=dataset.class_names)).save(
             new, format="PNG", pnginfo=mark
         )
 

@@ -59,7 +59,10 @@ def _run(argv: Sequence[str]) -> int:
     command, given = asked
     set_quiet(given.quiet)
     with termination_interrupts():
-        return COMMANDS[command].run(given)
+        try:
+            return COMMANDS[command].run(given)
+        except SystemExit as end:
+            raise UserError(f"code that was imported ended the program: sys.exit({end.code!r})") from None
 
 
 if __name__ == "__main__":

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import read_tensors, write_file_atomic
+
+FORMAT_VERSION = 2  # goes up when a later version of the loop would go on to other pixels
+HEADER = 2**26  # bytes, more than the names of any run's tensors, and its history, take
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands: steps taken, seconds they took, and its history as `Run` keeps it."""
+
+    step: Annotated[int, msgspec.Meta(ge=0)]
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
+    history: list[dict[str, int | float]] = field(default_factory=list)
+
+
+class _Header(msgspec.Struct):
+    """What a safetensors file begins with, as far as it matters here."""
+
+    texts: dict[str, str] = msgspec.field(name="__metadata__")
 
 
 def save(
@@ -20,67 +42,74 @@ def save(
     identity: dict[str, Any],
     pixels: Pixels,
     optimizer: torch.optim.Optimizer,
-    encoders: dict[str, torch.Tensor],
-    progress: dict[str, Any],
+    encoders: dict[str, Tensor],
+    progress: Progress,
 ) -> None:
     """Write the pixels, the optimiser's buffers, what the encoders have learnt and where the run stands.
 
     Args:
         path: the file; it is replaced in one step.
-        identity: the run's settings and data, compared by `restore`; JSON-able.
+        identity: the run's settings, data and arithmetic, compared by `restore`; JSON-able.
         pixels: the synthetic images.
         optimizer: theirs, with one parameter.
         encoders: the state of their source.
-        progress: what the loop needs to go on: step, seconds, history; JSON-able.
+        progress: where the run stands.
     """
     buffers = {name: value for name, value in optimizer.state[pixels.values].items() if value is not None}
     tensors = {"pixels": pixels.values.detach()} | {f"optimizer.{name}": value for name, value in buffers.items()}
     tensors |= {f"encoder.{name}": value for name, value in encoders.items()}
-    metadata = {"identity": _canonical(identity), "progress": json.dumps(progress)}
     tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
-    write_file_atomic(path, safetensors.torch.save(tensors, metadata))
+    texts = {"identity": json.dumps(identity, sort_keys=True), "progress": json.dumps(asdict(progress))}
+    texts["format_version"] = str(FORMAT_VERSION)
+    write_file_atomic(path, safetensors.torch.save(tensors, {**texts, "digest": digest_of(tensors, texts)}))
 
 
-def read(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+def read(path: Path, identity: dict[str, Any]) -> tuple[Progress, dict[str, Tensor]] | None:
     """Return the progress and the tensors of a file; None where there is none.
 
     Raises:
-        UserError: where the file cannot be read, or belongs to a run with other settings or data.
+        UserError: where the file cannot be read, or belongs to a run with other settings, data or arithmetic.
     """
     if not path.exists():
         return None
     try:
-        tensors, metadata = read_tensors(path)
-        progress: dict[str, Any] = json.loads(metadata["progress"])
-        tensors["pixels"]
-    except (UserError, KeyError, ValueError) as error:
-        advice = f"{Setting('overwrite', True)} starts anew"
-        raise UserError(f"{path}: not a readable checkpoint ({error}); {advice}") from None
-    if metadata.get("identity") != _canonical(identity):
-        advice = f"{Setting('overwrite', True)} discards it and starts anew"
-        raise UserError(f"{path}: left by a run with other settings or data; {advice}")
+        tensors, texts = read_tensors(path)
+        digest = texts.pop("digest", None)
+        stored = json.loads(texts["identity"])
+        if texts.get("format_version") != str(FORMAT_VERSION):
+            raise UserError(f"of the format version {texts.get('format_version')}, not {FORMAT_VERSION}")
+        if digest != digest_of(tensors, texts):
+            raise UserError("its digest is another")
+        progress = msgspec.json.decode(texts["progress"], type=Progress)
+    except (UserError, KeyError, ValueError, RecursionError) as error:
+        raise unreadable(path, error) from None
+    if stored != json.loads(json.dumps(identity)):
+        raise UserError(f"{path}: {_difference(stored, identity)}")
     return progress, tensors
 
 
 def restore(
     path: Path, identity: dict[str, Any], pixels: Pixels, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+) -> tuple[Progress, dict[str, Tensor]] | None:
     """Put a saved state back in place; return its progress and the encoders' state, None where there is no file.
 
     Raises:
-        UserError: where the file cannot be read, or belongs to a run with other settings or data.
+        UserError: where the file cannot be read, or belongs to a run with other settings, data or arithmetic.
     """
     found = read(path, identity)
     if found is None:
         return None
     progress, tensors = found
-    values = tensors.pop("pixels")
-    with torch.no_grad():
-        pixels.values.copy_(values)
     state, encoders = (
         {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
         for kind in ("optimizer.", "encoder.")
     )
+    expected = _buffers(optimizer, pixels.values.shape) if progress.step else {}
+    problem = _problem(state, expected) or _problem({"pixels": tensors.get("pixels")}, {"pixels": pixels.values.shape})
+    if problem:
+        raise unreadable(path, problem)
+    with torch.no_grad():
+        pixels.values.copy_(tensors["pixels"]).clamp_(0, 1)
     # Counters stay on the CPU, as torch's optimisers keep them; buffers of the pixels' shape go beside them.
     device = pixels.values.device
     optimizer.state[pixels.values] = {k: v.to(device) if v.dim() else v for k, v in state.items()}
@@ -88,13 +117,46 @@ def restore(
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Tell whether a file is one that `save` wrote; its tensors are not read."""
+    """Tell whether a file, whole or cut short, begins as one that `save` wrote."""
     try:
-        with safe_open(path, framework="pt") as stored:
-            return {"identity", "progress"} <= (stored.metadata() or {}).keys()
-    except (OSError, SafetensorError):
+        with path.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            header = opened.read(length) if length < HEADER else b""
+        return {"identity", "progress"} <= msgspec.json.decode(header, type=_Header).texts.keys()
+    except (OSError, ValueError):
         return False
 
 
-def _canonical(identity: dict[str, Any]) -> str:
-    return json.dumps(identity, sort_keys=True)
+def unreadable(path: Path, reason: object) -> UserError:
+    """Return what is said of a file that a run cannot go on from."""
+    advice = f"{Setting('overwrite', True)} starts anew" if is_checkpoint(path) else "move it elsewhere to start anew"
+    return UserError(f"{path}: not a readable checkpoint ({reason}); {advice}")
+
+
+def _buffers(optimizer: torch.optim.Optimizer, shape: torch.Size) -> dict[str, torch.Size]:
+    """Return the names and shapes of what an optimiser keeps of one parameter once it has taken a step."""
+    if isinstance(optimizer, torch.optim.Adam):
+        return {"step": torch.Size(()), "exp_avg": shape, "exp_avg_sq": shape}
+    return {"momentum_buffer": shape} if optimizer.param_groups[0]["momentum"] else {}
+
+
+def _problem(found: Mapping[str, Tensor | None], expected: Mapping[str, torch.Size]) -> str:
+    """Say what keeps tensors from being finite float32 of these names and shapes; nothing where nothing does."""
+    if found.keys() != expected.keys():
+        return f"it has {sorted(found)}, not {sorted(expected)}"
+    for name, tensor in found.items():
+        if tensor is None or (tensor.dtype, tensor.shape) != (torch.float32, expected[name]):
+            return f"its {name} is not of this run"
+        if not bool(tensor.isfinite().all()):
+            return f"its {name} has values that are not finite"
+    return ""
+
+
+def _difference(stored: Any, identity: Mapping[str, Any]) -> str:
+    """Say what a stored identity has other than this run's, and what to do."""
+    other = {name for name in identity if not isinstance(stored, dict) or stored.get(name) != identity[name]}
+    if other == {"arithmetic"}:
+        settings = ", ".join(str(Setting(name)) for name in ("device", "precision", "native", "compile"))
+        advice = f"with the same {settings} it goes on, and {Setting('overwrite', True)} discards it"
+        return f"left by a run in {stored['arithmetic']}, where this one is in {identity['arithmetic']}; {advice}"
+    return f"left by a run with other settings or data; {Setting('overwrite', True)} discards it and starts anew"

@@ -13,9 +13,11 @@ import torch
 
 from m3d_condense.condensing import checkpoint
 from m3d_condense.condensing.growth import Earlier, earlier
+from m3d_condense.condensing.observing import Watching, observers
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
+from m3d_condense.condensing.working import Working, abandoned
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
@@ -25,9 +27,13 @@ from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.locks import alone
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.stopwatch import Stopwatch
+from m3d_condense.tools.tracking import tracking
+
+FLOATS = 3  # numbers that a checkpoint holds of each pixel, at most
 
 
 @torch.inference_mode(False)
@@ -43,13 +49,17 @@ def condense(
     time_limit: float | None = None,
     start_from: CondensedSet | str | Path | None = None,
     keep_old: bool | None = None,
+    watch: int = 0,
+    preview_every: int = 0,
+    track: str | None = None,
     execution: Execution | None = None,
     **settings: Any,
 ) -> CondensedSet:
     """Condense a labelled image data set into `ipc` images per class.
 
     With `out`, the run is saved as it goes, an interrupted one goes on where it stopped, and one that is
-    already complete is returned as it is. One that a time limit stopped is stored, and goes on likewise.
+    already complete is returned as it is. One that a time limit stopped is stored, and goes on likewise. While it goes,
+    its logged steps stand in OUT.metrics.jsonl; in the end they are in the set.
 
     Args:
         data: anything `load` takes, or what it returned.
@@ -63,6 +73,10 @@ def condense(
             `ipc` images a class. Its images are the first of their classes; the others start as usual.
         keep_old: whether those images stay as they are, to the bit; else they are where the optimisation starts. By
             default they stay where images or classes are added to them, and are optimised further where none is.
+        watch: steps between two scores of a small network on the test split, which are put into the history; 0 for
+            none. They decide nothing, and their seconds do not count.
+        preview_every: steps between two pictures of the images, OUT.preview.png; 0 for none.
+        track: "tensorboard" or "trackio", where they are installed: shows the history while the run goes.
         execution: device, precision, compilation, memory.
         **settings: any field of `Recipe`, in place of the preset's.
 
@@ -75,27 +89,28 @@ def condense(
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
     grown_from = _earlier(start_from, keep_old, dataset, recipe)
-    identity: dict[str, Any] = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
+    target = Path(out) if out is not None else None
+    asked = Watching(watch=watch, preview_every=preview_every, track=track)
+    asked.check(target)
+    engine = Engine(execution)
+    if target is None:
+        made = _made(dataset, recipe, engine, time_limit, asked, grown_from)
+        return _collect(dataset, recipe, made, engine.execution, time_limit, _told(grown_from, start_from))
+    identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
     if grown_from is not None:
         identity["start_from"] = grown_from.identity()
-    target = Path(out) if out is not None else None
-    if target is not None:
-        CondensedSet.check_target(target)
-    saved = target.with_name(target.name + ".checkpoint") if target is not None else None
-    if target is not None and saved is not None:
-        finished = _finished(target, saved, identity, overwrite)
+    place = Place(target=target, identity=identity, overwrite=overwrite)
+    finished = place.finished()  # which may lie where nothing can be written
+    if finished is not None:
+        return finished
+    with alone(target, _stored_bytes(dataset, recipe)):
+        finished = place.finished()
         if finished is not None:
             return finished
-    engine = Engine(execution)
-    made = _made(dataset, recipe, engine, identity, saved, time_limit, grown_from)
-    condensed = _collect(dataset, recipe, made, engine.execution, time_limit)
-    if grown_from is not None:
-        where = str(Path(start_from).resolve()) if isinstance(start_from, str | Path) else None
-        condensed.settings["start_from"] = identity["start_from"] | {"set": where}
-    if target is not None:
+        made = _made(dataset, recipe, engine, time_limit, asked, grown_from, place)
+        condensed = _collect(dataset, recipe, made, engine.execution, time_limit, _told(grown_from, start_from))
         condensed.save(target)
-    if saved is not None and made.steps == recipe.iterations:
-        saved.unlink(missing_ok=True)
+        place.working.clear(everything=made.steps == recipe.iterations)
     return condensed
 
 
@@ -108,6 +123,14 @@ def _earlier(
     if keep_old is not None:
         raise UserError(f"goes with {Setting('start_from')} only", setting="keep_old", value=keep_old)
     return None
+
+
+def _told(grown_from: Earlier | None, start_from: CondensedSet | str | Path | None) -> dict[str, Any]:
+    """Return what a set's settings say of the one it grew from."""
+    if grown_from is None:
+        return {}
+    where = str(Path(start_from).resolve()) if isinstance(start_from, str | Path) else None
+    return {"start_from": grown_from.identity() | {"set": where}}
 
 
 def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overrides: Mapping[str, Any]) -> Recipe:
@@ -136,24 +159,80 @@ class Condensation:
     used: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run is stored, and what may lie there.
+
+    Attributes:
+        target: the folder of the set; its checkpoint lies beside it.
+        identity: the run's recipe, its data's fingerprint, and what it grows from: what a checkpoint must agree with,
+            JSON-able; the loop adds its arithmetic.
+        overwrite: whether a set or a begun run of other settings gives way.
+    """
+
+    target: Path
+    identity: dict[str, Any]
+    overwrite: bool
+
+    @property
+    def working(self) -> Working:
+        """The files of the run beside the target."""
+        return Working.beside(self.target)
+
+    def finished(self) -> CondensedSet | None:
+        """Return the set at the target if it is of this very run, and that was completed.
+
+        Raises:
+            UserError: something else is there, and is not ours, or not to be overwritten; nothing has been changed.
+        """
+        CondensedSet.check_target(self.target)
+        saved = self.working.checkpoint
+        begun = saved.exists()
+        if self.overwrite:
+            if begun and not checkpoint.is_checkpoint(saved):
+                raise UserError(f"{saved} is no checkpoint of ours and would be lost; move it elsewhere")
+            return None
+        if not is_condensed_set(self.target):
+            return None
+        found = CondensedSet.load(self.target)
+        recipe = {name: found.settings.get(name) for name in self.identity["recipe"]}
+        made_from = {"recipe": recipe, "fingerprint": found.source.get("fingerprint")}
+        grown_from = found.settings.get("start_from")
+        if isinstance(grown_from, dict):
+            made_from["start_from"] = {name: value for name, value in grown_from.items() if name != "set"}
+        if made_from != self.identity:
+            raise UserError(
+                f"{self.target}: holds a condensed set of other settings or data; "
+                f"give another {Setting('out')}, or {Setting('overwrite', True)}"
+            )
+        if begun:
+            return None
+        notice(f"{self.target}: already condensed with these settings; {Setting('overwrite', True)} runs it again")
+        return found
+
+
 def _made(
     dataset: ImageDataset,
     recipe: Recipe,
     engine: Engine,
-    identity: dict[str, Any],
-    saved: Path | None,
     time_limit: float | None,
+    asked: Watching,
     grown_from: Earlier | None,
+    place: Place | None = None,
 ) -> Condensation:
     """Run the loop, or for a recipe without steps take the images it would start from."""
     watch = Stopwatch()
+    target, working, identity = (None, None, {}) if place is None else (place.target, place.working, place.identity)
+    anew = place is not None and place.overwrite
     if recipe.iterations == 0:
-        if saved is not None:
-            checkpoint.read(saved, identity)  # one of another run is not to be lost
+        if working is not None and not anew:
+            checkpoint.read(working.checkpoint, identity)  # one of another run is not to be lost
         pixels = start(dataset, recipe, engine, watch, grown_from)
         return Condensation(pixels=pixels, steps=0, seconds=watch.seconds, history=[], used=engine.describe())
-    run = begin(dataset, recipe, engine, watch, grown_from)
-    run.loop(identity, saved, time_limit)
+    with tracking(asked.track, target, dataset.name, dataclasses.asdict(recipe)) as tracker, abandoned(working):
+        run = begin(dataset, recipe, engine, watch, grown_from)
+        observe = observers(asked, dataset, recipe, engine, working, tracker)
+        run.loop(identity, None if working is None else working.checkpoint, time_limit, observe, anew=anew)
     used = run.plan.placed.describe()
     return Condensation(pixels=run.pixels, steps=run.step, seconds=watch.seconds, history=run.history, used=used)
 
@@ -164,28 +243,9 @@ def random_selections(dataset: ImageDataset, ipc: int, count: int, seed: int = 0
     return [condense(dataset, ipc=ipc, method="random", seed=one) for one in seeds]
 
 
-def _finished(target: Path, saved: Path, identity: dict[str, Any], overwrite: bool) -> CondensedSet | None:
-    """Return the set at the target if it is of this very run, and that was completed; refuse any other."""
-    if overwrite:
-        saved.unlink(missing_ok=True)
-        return None
-    if not is_condensed_set(target):
-        return None
-    found = CondensedSet.load(target)
-    recipe = {name: found.settings.get(name) for name in identity["recipe"]}
-    made_from = {"recipe": recipe, "fingerprint": found.source.get("fingerprint")}
-    grown_from = found.settings.get("start_from")
-    if isinstance(grown_from, dict):
-        made_from["start_from"] = {name: value for name, value in grown_from.items() if name != "set"}
-    if made_from != identity:
-        raise UserError(
-            f"{target}: holds a condensed set of other settings or data; "
-            f"give another {Setting('out')}, or {Setting('overwrite', True)}"
-        )
-    if saved.exists():
-        return None
-    notice(f"{target}: already condensed with these settings; {Setting('overwrite', True)} runs it again")
-    return found
+def _stored_bytes(dataset: ImageDataset, recipe: Recipe) -> int:
+    """Return what the pixels of a checkpoint take, with what the optimiser keeps of them."""
+    return FLOATS * 4 * dataset.num_classes * recipe.ipc * dataset.train.images[0].numel()
 
 
 def _collect(
@@ -194,6 +254,7 @@ def _collect(
     made: Condensation,
     execution: Execution,
     time_limit: float | None,
+    grown_from: dict[str, Any],
 ) -> CondensedSet:
     """Put together what is stored of a run."""
     images, labels = made.pixels.to_uint8()
@@ -206,7 +267,7 @@ def _collect(
         mean=dataset.mean,
         std=dataset.std,
         method=recipe.method,
-        settings=dataclasses.asdict(recipe) | dataclasses.asdict(execution) | {"time_limit": time_limit},
+        settings=dataclasses.asdict(recipe) | dataclasses.asdict(execution) | {"time_limit": time_limit} | grown_from,
         source=dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint},
         seed=recipe.seed,
         versions=versions,

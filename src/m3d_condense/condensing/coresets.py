@@ -148,7 +148,8 @@ def _train(trainer: Trainer, dataset: ImageDataset, network: str, steps: int, se
 
     def train() -> Tensors:
         notice(trainer.placed.explain())
-        split = dataset.train.images.to(trainer.device), dataset.train.labels.to(trainer.device)
+        images = trainer.placed.engine.resident(dataset.train.images)
+        split = images, dataset.train.labels.to(images.device)
         with progress("Training the selector", steps, unit="steps") as bar:
             trainer.fit([split], [seed], steps, bar)
         return trainer.network.state_dict()

@@ -8,6 +8,7 @@ from torch import Tensor
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.sampler import ClassSampler
+from m3d_condense.machine.mapped import file_of, let_go, read_ahead
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.seeds import generator
 from m3d_condense.training import augment
@@ -32,12 +33,19 @@ class Draws:
     def at(self, step: int, classes: range) -> tuple[Tensor, Tensor]:
         """Return the real images K×N×C×H×W and the synthetic ones K×M×C×H×W of these classes at a step."""
         recipe = self.recipe
-        streams = [generator(recipe.seed, "step", step, k) for k in classes]
-        pairs = zip(classes, streams, strict=True)
-        chosen = torch.cat([self.sampler.draw([k], recipe.batch_real, stream) for k, stream in pairs])
+        chosen, streams = self._chosen(step, classes)
         flat = chosen.flatten().to(self.real.device, non_blocking=True)
         real = self.real.index_select(0, flat).to(self.device).view(*chosen.shape, *self.real.shape[1:])
+        if file_of(self.real) is not None:
+            let_go()
+            read_ahead(self.real, self._chosen(step + 1, classes)[0].flatten())
         synthetic = self.pixels.draw(classes, recipe.batch_synthetic, streams)
         drawn = augment.draw(recipe.siamese, self.num_classes, self.size, generator(recipe.seed, "augment", step))
         drawn = drawn.of(classes, self.device)
         return augment.apply(self.normalised(real), drawn), augment.apply(self.normalised(synthetic), drawn)
+
+    def _chosen(self, step: int, classes: range) -> tuple[Tensor, list[torch.Generator]]:
+        """Return the numbers K×N of the real images of a step, and the streams that its other draws come from."""
+        streams = [generator(self.recipe.seed, "step", step, k) for k in classes]
+        pairs = zip(classes, streams, strict=True)
+        return torch.cat([self.sampler.draw([k], self.recipe.batch_real, stream) for k, stream in pairs]), streams

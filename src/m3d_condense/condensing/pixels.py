@@ -63,6 +63,11 @@ class Pixels:
         return decode(self.values.flatten(0, 1), self.factor), labels
 
     @torch.no_grad()
+    def extreme(self) -> Tensor:
+        """Return which pixels are 0 or 1, K×M×C×H×W."""
+        return (self.values == 0) | (self.values == 1)
+
+    @torch.no_grad()
     def clamp(self) -> None:
         """Bring every pixel back into [0, 1]."""
         self.values.clamp_(0.0, 1.0)

@@ -52,7 +52,7 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
         return Plan(placed=placed, chunks=(range(num_classes),))
     # Real images are held as floats a few times over while they are augmented, and then as seen.
     real = torch.float32.itemsize * (4 * example.numel() + seen)
-    synthetic = real + activations * placed.dtype.itemsize
+    synthetic = real + activations * placed.dtype.itemsize * (2 if recipe.taught else 1)
     bytes_per_class = recipe.batch_real * real + per_class * synthetic
     chunks = [run[part.start : part.stop] for run in learning for part in engine.chunks(len(run), bytes_per_class)]
     return Plan(placed=placed, chunks=tuple(chunks))
@@ -61,5 +61,6 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
 def _images(recipe: Recipe, objective: Objective, num_classes: int, per_class: int) -> float:
     """Count the images that go through the network in all steps, forward and backward."""
     real_passes, synthetic_passes = objective.passes
+    synthetic_passes += recipe.taught
     per_step = num_classes * (per_class * synthetic_passes + recipe.batch_real * real_passes)
     return recipe.iterations * per_step + encoders.training_images(recipe)

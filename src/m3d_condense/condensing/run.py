@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ from m3d_condense.tools.stopwatch import Stopwatch
 
 LOG_EVERY = 10  # steps between two entries of the history, each of which waits for the device
 SAVE_EVERY = 60.0  # seconds between two checkpoints
+NO_NUMBER = "the loss is not a number"
+SATURATED = 0.5  # share of the pixels beyond which something is wrong with the step size
+
+Observer = Callable[["Run"], None]
+"""Is called with a run that begins or goes on, and after every step; it changes nothing but the history."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -41,8 +47,9 @@ class Run:
         plan: how the network runs, and the classes of each chunk.
         encoders, objective, draws: what a step is made of.
         watch: the seconds it has taken.
+        extreme: which pixels began at 0 or 1.
         step: how many steps have been taken.
-        history: {"step": …, "loss": …, "seconds": …}, of every tenth step.
+        history: {"step": …, "loss": …, "seconds": …}, of every tenth step; observers may add to it.
     """
 
     recipe: Recipe
@@ -53,6 +60,7 @@ class Run:
     objective: Objective
     draws: Draws
     watch: Stopwatch
+    extreme: Tensor
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -85,23 +93,37 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.pixels.clamp()
 
-    def loop(self, identity: dict[str, Any], saved: Path | None, time_limit: float | None) -> None:
+    def loop(
+        self,
+        identity: dict[str, Any],
+        saved: Path | None,
+        time_limit: float | None,
+        observe: Observer = lambda run: None,
+        *,
+        anew: bool = False,
+    ) -> None:
         """Take the steps that are left, saving as they go; an interrupt loses no finished step.
 
         Args:
-            identity: the run's settings and data; JSON-able.
+            identity: the run's settings and data; JSON-able. A checkpoint's must agree, and its arithmetic.
             saved: the checkpoint's file; None saves nothing.
             time_limit: seconds after which the loop ends.
+            observe: looks on.
+            anew: whether to begin at the first step though there is a checkpoint, which the next one replaces.
 
         Raises:
             KeyboardInterrupt: after an interrupt or a termination, once the state is saved.
         """
         total = self.recipe.iterations
-        self._restore(identity, saved)
+        identity = identity | {"arithmetic": self.plan.placed.numerics}
+        if saved is not None and not anew:
+            self._restore(identity, saved)
         with deferred() as interrupted, progress("Condensing", total, done=self.step) as bar:
             begun = kept = time.monotonic()
+            observe(self)
             while self.step < total:
                 self._log(self.take_step(), bar)
+                observe(self)
                 now = time.monotonic()
                 if interrupted():
                     self._save(identity, saved)
@@ -113,28 +135,47 @@ class Run:
                     self._save(identity, saved)
                     kept = now
             self._save(identity, saved)
+        self._notice_saturation()
 
-    def _restore(self, identity: dict[str, Any], saved: Path | None) -> None:
-        found = checkpoint.restore(saved, identity, self.pixels, self.optimizer) if saved is not None else None
+    def _restore(self, identity: dict[str, Any], saved: Path) -> None:
+        found = checkpoint.restore(saved, identity, self.pixels, self.optimizer)
         if found is None:
             return
         state, learnt = found
-        self.step, self.history = state["step"], state["history"]
-        self.encoders.restore(self.step, learnt)
-        self.watch.go_on_from(state["seconds"])
+        if state.step > self.recipe.iterations:
+            raise checkpoint.unreadable(saved, f"step {state.step} of {self.recipe.iterations}")
+        try:
+            self.encoders.restore(state.step, learnt)
+        except (KeyError, ValueError, IndexError, RuntimeError, OverflowError) as error:
+            raise checkpoint.unreadable(saved, f"its encoders are not of this run: {error}") from None
+        self.step, self.history = state.step, state.history
+        self.watch.go_on_from(state.seconds)
         notice(f"going on from step {self.step} of {self.recipe.iterations}, saved in {saved}")
 
     def _save(self, identity: dict[str, Any], saved: Path | None) -> None:
-        self._check(self.pixels.values)
+        learnt = self.encoders.state()
+        self._check(self.pixels.values, *learnt.values())
         if saved is not None:
-            state = {"step": self.step, "seconds": self.watch.seconds, "history": self.history}
-            checkpoint.save(saved, identity, self.pixels, self.optimizer, self.encoders.state(), state)
+            state = checkpoint.Progress(step=self.step, seconds=self.watch.seconds, history=self.history)
+            checkpoint.save(saved, identity, self.pixels, self.optimizer, learnt, state)
 
-    def _check(self, values: Tensor) -> None:
-        """Raise `UserError` unless the losses or pixels are all finite."""
-        if not bool(torch.isfinite(values).all()):
-            advice = f"try a lower {Setting('lr')} or {Setting('precision', 'float32')}"
-            raise UserError(f"the loss is not a number at step {self.step}; {advice}")
+    def _check(self, *values: Tensor) -> None:
+        """Raise `UserError` unless the losses, pixels or encoders are all finite; the last checkpoint is kept."""
+        if all(bool(torch.isfinite(part).all()) for part in values):
+            return
+        diverged = not self.encoders.finite()
+        subject = "a network that encodes has diverged: its weights are no numbers" if diverged else NO_NUMBER
+        lower = " or ".join(str(Setting(name)) for name in (self.encoders.rates if diverged else ("lr",)))
+        advice = f"try a lower {lower}, or {Setting('precision', 'float32')}"
+        raise UserError(f"{subject} at step {self.step}; {advice}")
+
+    def _notice_saturation(self) -> None:
+        """Say so where the steps have driven most pixels to 0 or 1 that did not begin there."""
+        ended = self.pixels.extreme()[~self.extreme]
+        share = float(ended.float().mean()) if len(ended) else 0.0
+        if share > SATURATED:
+            advice = f"the steps may be too large: try a lower {Setting('lr')} than {self.recipe.lr:g}"
+            notice(f"{share:.0%} of the pixels that began between 0 and 1 have ended at 0 or 1; {advice}")
 
     def _log(self, losses: Tensor, bar: Reporter) -> None:
         if (self.step - 1) % LOG_EVERY == 0:
@@ -180,6 +221,7 @@ def begin(
         objective=objective,
         draws=Draws(dataset, recipe, pixels, real),
         watch=watch,
+        extreme=pixels.extreme(),
     )
 
 

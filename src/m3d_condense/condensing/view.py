@@ -29,12 +29,14 @@ class Encoder:
     Attributes:
         placed: the network, and how it runs.
         confidence: how far to trust its classifier, in [0, 1]: what the cross-entropy of a step is multiplied with.
+        teacher: whose classifier the cross-entropy is of, where that is not its own.
     """
 
     def __init__(self, placed: Placed) -> None:
         self.placed = placed
         self.network = cast(Any, placed.network.requires_grad_(False).train())
         self.confidence = 1.0
+        self.teacher: Encoder | None = None
         self._mixes = mixes_images(self.network)
         self._features = placed.of(self.network.features)
         self._logits = placed.of(self.network)
@@ -113,10 +115,13 @@ class View:
 
     @property
     def cross_entropy(self) -> Tensor:
-        """The mean cross-entropy of each class (K) under the encoder's classifier."""
+        """The mean cross-entropy of each class (K) under the encoder's classifier, or its teacher's."""
         with torch.set_grad_enabled(self.graph):
-            known = self.__dict__.keys() & {"maps", "features"}
-            logits = self.encoder.logits(self.images, self.features if known else None)
+            if self.encoder.teacher is not None:
+                logits = self.encoder.teacher.logits(self.images)
+            else:
+                known = self.__dict__.keys() & {"maps", "features"}
+                logits = self.encoder.logits(self.images, self.features if known else None)
             return (
                 F.cross_entropy(logits.flatten(0, 1), self.labels.flatten(), reduction="none")
                 .view_as(self.labels)

@@ -6,6 +6,7 @@ Legend: N images, K classes, C×H×W pixels.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 1024  # images counted at a time
+from m3d_condense.machine.mapped import let_go
+
+CHUNK = 1024  # images taken at a time
+
+
+def _chunks(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield a tensor in pieces; of one that is mapped from a file, nothing stays in memory behind them."""
+    for chunk in torch.split(tensor, CHUNK):
+        yield chunk
+        let_go()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +95,7 @@ class ImageDataset:
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         counts = torch.zeros(self.channels, 256, dtype=torch.float64)  # a histogram is exact and small
-        for chunk in torch.split(self.train.images, CHUNK):
+        for chunk in _chunks(self.train.images):
             for channel in range(self.channels):
                 counts[channel] += torch.bincount(chunk[:, channel].flatten(), minlength=256)
         share = counts / counts.sum(dim=1, keepdim=True)
@@ -100,7 +110,8 @@ class ImageDataset:
         digest = hashlib.sha256()
         for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
             digest.update(repr(tuple(tensor.shape)).encode())
-            digest.update(tensor.contiguous().numpy().data)
+            for chunk in _chunks(tensor):
+                digest.update(chunk.contiguous().numpy().data)
         return f"sha256:{digest.hexdigest()}"
 
     def computed(self) -> dict[str, Any]:

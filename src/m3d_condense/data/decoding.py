@@ -5,45 +5,86 @@ PIL holds Python's lock while it decodes, so that threads would only take turns:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 
 from m3d_condense.data.pictures import Rows, translated
 from m3d_condense.data.raster import Item, OtherSizeError, Pixels, attempt_batch, decode_batch, header, is_grey
+from m3d_condense.data.store import Store
 from m3d_condense.data.workers import in_order, processes
 from m3d_condense.machine.memory import available_memory, readable
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.progress import progress
+from m3d_condense.tools.progress import progress, tell
 
 MOST, MOST_BYTES = 256, 2**22  # images, and bytes of their pixels, that are decoded at a time
 OVERHEAD = 2**12  # pixels whose decoding takes as long as opening an image does
 WORTH = 2**27  # pixels, the overhead of each image included, from which on processes are started
+SHARE = 0.5  # of the memory that is free: what takes more is decoded onto disk
 
 
-def decode(splits: Sequence[Rows], size: int | None) -> list[Pixels]:
+class Place(Protocol):
+    """Where the images of a split are put, one batch after another; `done` are there."""
+
+    done: int
+
+    def put(self, batch: Pixels) -> None:
+        """Add images N×C×H×W."""
+
+
+def decode(splits: Sequence[Rows], size: int | None, store: Store | None = None) -> list[Pixels]:
     """Decode the images of each split, uint8 N×C×H×W; a split has C = 1 if all its images are grey.
 
-    Raises UserError for the first damaged image, where images differ in size and no `size` is given, and where the
-    decoded images would take more than the memory that is free.
+    Args:
+        splits: what is decoded; one that is divided makes several.
+        size: images are resized and cropped to it.
+        store: where they are put if they take more memory than should be filled; what it has is not decoded again.
+
+    Raises:
+        UserError: for the first damaged image, where images differ in size and no `size` is given, and where the
+            decoded images fit neither the memory that is free nor the store's disk.
     """
     mode, height, width = _first(splits)
     shape = (height, width) if size is None else (size, size)
-    count = sum(len(rows.labels) for rows in splits)
-    _make_sure_of_room(count, shape, mode, copied=len(splits) == 1)
-    together = max(1, min(MOST, MOST_BYTES // (3 * shape[0] * shape[1])))
+    counts = [len(part) for rows in splits for part in rows.divided()]
+    found = None if store is None else store.find(counts, shape)
+    if found is not None:
+        return [images.numpy() for images in found]
+    chosen = _on_disk(counts, shape, mode, store)
+    if chosen is None:
+        places = [InMemory(count) for count in counts]
+        _fill(splits, size, shape, places, lambda: None)
+        return [place.pixels for place in places]
+    shelves = chosen.begin(counts, shape, 1 if is_grey(mode) else 3)
+    _fill(splits, size, shape, shelves, partial(chosen.checkpoint, shelves))
+    return [images.numpy() for images in chosen.finish(shelves)]
+
+
+def _fill(
+    splits: Sequence[Rows],
+    size: int | None,
+    shape: tuple[int, int],
+    places: Sequence[Place],
+    after: Callable[[], None],
+) -> None:
+    """Decode all images into their places, on all cores where that pays; `after` is called behind each batch."""
     here, attempt = partial(decode_batch, size=size, shape=shape), partial(attempt_batch, size=size, shape=shape)
-    images = []
-    with processes(count * (height * width + OVERHEAD) >= WORTH) as pool:
+    together = max(1, min(MOST, MOST_BYTES // (3 * shape[0] * shape[1])))
+    left = sum(len(rows.labels) for rows in splits) - sum(place.done for place in places)
+    rest = iter(places)
+    with processes(left * (shape[0] * shape[1] + OVERHEAD) >= WORTH) as pool:
         for rows in splits:
+            own = list(islice(rest, len(rows.divided())))
+            done = sum(place.done for place in own)
             with translated(f"the {rows.name} split", local=True):
+                batches = in_order(_batches(islice(rows, done, None), together), here, attempt, pool)
                 try:
-                    images.append(_collected(rows, in_order(_batches(iter(rows), together), here, attempt, pool)))
+                    _put(rows, batches, own, after)
                 except OtherSizeError:
                     raise _mixed_sizes(splits) from None
-    return images
 
 
 def _first(splits: Sequence[Rows]) -> tuple[str, int, int]:
@@ -58,32 +99,59 @@ def _first(splits: Sequence[Rows]) -> tuple[str, int, int]:
     return header(firsts[0])
 
 
-def _make_sure_of_room(count: int, shape: tuple[int, int], mode: str, copied: bool) -> None:
-    """Raise UserError where the decoded images, of which a test split may have to be copied out, do not fit."""
-    channels = 1 if is_grey(mode) else 3
-    need, free = count * channels * shape[0] * shape[1] * (2 if copied else 1), available_memory()
-    if free is not None and need > free:
+def _on_disk(counts: Sequence[int], shape: tuple[int, int], mode: str, store: Store | None) -> Store | None:
+    """Return the store where the decoded images would fill the memory that is free, and say so; else None.
+
+    Raises UserError where there is no store, and they would not fit.
+    """
+    need, free = sum(counts) * (1 if is_grey(mode) else 3) * shape[0] * shape[1], available_memory()
+    if free is None or need <= SHARE * free or (store is None and need <= free):
+        return None
+    size = f"{sum(counts):,} images of {shape[1]}×{shape[0]} pixels take {readable(need)} of memory"
+    why = f"{size}, and {readable(free)} are free"
+    if store is None:
+        raise UserError(f"{why}; {Setting('size', 'N')} with a smaller N makes them N×N, or give fewer images")
+    room = store.room()
+    if room is not None and need > room:
         raise UserError(
-            f"{count:,} images of {shape[1]}×{shape[0]} pixels take {readable(need)} of memory, and {readable(free)} "
-            f"are free; {Setting('size', 'N')} with a smaller N makes them N×N, or give fewer images"
+            f"{why}, and {readable(room)} of disk in {store.folder.parent}; {Setting('size', 'N')} with a smaller N "
+            "makes them N×N, M3D_CACHE names another place"
         )
+    tell(f"{why}: they are decoded into {store.folder}, and read as they are used")
+    return store
 
 
-def _collected(rows: Rows, batches: Iterable[Pixels]) -> Pixels:
+class InMemory:
+    """The images of one split in memory."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.done = count, 0
+        self.pixels = np.empty((0, 1, 1, 1), dtype=np.uint8)
+
+    def put(self, batch: Pixels) -> None:
+        """Add images N×C×H×W."""
+        if self.done == 0:
+            self.pixels = np.empty((self.count, *batch.shape[1:]), dtype=np.uint8)
+        if batch.shape[1] > self.pixels.shape[1]:  # the first colour after grey images only
+            self.pixels = np.repeat(self.pixels, 3, axis=1)
+        self.pixels[self.done : self.done + len(batch)] = batch
+        self.done += len(batch)
+
+
+def _put(rows: Rows, batches: Iterable[Pixels], places: Sequence[Place], after: Callable[[], None]) -> None:
     """Put the decoded images of a split in their places as they come, and tell of it."""
-    pixels: Pixels | None = None
-    done = 0
-    with progress(f"Reading {rows.name}", len(rows.labels), unit="images") as bar:
+    parts, done = rows.divided(), sum(place.done for place in places)
+    with progress(f"Reading {rows.name}", len(rows.labels), done=done, unit="images") as bar:
         for batch in batches:
-            if pixels is None:
-                pixels = np.empty((len(rows.labels), *batch.shape[1:]), dtype=np.uint8)
-            if batch.shape[1] > pixels.shape[1]:  # the first colour after grey images only
-                pixels = np.repeat(pixels, 3, axis=1)
-            pixels[done : done + len(batch)] = batch
+            for part, place in zip(parts, places, strict=True):
+                first, last = np.searchsorted(part, [done, done + len(batch)])
+                if last - first == len(batch):
+                    place.put(batch)
+                elif last > first:
+                    place.put(batch[part[first:last] - done])
             done += len(batch)
+            after()
             bar.advance(len(batch))
-    assert pixels is not None
-    return pixels
 
 
 def _batches(items: Iterator[Item], count: int) -> Iterator[list[Item]]:

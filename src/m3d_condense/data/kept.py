@@ -7,6 +7,7 @@ the decoding alone.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import re
@@ -23,6 +24,8 @@ import torch
 from m3d_condense.data import identity
 from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.data.pictures import named_files
+from m3d_condense.data.store import KIND as STORES
+from m3d_condense.data.store import Store
 from m3d_condense.machine.memory import readable
 from m3d_condense.tools import cache
 from m3d_condense.tools.errors import UserError
@@ -40,7 +43,7 @@ SPLITS = ("train", "test")
 Made = TypeVar("Made")
 
 
-def remembered(data: Any, options: Mapping[str, Any], read: Callable[[], ImageDataset]) -> ImageDataset:
+def remembered(data: Any, options: Mapping[str, Any], read: Callable[[Store | None], ImageDataset]) -> ImageDataset:
     """Return what `read` makes of local data, from the cache where it has read the same files before.
 
     The notices of that reading are given again. A table that names image files elsewhere is read each time: whether
@@ -49,23 +52,23 @@ def remembered(data: Any, options: Mapping[str, Any], read: Callable[[], ImageDa
     Args:
         data: a path or several, absolute; anything else has no files, and is read.
         options: all that determines the result beside the files; JSON-able.
-        read: reads the data.
+        read: reads the data; into the store it is given, where they take more memory than should be filled.
 
     Raises:
         UserError: M3D_CACHE_LIMIT is no number; and whatever `read` raises.
     """
     paths = [data] if isinstance(data, str) else data if isinstance(data, list) else []
     if not paths or not all(Path(path).is_absolute() for path in paths):
-        return read()
+        return read(None)
     name = Path(paths[0]).name if len(paths) == 1 else Path(paths[0]).parent.name
     elsewhere: list[Path] = []
 
     def of_files() -> str | None:
         return None if elsewhere else identity.of_files(paths)
 
-    def read_all() -> ImageDataset:
+    def read_all(store: Store | None) -> ImageDataset:
         with named_files() as named:
-            dataset = read()
+            dataset = read(store)
         given = [Path(path).resolve() for path in paths]
         elsewhere.extend(file for file in named if not any(file.is_relative_to(path) for path in given))
         return dataset
@@ -74,47 +77,63 @@ def remembered(data: Any, options: Mapping[str, Any], read: Callable[[], ImageDa
 
 
 def decoded(
-    splits: Sequence[Rows], size: int | None, name: str, decode: Callable[[Sequence[Rows], int | None], list[Pixels]]
+    splits: Sequence[Rows],
+    size: int | None,
+    name: str,
+    decode: Callable[[Sequence[Rows], int | None, Store | None], list[Pixels]],
+    store: Store | None,
 ) -> list[Pixels]:
-    """Return what `decode` makes of the splits of a data set of the hub, from the cache where it has done so before."""
+    """Return what `decode` makes of the splits of a data set of the hub, from the cache where it has done so before.
+
+    Splits of local files are decoded into the store that `remembered` has for them, where they are large.
+    """
 
     def pack(images: list[Pixels]) -> cache.Stored:
         tensors = {str(number): torch.from_numpy(pixels) for number, pixels in enumerate(images)}
         return tensors, {"note": _note(name, list(tensors.values()))}
 
     def unpack(tensors: cache.Tensors, texts: Mapping[str, str]) -> list[Pixels]:
-        return [tensors[str(number)].numpy() for number in range(len(splits))]
+        return [tensors[str(number)].numpy() for number in range(len(tensors))]
 
-    key = {"name": name, "splits": [rows.name for rows in splits], "size": size}
+    parts = [hashlib.sha256(part.tobytes()).hexdigest() for rows in splits for part in rows.divided()]
+    key = {"name": name, "splits": [rows.name for rows in splits], "parts": parts, "size": size}
     of_tables = functools.partial(identity.of_tables, splits)
-    return _once(name, key, of_tables, functools.partial(decode, splits, size), pack, unpack)
+    return _once(name, key, of_tables, lambda own: decode(splits, size, own or store), pack, unpack)
 
 
 def _once(
     name: str,
     key: Mapping[str, Any],
     made_of: Callable[[], str | None],
-    make: Callable[[], Made],
+    make: Callable[[Store | None], Made],
     pack: Callable[[Made], cache.Stored],
     unpack: Callable[[cache.Tensors, Mapping[str, str]], Made],
 ) -> Made:
     """Return what is kept under a key if it was made of the same; else make it, and keep it where that took long."""
     folder, limit, source = cache.lasting_folder(), _limit(), made_of()
-    if folder is None or limit == 0 or source is None:
-        return make()
-    name = re.sub(r"\W+", "-", name)[:40] or "data"
-    file = folder / KIND / f"{name}-{cache.key_of(key)}.safetensors"
-    whole = f"{source} by {identity.decoder()}"
-    found = _found(file, whole)
+    if folder is None or source is None:
+        return make(None)
+    name = f"{_plain(name)}-{cache.key_of(key)}"
+    file, whole = folder / KIND / f"{name}.safetensors", f"{source} by {identity.decoder()}"
+    found = _found(file, whole) if limit else None
     if found is not None:
         return unpack(*found)
-    begun = time.monotonic()
+    begun, store = time.monotonic(), Store(folder=folder / STORES / name, made_of=whole)
     with recorded() as notices:
-        made = make()
-    if time.monotonic() - begun >= WORTH and made_of() == source:  # else files have changed meanwhile
+        made = make(store)
+    same = made_of() == source  # else files have changed meanwhile
+    if store.used:
+        if not same:
+            store.forget()
+    elif limit and same and time.monotonic() - begun >= WORTH:
         tensors, texts = pack(made)
         _keep(file, tensors, {**texts, "made_of": whole, "notices": json.dumps(notices)}, limit)
     return made
+
+
+def _plain(name: str) -> str:
+    """Return a name as a file can bear it."""
+    return re.sub(r"\W+", "-", name)[:40] or "data"
 
 
 def _found(file: Path, made_of: str) -> cache.Stored | None:

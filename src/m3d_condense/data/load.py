@@ -28,6 +28,7 @@ from m3d_condense.data.memory import given_of, tables_of
 from m3d_condense.data.pictures import Rows
 from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labelled
 from m3d_condense.data.splitting import check, held_out, joined, notice_odd, without_absent
+from m3d_condense.data.store import Store, recalled
 from m3d_condense.data.targets import label_count, label_list
 from m3d_condense.tools.errors import UserError
 
@@ -78,7 +79,9 @@ def load(
     return remembered(where, settings, partial(_read, data, where, name, test, settings))
 
 
-def _read(data: Any, where: str | list[str] | None, name: str, test: Any, options: dict[str, Any]) -> ImageDataset:
+def _read(
+    data: Any, where: str | list[str] | None, name: str, test: Any, options: dict[str, Any], store: Store | None
+) -> ImageDataset:
     """Read what is not in the cache."""
     size, seed, layout = options["size"], options["seed"], options["layout"]
     tables = tables_of(data, test)
@@ -88,14 +91,16 @@ def _read(data: Any, where: str | list[str] | None, name: str, test: Any, option
         splits, class_names = _from_arrays(given, size, layout, name, seed)
     else:
         rows, class_names = _rows(where, tables, options["image_column"], options["label_column"])
-        splits = _decoded(rows, size, name, seed)
+        splits = _decoded(rows, size, name, seed, store)
     notice_odd(splits, class_names)
     mirrored = _mirrored(where, tables) if given is None else given.mirrored
     if mirrored and (given is not None or tables is not None):  # what `find` has found, it has told
         notice_characters(class_names)
     train, test = splits
     source = {"data": where, **options}
-    return ImageDataset(name=name, train=train, test=test, class_names=class_names, source=source, mirrored=mirrored)
+    return recalled(
+        ImageDataset(name=name, train=train, test=test, class_names=class_names, source=source, mirrored=mirrored)
+    )
 
 
 def _side(size: Any) -> int | None:
@@ -202,11 +207,12 @@ def _rows(
     return rows, class_names
 
 
-def _decoded(rows: list[Rows], size: int | None, name: str, seed: int) -> list[Split]:
-    splits = joined(decoded(rows, size, name, decode), [split.labels for split in rows])
-    if len(splits) == 1:
-        splits = [splits[0][indices] for indices in held_out(splits[0].labels, name, seed)]
-    return splits
+def _decoded(rows: list[Rows], size: int | None, name: str, seed: int, store: Store | None) -> list[Split]:
+    if len(rows) == 1:
+        parts = held_out(torch.from_numpy(rows[0].labels), name, seed)
+        rows = [replace(rows[0], parts=tuple(part.numpy() for part in parts))]
+    labels = [split.labels[part] for split in rows for part in split.divided()]
+    return joined(decoded(rows, size, name, decode, store), labels)
 
 
 def _mirrored(where: str | list[str] | None, tables: dict[str, Any] | None) -> bool:

@@ -26,13 +26,19 @@ _listeners: list[list[Path]] = []
 class Rows:
     """One split before its images are decoded: its name, labels in 0..K-1, and an image column to iterate.
 
-    `rows` are the rows' own numbers in the source, where some are left out; None where all are there.
+    `rows` are the rows' own numbers in the source, where some are left out; None where all are there. `parts` are the
+    rows, ascending, of each split that it is divided into.
     """
 
     name: str
     labels: Labels
     images: Any
     rows: Labels | None = None
+    parts: tuple[Labels, ...] = ()
+
+    def divided(self) -> tuple[Labels, ...]:
+        """Return the rows of each split: all of them, where it is not divided."""
+        return self.parts or (np.arange(len(self.labels)),)
 
     def __iter__(self) -> Iterator[Item]:
         """Say where each image lies, in words, and give its path or its encoded bytes."""

@@ -160,8 +160,9 @@ def is_hidden(name: str) -> bool:
 
 
 def is_our_leftover(name: str) -> bool:
-    """Whether a file or folder is a checkpoint or a temporary name of ours."""
-    return name.endswith(".checkpoint") or re.fullmatch(r"\..+\.[0-9a-f]{8}\.(partial|replaced)", name) is not None
+    """Whether a file or folder is a temporary name of ours, or lies beside a set that is being made."""
+    beside = (".checkpoint", ".metrics.jsonl", ".tensorboard")
+    return name.endswith(beside) or re.fullmatch(r"\..+\.[0-9a-f]{8}\.(partial|replaced)", name) is not None
 
 
 def _plain(name: str) -> str:

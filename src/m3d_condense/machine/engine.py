@@ -173,6 +173,14 @@ class Placed:
         """Name what its results depend on, beyond what rounding alone would do."""
         return "native" if self.native else str(self.dtype)
 
+    @property
+    def numerics(self) -> str:
+        """Name all that decides the last bits of its results on one machine, beside the threads."""
+        tf32 = self.engine.device.type == "cuda" and self.engine.execution.precision == "tf32"
+        how = "native blocks" if self.native else "tf32" if tf32 else str(self.dtype).removeprefix("torch.")
+        compiled = ", compiled" if self.compiled else ""
+        return f"{how}{compiled} on {self.engine.device.type}, torch {torch.__version__}"
+
     def describe(self) -> str:
         """Say in one line where it runs, and in what precision."""
         return f"{self.engine.describe()}, {str(self.dtype).removeprefix('torch.')}"
@@ -238,13 +246,14 @@ def in_pieces(function: Callable[[Tensor], Any], images: Tensor, most: int) -> A
     if count == 1:
         return function(images)
     piece = math.ceil(len(images) / count)
-    short = piece * count - len(images)
+    parts = list(torch.split(images, piece))
+    short = piece - len(parts[-1])
     if short:
-        images = torch.cat((images, images.new_zeros(short, *images.shape[1:])))
-    results = [function(part) for part in torch.split(images, piece)]
+        parts[-1] = torch.cat((parts[-1], images.new_zeros(short, *images.shape[1:])))
+    results = [function(part) for part in parts]
     if isinstance(results[0], Tensor):
-        return torch.cat(results)[: len(images) - short]
-    return [torch.cat(parts)[: len(images) - short] for parts in zip(*results, strict=True)]
+        return torch.cat(results)[: len(images)]
+    return [torch.cat(kind)[: len(images)] for kind in zip(*results, strict=True)]
 
 
 @functools.cache

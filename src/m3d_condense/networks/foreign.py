@@ -135,7 +135,7 @@ class Foreign(nn.Module):
             return function(self._example)
         except UserError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(
                 f"on images {_shape(self._example)}: {_line(error)}", setting="network", value=self.name
             ) from error
@@ -154,7 +154,7 @@ def from_callable(name: str, *, channels: int, num_classes: int, size: tuple[int
         sys.path.append(str(Path.cwd()))
     try:
         function = attrgetter(attribute)(importlib.import_module(module))
-    except Exception as error:  # importing runs the user's code
+    except (Exception, SystemExit) as error:  # importing runs the user's code
         raise UserError(
             f"cannot be imported as module:callable: {_line(error)}", setting="network", value=name
         ) from error
@@ -218,5 +218,5 @@ def _shape(value: object) -> str:
     return "×".join(str(side) for side in value.shape) if isinstance(value, Tensor) else type(value).__name__
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -99,6 +99,16 @@ class Recipe:
     ]
     encoder_cutmix: Annotated[float, "for real: probability that CutMix mixes a training batch of the encoder"]
     encoder_count: Annotated[int, "networks in a queue or pool"]
+    encoder_points: Annotated[
+        int,
+        "for pool: states kept of each network, at even steps of its training; an encoder lies between two neighbours, "
+        "so that 2 is the straight line from its start to its end",
+    ]
+    teacher_lead: Annotated[
+        float,
+        "for pool: how far ahead of the encoder the network is whose classifier the cross-entropy is of, as a share of "
+        "the whole training; 0 is the encoder itself, 1 the trained end",
+    ]
     encoder_warmup: Annotated[
         int,
         "for synthetic and real: training steps on real images before a new network is first used",
@@ -135,6 +145,7 @@ class Recipe:
         counts = ("ipc", "factor", "iterations_per_model", "batch_real", "batch_synthetic")
         for name in (*counts, "encoder_batch", "encoder_count"):
             check_count(name, getattr(self, name), least=1)
+        check_count("encoder_points", self.encoder_points, least=2)
         for name in ("iterations", "encoder_steps", "encoder_warmup"):
             check_count(name, getattr(self, name), least=0)
         for name in ("lr", "encoder_lr"):
@@ -143,8 +154,9 @@ class Recipe:
         for name in ("cross_entropy", "encoder_weight_decay"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise UserError(f"a number from 0 to {LARGEST:.0f}", setting=name, value=getattr(self, name))
-        if not 0 <= self.encoder_cutmix <= 1:
-            raise UserError("a number from 0 to 1", setting="encoder_cutmix", value=self.encoder_cutmix)
+        for name in ("encoder_cutmix", "teacher_lead"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError("a number from 0 to 1", setting=name, value=getattr(self, name))
         Augmentation.parse(self.augmentation, self.augmentation_draw)
         if not 0 <= self.momentum < 1:
             raise UserError("at least 0 and below 1", setting="momentum", value=self.momentum)
@@ -154,6 +166,11 @@ class Recipe:
         """The augmentation that real and synthetic images share, of operations that leave an image in its class."""
         given = Augmentation.parse(self.augmentation, self.augmentation_draw)
         return given if self.flip else given.without("flip")
+
+    @property
+    def taught(self) -> bool:
+        """Whether the cross-entropy is under another network than the encoder."""
+        return self.encoders == "pool" and self.teacher_lead > 0 and self.cross_entropy > 0
 
     def rate(self, step: int) -> float:
         """Return the pixels' step size at a step, counted from 0."""

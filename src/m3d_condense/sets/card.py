@@ -27,7 +27,8 @@ def card(condensed: CondensedSet) -> str:
         DatasetCardData(**_header(condensed)),
         template_path=str(TEMPLATE),
         source=_escape(condensed.source.get("name", "an unnamed source")),
-        method=_escape(condensed.method),
+        method=_escape(_maker(condensed)),
+        imported=condensed.imported,
         stored_count=f"{count:,}",
         decoded_count=f"{count * factor**2:,}",
         factor=factor,
@@ -46,20 +47,25 @@ def card(condensed: CondensedSet) -> str:
 def _header(condensed: CondensedSet) -> dict[str, Any]:
     """What the hub and `datasets` read: the tables of the set, and the words by which it is found."""
     name, method = one_line(condensed.source.get("name", "unnamed")), one_line(condensed.method)
+    paper = [] if condensed.imported else ["arxiv:2312.15927"]
     known = origin(condensed.source.get("data"))
     return {
-        "pretty_name": f"{name}, condensed by {method}",
+        "pretty_name": f"{name}, condensed by {one_line(_maker(condensed))}",
         "license": known.licence if known else None,
         "source_datasets": [known.hub_id] if known and known.hub_id else None,
         "task_categories": ["image-classification"],
         "size_categories": [_size_category(len(condensed.images) * condensed.factor**2)],
         "library_name": "m3d-condense",
-        "tags": ["dataset-condensation", "dataset-distillation", "m3d-condense", "arxiv:2312.15927", method],
+        "tags": ["dataset-condensation", "dataset-distillation", "m3d-condense", *paper, method],
         "configs": [
             {"config_name": config, "data_files": [{"split": "train", "path": table}]}
             for config, table in TABLES.items()
         ],
     }
+
+
+def _maker(condensed: CondensedSet) -> str:
+    return "other code" if condensed.imported else condensed.method
 
 
 def _size_category(count: int) -> str:
@@ -86,8 +92,7 @@ def _facts(condensed: CondensedSet) -> dict[str, str]:
             f" bilinear up-sampling, which makes {count * factor**2:,} training images"
         )
     return {
-        "Method": _escape(condensed.method),
-        "Steps": f"{condensed.steps:,} in {condensed.seconds:,.0f} seconds",
+        **_making(condensed),
         "Source": _escape(condensed.source.get("name", "unnamed")),
         "Licence of the source": known.licence if known and known.licence else "unknown",
         "Fingerprint of the source": _escape(condensed.source.get("fingerprint", "unknown")),
@@ -95,6 +100,19 @@ def _facts(condensed: CondensedSet) -> dict[str, str]:
         "Images per class": str(least) if least == most else f"{least} to {most}",
         "Stored": f"{count:,} images {channels}×{height}×{width}, uint8, {condensed.nbytes:,} bytes",
         "Factor": f"{factor}: {tiles}",
+    }
+
+
+def _making(condensed: CondensedSet) -> dict[str, str]:
+    """How the set came about: by a method here, or from a file."""
+    if not condensed.imported:
+        steps = f"{condensed.steps:,} in {condensed.seconds:,.0f} seconds"
+        return {"Method": _escape(condensed.method), "Steps": steps}
+    told = {name: _escape(condensed.settings.get(name, "unknown")) for name in ("file", "sha256", "pixels")}
+    return {
+        "Method": "made by other code, and imported",
+        "File": f"{told['file']}, SHA-256 {told['sha256']}",
+        "Values in the file": told["pixels"],
     }
 
 

@@ -23,6 +23,8 @@ from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
 from m3d_condense.training.augment import normalised
 
+IMPORTED = "imported"  # the method of sets that were made by other code
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
@@ -81,7 +83,7 @@ class CondensedSet:
         class_names: K names in the order of the labels.
         factor: l; each stored image holds l×l tiles.
         mean, std: the source's normalisation, per channel, of values in [0, 1].
-        method: name of what made it.
+        method: name of what made it; `IMPORTED` for one that was made by other code.
         settings: every setting of the run, enough to repeat it.
         source: the arguments of `m3d_condense.load`, and its "name" and "fingerprint".
         seed: of the run.
@@ -89,8 +91,9 @@ class CondensedSet:
         seconds: the run's duration.
         steps: of the loop that were done; fewer than its iterations where a time limit stopped it.
         created: ISO 8601 time, UTC.
-        history: the run's logged steps, {"step": …, "loss": …, "seconds": …}; numbers that are not finite are
-            stored as null and load as NaN.
+        history: the run's logged steps, {"step": …, "loss": …, "seconds": …}; where it was watched, also
+            {"step": …, "accuracy": …, "seconds": …}, in percent. Numbers that are not finite are stored as null and
+            load as NaN.
         scores: newest last.
 
     Raises:
@@ -129,6 +132,11 @@ class CondensedSet:
     def num_classes(self) -> int:
         """K."""
         return len(self.class_names)
+
+    @property
+    def imported(self) -> bool:
+        """Whether other code made it: its settings say which file it came from, not how to make it again."""
+        return self.method == IMPORTED
 
     @property
     def ipc(self) -> int:

@@ -1,7 +1,8 @@
 """A condensed set in the files of other tools: an image folder, npz, parquet, webdataset, or tensors for torch.load.
 
 Every form holds the decoded images, which a network trains on, or with `stored` the images as they are stored. They are
-8-bit, decoded ones rounded; only ``pt`` holds what `CondensedSet.decode` gives.
+8-bit, decoded ones rounded; only ``pt`` holds what `CondensedSet.decode` gives. Each form leaves a mark, which its
+readers pass over, so that an export may be written again and nothing else is written over.
 """
 
 from __future__ import annotations
@@ -10,49 +11,99 @@ import io
 import json
 import re
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from pyarrow import parquet  # type: ignore[import-untyped]
 from torch import Tensor
 
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tables import distinct, eight_bit_batches, png, write_table
 from m3d_condense.sets.text import one_line
-from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.files import write_file, write_folder
+from m3d_condense.sets.torch_files import read_torch
+from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.files import check_folder, write_file, write_folder
 
 NAME_LENGTH = 60  # letters of a class name in a folder's name: 240 bytes at most, of 255 that a name may have
+MARK = "m3d-condense"  # of a file that was exported
 
 
-def export(condensed: CondensedSet, target: str | Path, form: str, *, stored: bool = False) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What a set is exported as.
+
+    Attributes:
+        text: what it is, for the help.
+        write: writes a set, decoded or stored, to an empty file, or into an empty folder.
+        ours: tells of what is at a path whether it was written so; any error means no.
+        folder: whether it is a folder.
+    """
+
+    text: str
+    write: Callable[[CondensedSet, Path, bool], None]
+    ours: Callable[[Path], bool]
+    folder: bool = False
+
+
+def export(
+    condensed: CondensedSet, target: str | Path, form: str, *, stored: bool = False, overwrite: bool = False
+) -> Path:
     """Write a condensed set in another form, whole or not at all.
 
     Args:
         condensed: the set.
-        target: the file to write; a folder for ``png``. Nothing may be there yet, but an empty folder.
-        form: ``png`` (one sub-folder of images a class), ``npz`` (arrays images, N×H×W×C or N×H×W uint8, labels and
-            class_names), ``parquet`` (columns image and label, as `datasets` reads them), ``webdataset`` (a tar of
-            NUMBER.png, NUMBER.cls and NUMBER.json) or ``pt`` (a dict that ``torch.load`` reads with weights_only=True).
+        target: the file to write; a folder for ``png``.
+        form: a key of `FORMS`: ``png`` (one sub-folder of images a class), ``npz`` (arrays images, N×H×W×C or N×H×W
+            uint8, labels and class_names), ``parquet`` (columns image and label, as `datasets` reads them),
+            ``webdataset`` (a tar of NUMBER.png, NUMBER.cls and NUMBER.json) or ``pt`` (a dict that ``torch.load`` reads
+            with weights_only=True, of images, labels, class_names, factor, mean and std).
         stored: write the images as they are stored instead of decoded.
+        overwrite: write over an older export of the same form at `target`; over nothing else.
 
     Raises:
         UserError: the form is unknown, or something is at `target`.
-        OSError: the system cannot write; nothing is left at `target`.
+        OSError: the system cannot write; what was at `target` is still there.
     """
-    path = Path(target)
-    if form == "png":
-        with write_folder(path, replaceable=lambda folder: False) as new:
-            _write_image_folder(condensed, new, stored)
-        return path
-    if form not in WRITERS:
-        raise UserError(f"one of png, {', '.join(WRITERS)}", setting="form", value=form)
-    if path.exists():
-        raise UserError(f"{path} is there already; choose another name")
-    with write_file(path) as new:
-        WRITERS[form](condensed, new, stored)
+    if form not in FORMS:
+        raise UserError(f"one of {', '.join(FORMS)}", setting="form", value=form)
+    path, chosen = Path(target), FORMS[form]
+    check_export(path, form, overwrite=overwrite)
+    if chosen.folder:
+        with write_folder(path, replaceable=lambda folder: overwrite and _is_ours(folder, chosen)) as new:
+            chosen.write(condensed, new, stored)
+    else:
+        with write_file(path) as new:
+            chosen.write(condensed, new, stored)
     return path
+
+
+def check_export(path: Path, form: str, *, overwrite: bool) -> None:
+    """Raise `UserError` if `export` would refuse `path`: call it before anything that takes long."""
+    chosen = FORMS[form]
+    there = path.exists() and not (chosen.folder and path.is_dir() and not any(path.iterdir()))
+    if there and _is_ours(path, chosen):
+        if not overwrite:
+            raise UserError(f"{path} is there already; choose another name, or give {Setting('overwrite', True)}")
+    elif there:
+        raise UserError(f"{path} is there already, and is no {form} export; choose another name")
+    if chosen.folder:
+        check_folder(path, lambda folder: overwrite)
+
+
+def _is_ours(path: Path, form: Form) -> bool:
+    """Whether an export of this form is at a path."""
+    if form.folder != path.is_dir():
+        return False
+    try:
+        return form.ours(path)
+    except Exception:  # what is no such file may raise anything when it is read as one
+        return False
 
 
 def _images(condensed: CondensedSet, stored: bool) -> Iterator[tuple[int, Tensor, int]]:
@@ -68,8 +119,19 @@ def _write_image_folder(condensed: CondensedSet, folder: Path, stored: bool) -> 
     folders = [folder / name for name in folder_names(condensed.class_names)]
     for class_folder in folders:
         class_folder.mkdir()
+    mark = PngInfo()
+    mark.add_text("Software", MARK)
     for number, image, label in _images(condensed, stored):
-        (folders[label] / f"{number:06}.png").write_bytes(png(image))
+        (folders[label] / f"{number:06}.png").write_bytes(png(image, mark))
+
+
+def _is_image_folder(folder: Path) -> bool:
+    return all(_is_marked_png(entry) for entry in folder.rglob("*") if not entry.is_dir())
+
+
+def _is_marked_png(file: Path) -> bool:
+    with Image.open(file, formats=("PNG",)) as picture:
+        return picture.info.get("Software") == MARK
 
 
 def folder_names(class_names: tuple[str, ...]) -> list[str]:
@@ -92,21 +154,37 @@ def _write_npz(condensed: CondensedSet, file: Path, stored: bool) -> None:
             labels=labels.numpy(),
             class_names=np.array(condensed.class_names, dtype=np.str_),
         )
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.comment = MARK.encode()
+
+
+def _is_npz(file: Path) -> bool:
+    with zipfile.ZipFile(file) as archive:
+        return archive.comment == MARK.encode()
 
 
 def _write_parquet(condensed: CondensedSet, file: Path, stored: bool) -> None:
-    write_table(condensed, file, stored=stored)
+    write_table(condensed, file, stored=stored, made_by=MARK)
+
+
+def _is_parquet(file: Path) -> bool:
+    return (parquet.read_schema(file).metadata or {}).get(b"made_by") == MARK.encode()
 
 
 def _write_webdataset(condensed: CondensedSet, file: Path, stored: bool) -> None:
     names = distinct(condensed.class_names)
-    with file.open("wb") as sink, tarfile.open(fileobj=sink, mode="w") as archive:
+    with file.open("wb") as sink, tarfile.open(fileobj=sink, mode="w", pax_headers={"comment": MARK}) as archive:
         for number, image, label in _images(condensed, stored):
             said = json.dumps({"label": label, "class_name": names[label]})
             for ending, data in (("png", png(image)), ("cls", str(label).encode()), ("json", said.encode())):
                 entry = tarfile.TarInfo(f"{number:06}.{ending}")
                 entry.size = len(data)
                 archive.addfile(entry, io.BytesIO(data))
+
+
+def _is_webdataset(file: Path) -> bool:
+    with tarfile.open(file, mode="r:") as archive:
+        return archive.pax_headers.get("comment") == MARK
 
 
 def _write_pt(condensed: CondensedSet, file: Path, stored: bool) -> None:
@@ -118,13 +196,22 @@ def _write_pt(condensed: CondensedSet, file: Path, stored: bool) -> None:
         "factor": condensed.factor if stored else 1,
         "mean": list(condensed.mean),
         "std": list(condensed.std),
+        "made_by": MARK,
     }
-    torch.save(content, file)
+    with file.open("wb") as sink:  # a path would be stored in it
+        torch.save(content, sink)
 
 
-WRITERS: dict[str, Callable[[CondensedSet, Path, bool], None]] = {
-    "npz": _write_npz,
-    "parquet": _write_parquet,
-    "webdataset": _write_webdataset,
-    "pt": _write_pt,
+def _is_pt(file: Path) -> bool:
+    content = read_torch(file)
+    return isinstance(content, dict) and content.get("made_by") == MARK
+
+
+FORMS: dict[str, Form] = {
+    "png": Form(text="a folder of images a class", write=_write_image_folder, ours=_is_image_folder, folder=True),
+    "npz": Form(text="arrays for numpy", write=_write_npz, ours=_is_npz),
+    "parquet": Form(text="a table of images", write=_write_parquet, ours=_is_parquet),
+    "webdataset": Form(text="a tar of images", write=_write_webdataset, ours=_is_webdataset),
+    "pt": Form(text="tensors for torch.load", write=_write_pt, ours=_is_pt),
 }
+"""By name, as they are listed: a new form is written here."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -26,7 +27,9 @@ from m3d_condense.tools.leftovers import held, restore_folder, written_name
 
 FORMAT_VERSION = 1
 IMAGES, META, CARD, PREVIEW = "images.safetensors", "condensed.json", "README.md", "preview.png"
-OURS = {IMAGES, META, CARD, PREVIEW, "report.html", *TABLES.values()}
+METRICS, REPORT = "metrics.jsonl", "report.html"
+OPTIONAL = {METRICS, REPORT}
+OURS = {IMAGES, META, CARD, PREVIEW, *TABLES.values(), *OPTIONAL}
 OUR_FOLDERS = {str(Path(table).parent) for table in TABLES.values()}
 AGAIN = "fetch or make the set again"
 STORED_TYPES: dict[str, Any] = {
@@ -45,6 +48,8 @@ def write_set(condensed: CondensedSet, path: str | Path) -> Path:
         (folder / META).write_bytes(_json(condensed))
         (folder / CARD).write_text(card(condensed), encoding="utf-8")
         preview(condensed).save(folder / PREVIEW)
+        if condensed.history:
+            (folder / METRICS).write_text(metrics(condensed.history))
         for name, table in TABLES.items():
             (folder / table).parent.mkdir()
             write_table(condensed, folder / table, stored=name == STORED)
@@ -80,9 +85,28 @@ def store_score(condensed: CondensedSet, score: Score, path: str | Path) -> None
         files.write_file_atomic(folder / CARD, card(condensed))
 
 
+def metrics(history: Sequence[Mapping[str, float]]) -> str:
+    """Return the logged steps of a run as JSON lines."""
+    return "".join(f"{json.dumps(_finite(entry))}\n" for entry in history)
+
+
 def check_target(path: str | Path) -> None:
     """Raise `UserError` if `write_set` would refuse `path`."""
     files.check_folder(Path(path), _is_only_condensed)
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return the files of a complete set, in order, as paths below its folder.
+
+    Raises:
+        UserError: one is missing, or the folder holds anything else.
+    """
+    if not _is_only_condensed(folder):
+        raise UserError(f"{folder} holds other files beside its condensed set; move them away")
+    missing = [name for name in sorted(OURS - OPTIONAL) if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder} lacks {', '.join(missing)}; CondensedSet.load(…).save(…) writes what is missing")
+    return sorted(name for name in OURS if (folder / name).is_file())
 
 
 def is_condensed_set(path: str | Path) -> bool:
@@ -115,12 +139,14 @@ def _complete(condensed: CondensedSet, folder: Path) -> None:
 def _json(condensed: CondensedSet) -> bytes:
     content = {"format_version": FORMAT_VERSION, "shape": list(condensed.images.shape)}
     content |= {name: getattr(condensed, name) for name in STORED_TYPES if name != "shape"}
-    content["history"] = [
-        {key: value if math.isfinite(value) else None for key, value in step.items()} for step in condensed.history
-    ]
+    content["history"] = [_finite(entry) for entry in condensed.history]
     content["scores"] = [asdict(score) for score in condensed.scores]
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "backslashreplace")  # a half character, as in badly encoded file names: its escape
+
+
+def _finite(entry: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: value if math.isfinite(value) else None for key, value in entry.items()}
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:

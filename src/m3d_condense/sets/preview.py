@@ -73,6 +73,20 @@ class Drawable(Protocol):
     def num_classes(self) -> int: ...  # noqa: D102
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sheet:
+    """Images N×C×H×W, uint8, with their labels and the names of the classes, to be drawn."""
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+
 def preview(condensed: Drawable) -> Image.Image:
     """Draw the stored images, a row a class with its name at the left, on white.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pyarrow import parquet
 from torch import Tensor
 
@@ -27,9 +28,12 @@ BATCH_VALUES = 2**24  # pixel values that are decoded at a time
 PIXELS = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
-def write_table(condensed: CondensedSet, file: Path, *, stored: bool) -> None:
-    """Write the columns `image` and `label` as parquet, a row an image: as decoded, rounded to 8 bits, or as stored."""
-    schema = _schema(condensed.class_names)
+def write_table(condensed: CondensedSet, file: Path, *, stored: bool, made_by: str | None = None) -> None:
+    """Write the columns `image` and `label` as parquet, a row an image: as decoded, rounded to 8 bits, or as stored.
+
+    `made_by` is added to the metadata of the schema, where readers that do not look for it pass over it.
+    """
+    schema = _schema(condensed.class_names, made_by)
     with file.open("wb") as sink, parquet.ParquetWriter(sink, schema) as writer:
         for images, labels in eight_bit_batches(condensed, stored=stored):
             pixels = [{"bytes": png(image), "path": None} for image in images]
@@ -53,17 +57,20 @@ def eight_bit_batches(condensed: CondensedSet, *, stored: bool) -> Iterator[tupl
             yield decoded.mul_(255).round_().byte(), labels.repeat_interleave(factor**2)
 
 
-def png(image: Tensor) -> bytes:
-    """Encode an image, C×H×W uint8, as PNG, which loses nothing."""
+def png(image: Tensor, texts: PngInfo | None = None) -> bytes:
+    """Encode an image, C×H×W uint8, as PNG, which loses nothing; `texts` are stored in it."""
     buffer = io.BytesIO()
     picture = Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy())
-    picture.save(buffer, "PNG", compress_type=zlib.Z_RLE)  # on noisy pixels as small as by default, and much faster
+    # On noisy pixels this compression is as small as the default, and much faster.
+    picture.save(buffer, "PNG", compress_type=zlib.Z_RLE, pnginfo=texts)
     return buffer.getvalue()
 
 
-def _schema(class_names: Sequence[str]) -> pa.Schema:
+def _schema(class_names: Sequence[str], made_by: str | None) -> pa.Schema:
     features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": distinct(class_names)}}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    if made_by is not None:
+        metadata["made_by"] = made_by
     return pa.schema([("image", PIXELS), ("label", pa.int64())], metadata=metadata)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from m3d_condense.condensing.checkpoint import is_checkpoint
+from m3d_condense.condensing.working import CHECKPOINT, METRICS, PREVIEW
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.record import Fitted, Record, as_json, read
@@ -20,7 +21,7 @@ from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.leftovers import written_name
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "check_target"]
 
 STUDY, CELLS, TRIALS, SETS = "study.json", "cells", "trials", "sets"
 NO_SETTINGS = ("data", "label", "recipe", "scoring")  # names in a job's identity that are no keywords
@@ -55,7 +56,7 @@ class Ledger:
                 nothing there has been changed.
         """
         ledger = cls(settings)
-        files.check_folder(folder, lambda path: (path / STUDY).is_file())
+        check_target(folder)
         ledger.folder = folder
         if (folder / STUDY).is_file() and not overwrite:
             _check_settings(folder, ledger.settings)
@@ -120,6 +121,11 @@ class Ledger:
             if file.is_file():
                 self._records[job.name] = read(file, Record, "delete it to have the job done again")
                 self.record(job)
+
+
+def check_target(folder: Path) -> None:
+    """Raise `UserError` unless a folder holds a study, or nothing."""
+    files.check_folder(folder, lambda path: (path / STUDY).is_file())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,9 +200,11 @@ def _holds(file: Path, name: str) -> bool:
 
 
 def _is_set(entry: Path) -> bool:
-    """Whether an entry of the folder of sets is a condensed set or the checkpoint of one, and nothing else."""
-    if entry.suffix == ".checkpoint":
+    """Whether an entry of the folder of sets is a condensed set, or lies beside one that is made, and nothing else."""
+    if entry.name.endswith(CHECKPOINT):
         return is_checkpoint(entry)
+    if entry.name.endswith((METRICS, PREVIEW)):
+        return is_checkpoint(entry.with_name(entry.name.removesuffix(METRICS).removesuffix(PREVIEW) + CHECKPOINT))
     try:
         CondensedSet.check_target(entry)
     except UserError:

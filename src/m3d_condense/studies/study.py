@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.studies.job import Job
-from m3d_condense.studies.ledger import Ledger
+from m3d_condense.studies.ledger import Ledger, check_target
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.worker import Worker
+from m3d_condense.tools.locks import alone
 
 __all__ = ["run_study"]
 
@@ -43,18 +45,21 @@ def run_study(
         sort: the order of the rows, a key of `ORDERS`.
 
     Raises:
-        UserError: the folder cannot be used; nothing there has been changed.
+        UserError: the folder cannot be used, or another process is writing there; nothing has been changed.
         KeyboardInterrupt: after an interrupt; what is finished is kept.
     """
     assert len({job.name for job in jobs}) == len(jobs)
     machine = {key: value for key, value in asdict(engine.execution).items() if key != "memory"}
     shared = {**settings, "time_limit": time_limit, **machine}
-    ledger = Ledger(shared) if folder is None else Ledger.open(folder, shared, jobs, overwrite=overwrite)
+    if folder is not None:
+        check_target(folder)
+    with nullcontext() if folder is None else alone(folder):
+        ledger = Ledger(shared) if folder is None else Ledger.open(folder, shared, jobs, overwrite=overwrite)
 
-    def save() -> None:
-        if folder is not None:
-            Results.of(ledger, jobs, sort).save(folder, name)
+        def save() -> None:
+            if folder is not None:
+                Results.of(ledger, jobs, sort).save(folder, name)
 
-    save()
-    Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=save).work(jobs)
-    return Results.of(ledger, jobs, sort)
+        save()
+        Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=save).work(jobs)
+        return Results.of(ledger, jobs, sort)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from safetensors import SafetensorError, safe_open
 
+from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import write_file
 from m3d_condense.tools.progress import tell
@@ -36,9 +37,8 @@ Tensors: TypeAlias = "dict[str, Tensor]"
 Stored: TypeAlias = "tuple[Tensors, dict[str, str]]"
 """Tensors on the CPU, and text by name."""
 
-KINDS = ("images", "native", "pools", "selectors")
+KINDS = ("images", "native", "pools", "selectors", "stores")
 OURS = re.compile(r"(?:.+-)?[0-9a-f]{16}")  # the names of entries, without their endings
-CHECKED = 2**30  # bytes of tensors up to which their digest is of all of them; beyond, of their names and shapes
 STALE = 24 * 3600  # seconds after which a file that is being written has been left behind by a killed process
 
 
@@ -134,7 +134,7 @@ def read_entry(file: Path, *, mapped: bool = False) -> Stored | None:
         with safe_open(file, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             metadata = dict(opened.metadata() or {})
-        if metadata.pop("digest", None) != _digest(tensors, metadata):
+        if metadata.pop("digest", None) != digest_of(tensors, metadata):
             raise ValueError("its digest is another")
     except (OSError, SafetensorError, ValueError) as error:
         tell(f"{file} is damaged ({error}), and is made again")
@@ -153,19 +153,7 @@ def write_entry(file: Path, tensors: Tensors, metadata: Mapping[str, str]) -> No
     from safetensors.torch import save_file
 
     with write_file(file) as new:
-        save_file(tensors, new, {**metadata, "digest": _digest(tensors, metadata)})
-
-
-def _digest(tensors: Tensors, metadata: Mapping[str, str]) -> str:
-    import torch
-
-    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
-    checked = sum(tensor.nbytes for tensor in tensors.values()) <= CHECKED
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        if checked:
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        save_file(tensors, new, {**metadata, "digest": digest_of(tensors, metadata)})
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Temporary names beside what is being written: which process holds one, and what a killed process left behind.
 
 What is written appears under ``.NAME.XXXXXXXX.partial`` and takes the place of NAME when it is complete. A folder that
-is replaced stands aside as ``.NAME.XXXXXXXX.replaced`` meanwhile. The names outlive only a process that is killed:
-whoever writes NAME next removes them, unless another process is writing there now.
+is replaced stands aside as ``.NAME.XXXXXXXX.replaced`` meanwhile, and ``.NAME.m3d-lock`` keeps others from writing
+there. The names outlive only a process that is killed: whoever writes NAME next removes them, unless another process is
+writing there now.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ try:
 except ImportError:  # Windows, which lets nobody remove what is open
     fcntl = None  # type: ignore[assignment]
 
-PARTIAL, REPLACED = "partial", "replaced"
-PATTERN = re.compile(rf"\.(?P<name>.+)\.[0-9a-f]{{8}}\.({PARTIAL}|{REPLACED})", re.DOTALL)
+PARTIAL, REPLACED, LOCK = "partial", "replaced", "m3d-lock"
+PATTERN = re.compile(rf"\.(?P<name>.+)\.(?:[0-9a-f]{{8}}\.(?:{PARTIAL}|{REPLACED})|{LOCK})", re.DOTALL)
 
 
 def temporary_name(path: Path, ending: str = PARTIAL) -> Path:
     """Return an unused hidden name beside `path`: on the same file system, so that a rename suffices."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{ending}")
+
+
+def lock_name(path: Path) -> Path:
+    """Return the hidden name beside `path` by which a process writes there alone, see `tools.locks`."""
+    return path.with_name(f".{path.name}.{LOCK}")
 
 
 def written_name(entry: Path) -> str | None:

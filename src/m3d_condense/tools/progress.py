@@ -100,6 +100,16 @@ class Reporter:
             tell(f"{self._line()}, {_clock(time.monotonic() - self._start)} taken")
 
 
+class Silent(Reporter):
+    """Takes the reports of a job that is a small part of another."""
+
+    def __init__(self) -> None:
+        super().__init__("", 0, 0, "")
+
+    def advance(self, count: int = 1, note: str | None = None) -> None:
+        """Report nothing."""
+
+
 @contextmanager
 def progress(description: str, total: int, *, done: int = 0, unit: str = "it") -> Iterator[Reporter]:
     """Report on a job of `total` units, of which `done` were finished before (a resumed run)."""

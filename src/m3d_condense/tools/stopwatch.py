@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Stopwatch:
@@ -23,3 +25,12 @@ class Stopwatch:
     def go_on_from(self, seconds: float) -> None:
         """Count on from what an interrupted run had taken."""
         self._begun, self._credit = time.monotonic(), seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the seconds of a block out of the count."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._begun += time.monotonic() - begun

@@ -6,21 +6,22 @@ Shapes: N images of C×H×W pixels, K classes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from m3d_condense.machine.engine import Placed, in_pieces
+from m3d_condense.machine.mapped import let_go
 from m3d_condense.networks import initialise
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.tools.seeds import derive, generator
 from m3d_condense.training import augment
 
-TrainingSet = tuple[Tensor, ...]
-"""Images N×C×H×W on the device, uint8 or floats in [0, 1], and their labels N, int64."""
+TrainingSet = tuple[Tensor, Tensor]
+"""Images N×C×H×W, uint8 or floats in [0, 1], and their labels N, int64; both on one device."""
 
 
 class Trainer:
@@ -51,25 +52,39 @@ class Trainer:
         self.stacked: dict[str, Tensor] = {}
         self._one = placed.of(self.network)
 
-    def fit(self, sets: Sequence[TrainingSet], seeds: Sequence[int], steps: int, bar: Reporter) -> None:
+    def fit(
+        self,
+        sets: Sequence[TrainingSet],
+        seeds: Sequence[int],
+        steps: int,
+        bar: Reporter,
+        after: Callable[[int], None] = lambda taken: None,
+    ) -> None:
         """Train one network per seed, at most `together`, from random initialisations.
 
         Args:
-            sets: what each network is trained on, all of one size.
+            sets: what each network is trained on, all of one size; batches are moved to the device.
             seeds: of each one's initialisation, order, augmentation and mixing.
             steps: how many each takes.
             bar: is advanced once a step and network.
+            after: is told how many steps have been taken, from 0 on.
         """
         training, count = self.training, len(sets[0][0])
         optimizer = self.optimizer(self._refill(seeds))
+        after(0)
         rates = schedule(optimizer, training, steps)
         orders = [batches(count, training.batch, steps, seed) for seed in seeds]
         for step, indices in enumerate(zip(*orders, strict=True)):
-            chosen = [index.to(self.device, non_blocking=True) for index in indices]
-            batch = [(images[index], labels[index]) for (images, labels), index in zip(sets, chosen, strict=True)]
+            batch = [self._batch(*one, index) for one, index in zip(sets, indices, strict=True)]
+            let_go()
             self.step(optimizer, batch, [generator(seed, "batch", step) for seed in seeds])
             rates.step()
             bar.advance(len(seeds))
+            after(step + 1)
+
+    def _batch(self, images: Tensor, labels: Tensor, index: Tensor) -> TrainingSet:
+        index = index.to(images.device, non_blocking=True)
+        return images[index].to(self.device), labels[index].to(self.device)
 
     def optimizer(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
         """Return the training's SGD over these parameters."""
@@ -109,15 +124,16 @@ class Trainer:
 
     @torch.no_grad()
     def accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
-        """Return the share of uint8 images N×C×H×W that each network names right, in percent."""
+        """Return the share of uint8 images N×C×H×W, wherever they are, that each network names right, in percent."""
         self.network.eval()
         count = next(iter(self.stacked.values())).shape[0] if self.stacked else 1
 
         def predicted(part: Tensor) -> Tensor:
-            inputs = self.normalised(part)
+            let_go()
+            inputs = self.normalised(part.to(self.device))
             return self._logits(inputs.expand(count, *inputs.shape)).argmax(-1).T
 
-        right = in_pieces(predicted, images, self.placed.piece(images)) == labels.unsqueeze(1)
+        right = in_pieces(predicted, images, self.placed.piece(images)) == labels.to(self.device).unsqueeze(1)
         return [100.0 * share for share in right.float().mean(0).tolist()]
 
     def _refill(self, seeds: Sequence[int]) -> list[Tensor]:

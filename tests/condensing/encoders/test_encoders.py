@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from recipes_to_test import recipe_with
 from torch import Tensor
 from watches import Credits
@@ -21,7 +23,7 @@ from m3d_condense.condensing.encoders.queue import QueueEncoders
 from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.run import Run
-from m3d_condense.condensing.view import Encoder
+from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.recipes.names import ENCODERS, OBJECTIVES
@@ -335,7 +337,14 @@ def test_a_pool_is_trained_once_and_found_again(
             again = source_of(digits, plain, other, watch)
             assert watch.given > 0.0
     assert same(weights(first.at(0)), weights(again.at(0)))
-    changes = ({"seed": 1}, {"encoder_steps": 4}, {"encoder_lr": 0.1}, {"encoder_batch": 8}, {"network": "resnet10"})
+    changes = (
+        {"seed": 1},
+        {"encoder_steps": 4},
+        {"encoder_points": 3},
+        {"encoder_lr": 0.1},
+        {"encoder_batch": 8},
+        {"network": "resnet10"},
+    )
     for change in changes:
         source_of(digits, plain, dataclasses.replace(used, encoder_count=1, **change))  # type: ignore[arg-type]
     assert len(list((cache_folder() / "pools").iterdir())) == 1 + len(changes)
@@ -359,19 +368,25 @@ def test_an_interrupted_pool_goes_on_with_the_network_it_stopped_at(
     assert trained == [derive(0, "pool", number) for number in (1, 2)]
 
 
-def ends_of(number: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The start and the trained end of a network of the pool, as they are kept."""
-    tensors, _ = read_tensors(next(cache_folder().rglob(f"{number}.safetensors")))
-    start, end = (
-        {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
-        for kind in ("start.", "end.")
-    )
-    return start, end
+def way_of(folder: Path, number: int) -> list[dict[str, Tensor]]:
+    """The states of a network of the pool in their order, as they are kept."""
+    tensors, _ = read_tensors(folder / f"{number}.safetensors")
+    count = 1 + max(int(name.partition(".")[0]) for name in tensors)
+    states: list[dict[str, Tensor]] = [{} for _ in range(count)]
+    for key, value in tensors.items():
+        point, _, name = key.partition(".")
+        states[int(point)][name] = value
+    return states
+
+
+def pool_folder() -> Path:
+    (folder,) = (cache_folder() / "pools").iterdir()
+    return folder
 
 
 def test_a_point_lies_between_a_start_and_its_end(digits: ImageDataset, plain: Execution) -> None:
     made: PoolEncoders = source_of(digits, plain, recipe("pool", iterations_per_model=1))
-    ends = [ends_of(number) for number in range(3)]
+    ends = [way_of(pool_folder(), number) for number in range(3)]
     shares, drawn = [], set()
     for step in range(30):
         at = weights(made.at(step))
@@ -390,6 +405,64 @@ def test_a_point_lies_between_a_start_and_its_end(digits: ImageDataset, plain: E
     assert drawn == {0, 1, 2}
     assert 0 <= min(shares) < 0.2
     assert 0.8 < max(shares) <= 1
+
+
+def test_more_points_follow_the_same_training(digits: ImageDataset, plain: Execution) -> None:
+    ways = []
+    for points in (2, 4, 7):
+        known = set((cache_folder() / "pools").glob("*"))
+        source_of(digits, plain, recipe("pool", encoder_steps=6, encoder_points=points))
+        (new,) = set((cache_folder() / "pools").iterdir()) - known
+        ways.append(way_of(new, 0))
+    two, four, seven = ways
+    assert all(same(state, seven[2 * number]) for number, state in enumerate(four))
+    assert all(same(state, seven[6 * number]) for number, state in enumerate(two))
+    assert not any(same(state, after) for state, after in itertools.pairwise(seven))
+
+
+def test_an_encoder_lies_between_two_neighbours_of_its_way(digits: ImageDataset, plain: Execution) -> None:
+    used = recipe("pool", encoder_steps=6, encoder_points=4, encoder_count=1, iterations_per_model=1)
+    made = source_of(digits, plain, used)
+    way, name = way_of(pool_folder(), 0), "blocks.0.0.weight"
+    found = set()
+    for step in range(30):
+        at = weights(made.at(step))
+        fits = []
+        for number, (near, far) in enumerate(itertools.pairwise(way)):
+            along = far[name] - near[name]
+            share = float(((at[name] - near[name]) * along).sum() / along.square().sum())
+            fits += [number] if torch.allclose(near[name] + share * along, at[name], atol=1e-6) else []
+        assert len(fits) == 1
+        found.add(fits[0])
+    assert found == {0, 1, 2}
+
+
+@pytest.mark.parametrize("network", ["convnet", "convnet-batch"])
+def test_the_cross_entropy_is_under_a_network_that_leads(digits: ImageDataset, plain: Execution, network: str) -> None:
+    settings: dict[str, Any] = {"encoder_count": 1, "iterations_per_model": 1, "cross_entropy": 0.1}
+    settings |= {"network": network, "encoder_steps": 30}
+    ended = source_of(digits, plain, recipe("pool", **settings, teacher_lead=1.0))
+    ahead = source_of(digits, plain, recipe("pool", **settings, teacher_lead=0.25))
+    start, end = way_of(pool_folder(), 0)
+    name = "blocks.0.0.weight"
+    images = torch.randn(10, 2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for step in range(5):
+        assert same(weights(ended.at(step).teacher), end)
+        encoder, along = ahead.at(step), end[name] - start[name]
+
+        def share(of: Encoder, along: Tensor = along) -> float:
+            return float(((weights(of)[name] - start[name]) * along).sum() / along.square().sum())
+
+        assert share(encoder.teacher) == pytest.approx(min(share(encoder) + 0.25, 1.0), abs=1e-3)
+        labels = torch.arange(10).repeat_interleave(2)
+        plainly = torch.stack([encoder.teacher.network(of_one) for of_one in images]).flatten(0, 1)
+        expected = F.cross_entropy(plainly, labels, reduction="none").view(10, 2).mean(1)
+        view = View(encoder, images.requires_grad_(True), range(10), graph=True)
+        torch.testing.assert_close(view.cross_entropy, expected)
+        view.cross_entropy.sum().backward()
+        assert images.grad is not None
+        assert not any(parameter.requires_grad for parameter in encoder.teacher.network.parameters())
+    assert source_of(digits, plain, recipe("pool", **settings)).at(0).teacher is None
 
 
 def test_a_damaged_network_of_a_pool_is_said_and_trained_again(

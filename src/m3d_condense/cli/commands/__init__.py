@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from m3d_condense.cli.command import Command
-from m3d_condense.cli.commands import cache, compare, condense, evaluate, info, inspect, train
+from m3d_condense.cli.commands import cache, compare, condense, evaluate, export, import_, info, inspect, push, train
 
 __all__ = ["COMMANDS"]
 
@@ -12,6 +12,9 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate.COMMAND,
     "train": train.COMMAND,
     "compare": compare.COMMAND,
+    "export": export.COMMAND,
+    "import": import_.COMMAND,
+    "push": push.COMMAND,
     "inspect": inspect.COMMAND,
     "cache": cache.COMMAND,
     "info": info.COMMAND,

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
 from m3d_condense.cli.command import Command
-from m3d_condense.cli.flags import config_flag, data_argument, execution_flags, new_parser, recipe_flags, source_flags
+from m3d_condense.cli.flags import (
+    config_flag,
+    data_argument,
+    execution_flags,
+    new_parser,
+    number_flag,
+    recipe_flags,
+    source_flags,
+)
 from m3d_condense.cli.settings import execution, load_data, seconds
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.progress import notice
+
+WATCH_HELP = (
+    "score a small network every N steps on the test split: its accuracy is put into metrics.jsonl, decides nothing, "
+    "and its seconds do not count"
+)
+LOOKING_ON = ("watch", "preview_every", "track")
 
 
 def declare() -> ArgumentParser:
@@ -31,8 +46,12 @@ def declare() -> ArgumentParser:
     )
     parser.add_argument("--keep-old", type=bool, help=kept)
     parser.add_argument("--overwrite", action="store_true", help="discard the finished or interrupted run in --out")
+    number_flag(parser, "--watch", 0, f"{WATCH_HELP}; 0 for never")
+    number_flag(parser, "--preview-every", 0, "draw the images every N steps, as OUT.preview.png; 0 for never")
+    track = "show the history of the run in a tracker, where that is installed"
+    parser.add_argument("--track", type=Literal["tensorboard", "trackio"], help=track)
     recipe_flags(parser, "the recipe", own={"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0})
-    config_flag(parser, "; or from a condensed set, whose recipe and data set are taken")
+    config_flag(parser, "; or from a condensed set, here or on the hub, whose recipe and data set are taken")
     return execution_flags(parser)
 
 
@@ -47,10 +66,8 @@ def run(given: Namespace) -> int:
     dataset = load_data(given, given.data)
     out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
     settings = {field.name: given[field.name] for field in fields(Recipe)}
-    grown = {"start_from": given.start_from, "keep_old": given.keep_old}
-    condensed = condense(
-        dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **grown, **settings
-    )
+    settings |= {name: given[name] for name in (*LOOKING_ON, "start_from", "keep_old")}
+    condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
     notice(summary(condensed, dataset, out))
     print(out)
     return 0

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def declare() -> ArgumentParser:
     parser = new_parser(
         description="Train networks from scratch and test them on real images. Scores of condensed sets are stored "
-        "in the sets."
+        "in the sets, but not in those of the hub."
     )
-    sets = "folders of condensed sets; also data sets, with --random or --whole"
+    sets = "folders of condensed sets, or their ids on the hub; also data sets, with --random or --whole"
     parser.add_argument("sets", type=str, nargs="*", default=[], metavar="SET", help=sets)
     parser.add_argument("--data", type=str, help="test sets on this data set, not on their own source: " + DATA_HELP)
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""``m3d info``: what this machine offers, and what there is by name."""
+"""``m3d info``: what this machine offers, and what there is by name; or what condensed sets hold."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from m3d_condense.cli.settings import execution
 
 
 def declare() -> ArgumentParser:
-    return execution_flags(
-        new_parser(description="Show what this machine offers, what would be used, and what there is.")
-    )
+    text = "Show what this machine offers, what would be used, and what there is; or what condensed sets hold."
+    parser = new_parser(description=text)
+    sets = "folders of condensed sets, or their ids on the hub, to show in place of the machine"
+    parser.add_argument("sets", nargs="*", default=[], metavar="SET", help=sets)
+    return execution_flags(parser)
 
 
 def run(given: Namespace) -> int:
+    if given.sets:
+        from m3d_condense.cli.showing import print_sets
+
+        print_sets(given.sets)
+        return 0
     from m3d_condense.cli.tables import print_info
     from m3d_condense.machine.engine import Engine
 
@@ -24,7 +31,7 @@ def run(given: Namespace) -> int:
 
 
 COMMAND = Command(
-    summary="show the versions, the hardware, and the names of methods, protocols and networks",
+    summary="show the versions, the hardware, and what there is by name; or what a condensed set holds",
     declare=declare,
     run=run,
 )

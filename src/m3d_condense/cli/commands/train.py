@@ -51,17 +51,17 @@ def declare() -> ArgumentParser:
 
 
 def run(given: Namespace) -> int:
-    from m3d_condense.cli.config import set_at
+    from m3d_condense.cli.finding import find
     from m3d_condense.fitting import train
     from m3d_condense.training.trained import check_target
 
     running = execution(given)
     if given.subject is None:
         raise UserError("nothing given to train on; name a condensed set, or a data set, such as digits")
-    folder = set_at(given.subject)
-    if folder is not None:
-        subject: Path | ImageDataset = folder
-        name = folder.resolve().name
+    found = find(given.subject)
+    if found is not None:
+        subject: Path | ImageDataset = found.folder
+        name = (found.hub_id or str(found.folder.resolve())).rpartition("/")[2]
     else:
         subject = dataset = load_data(given, given.subject)
         name = dataset.name

@@ -25,6 +25,7 @@ class DynamicEncoders(EncoderSource):
     """
 
     SETTLED, MOVED, WINDOW = 0.04, 0.03, 10
+    rates = ("encoder_lr", "lr")
 
     def __init__(self, material: Material) -> None:
         super().__init__(material)
@@ -69,9 +70,11 @@ class DynamicEncoders(EncoderSource):
 
     def restore(self, step: int, state: dict[str, Tensor]) -> None:
         """Go on with this network."""
+        if state["counts"].shape != (2,) or state["seen"].ndim != 1 or len(state["seen"]) > self.WINDOW:
+            raise ValueError("counts of other shapes")
         self._index, self._fresh = int(state["counts"][0]), bool(state["counts"][1])
         self._seen = state["seen"].tolist()
-        self.learner.restore(state)
+        self.learner.restore({name: value for name, value in state.items() if name not in ("counts", "seen")})
 
     def _query(self, step: int, number: int) -> float:
         """Return the accuracy on random training images: half as many a class as a step compares, on average."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -34,11 +34,13 @@ class Learner:
         """Begin with a new optimiser: no momentum."""
         self.optimizer = self.trainer.optimizer(list(self.encoder.network.parameters()))
 
-    def from_scratch(self, seed: int, steps: int, bar: Reporter) -> None:
-        """Train from a random initialisation through a schedule of so many steps, on all real images."""
+    def from_scratch(self, seed: int, steps: int, bar: Reporter, after: Callable[[int], None]) -> None:
+        """Train from a random initialisation through a schedule of so many steps, on all real images.
+
+        `after` is told how many steps have been taken, from 0 on.
+        """
         self.encoder.network.requires_grad_(True)
-        device = self.trainer.device
-        self.trainer.fit([(self.real.to(device), self.labels.to(device))], [seed], steps, bar)
+        self.trainer.fit([(self.real, self.labels)], [seed], steps, bar, after)
         self._freeze()
 
     def learn_real(self, steps: int, seed: int) -> None:
@@ -55,8 +57,7 @@ class Learner:
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share in [0, 1] of these images (N×C×H×W, uint8) that the network names right."""
-        device = self.trainer.device
-        share = self.trainer.accuracies(images.to(device), labels.to(device))[0] / 100
+        share = self.trainer.accuracies(images, labels)[0] / 100
         self.encoder.network.train()
         return share
 
@@ -70,9 +71,15 @@ class Learner:
         return {name: value.detach().clone() for name, value in tensors.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Put such a state back in place."""
+        """Put such a state back in place.
+
+        Raises:
+            KeyError, ValueError: it is not of this network.
+        """
         self.reset_optimizer()
         held = self.encoder.network.state_dict()
+        moved = {f"momentum.{name}": value for name, value in self.encoder.network.named_parameters()}
+        _check(state, {f"network.{name}": value for name, value in held.items()} | moved)
         for name, parameter in self.encoder.network.named_parameters():
             momentum = state.get(f"momentum.{name}")
             if momentum is not None:
@@ -92,3 +99,10 @@ class Learner:
 
     def _freeze(self) -> None:
         self.encoder.network.requires_grad_(False).train()
+
+
+def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless every tensor of a state is one of the expected in its type and shape."""
+    for name, value in state.items():
+        if name not in expected or (value.dtype, value.shape) != (expected[name].dtype, expected[name].shape):
+            raise ValueError(f"{name} is not of this network")

@@ -1,25 +1,33 @@
-"""A pool of networks trained beforehand, kept on disk; each step's encoder lies between a start and its trained end."""
+"""A pool of networks trained beforehand, kept on disk; an encoder lies at a point of the training of one of them."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from m3d_condense.condensing.encoders.learner import Learner
 from m3d_condense.condensing.encoders.source import EncoderSource, Material
 from m3d_condense.condensing.view import Encoder
-from m3d_condense.networks import initialise
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import Tensors, kept
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import progress
 from m3d_condense.tools.seeds import derive, generator
 
 
 class PoolEncoders(EncoderSource):
-    """Networks at a random point between their initialisation and their trained end (DANCE, Zhang et al., IJCAI 2024).
+    """Networks at a random point of their training.
+
+    Of each network `encoder_points` states are kept, at even steps from its initialisation to its trained end; a point
+    lies on the straight line between two neighbours. With two states that is the line from start to end (DANCE, Zhang
+    et al., IJCAI 2024); with many, the way that the training took. The cross-entropy of a step is under the state that
+    is `teacher_lead` of the whole training ahead of the encoder.
 
     The pool, `encoder_count` networks of `encoder_steps` training steps each on real images, is trained once and kept
     in files, one a network, that any run on the same data with the same settings of the encoders finds again; an
@@ -34,11 +42,15 @@ class PoolEncoders(EncoderSource):
             "fingerprint": material.dataset.fingerprint,
             "network": self.recipe.network,
             "steps": self.recipe.encoder_steps,
+            "points": self.recipe.encoder_points,
             "seed": self.recipe.seed,
             "training": dataclasses.asdict(self.learner.training),
             "arithmetic": self.encoder.placed.arithmetic,
         }
-        self._ends = [self._member(number) for number in range(self.recipe.encoder_count)]
+        self._ways = [self._member(number) for number in range(self.recipe.encoder_count)]
+        if self.recipe.taught:
+            placed = self.encoder.placed
+            self.encoder.teacher = Encoder(dataclasses.replace(placed, network=copy.deepcopy(placed.network)))
 
     @staticmethod
     def training(recipe: Recipe) -> Training:
@@ -63,32 +75,46 @@ class PoolEncoders(EncoderSource):
         if index != self._current:
             self._current = index
             stream = generator(self.recipe.seed, "point", index)
-            number = int(torch.randint(len(self._ends), (1,), generator=stream))
+            way = self._ways[int(torch.randint(len(self._ways), (1,), generator=stream))]
             share = float(torch.rand((), generator=stream))
-            self._fill(*self._ends[number], share)
+            _fill(self.encoder, way, share)
+            if self.encoder.teacher is not None:
+                _fill(self.encoder.teacher, way, min(share + self.recipe.teacher_lead, 1.0))
         return self.encoder
 
-    @torch.no_grad()
-    def _fill(self, start: Tensors, end: Tensors, share: float) -> None:
-        for name, tensor in self.encoder.network.state_dict().items():
-            point = start[name].lerp(end[name], share) if tensor.is_floating_point() else end[name]
-            tensor.copy_(point)
-
-    def _member(self, number: int) -> tuple[Tensors, Tensors]:
-        """Return a network's tensors at the start and the end of its training, trained now where it has not been."""
+    def _member(self, number: int) -> list[Tensors]:
+        """Return the states of a network at even steps of its training, trained now where it has not been."""
         tensors = kept("pools", self._made_from, number, lambda: self._train(number), self.watch)
         device = self.learner.trainer.device
-        ends: dict[str, Tensors] = {"start": {}, "end": {}}
+        states: list[Tensors] = [{} for _ in range(self.recipe.encoder_points)]
         for key, value in tensors.items():
-            end, _, name = key.partition(".")
-            ends[end][name] = value.to(device)
-        return ends["start"], ends["end"]
+            point, _, name = key.partition(".")
+            states[int(point)][name] = value.to(device)
+        return states
 
     def _train(self, number: int) -> Tensors:
-        network, recipe = self.encoder.network, self.recipe
-        seed = derive(recipe.seed, "pool", number)
+        recipe, tensors = self.recipe, dict[str, Tensor]()
+        last = recipe.encoder_points - 1
+        steps_of = {point: round(recipe.encoder_steps * point / last) for point in range(last + 1)}
+
+        def after(taken: int) -> None:
+            for point in (point for point, step in steps_of.items() if step == taken):
+                for name, value in self.encoder.network.state_dict().items():
+                    tensors[f"{point}.{name}"] = value.clone()
+
         with progress(f"Training network {number + 1} of {recipe.encoder_count}", recipe.encoder_steps) as bar:
-            self.learner.from_scratch(seed, recipe.encoder_steps, bar)
-        tensors = {f"end.{name}": value.clone() for name, value in network.state_dict().items()}
-        initialise(network, derive(seed, "network"))  # where the trainer began
-        return tensors | {f"start.{name}": value.clone() for name, value in network.state_dict().items()}
+            self.learner.from_scratch(derive(recipe.seed, "pool", number), recipe.encoder_steps, bar, after)
+        if not all(bool(torch.isfinite(part).all()) for part in self.encoder.network.parameters()):
+            said = "too high: a network of the pool has diverged in training"
+            raise UserError(said, setting="encoder_lr", value=recipe.encoder_lr)
+        return tensors
+
+
+@torch.no_grad()
+def _fill(encoder: Encoder, way: Sequence[Tensors], share: float) -> None:
+    """Put a network at a share in [0, 1] of its way."""
+    position = share * (len(way) - 1)
+    point = min(int(position), len(way) - 2)
+    for name, tensor in encoder.network.state_dict().items():
+        near, far = way[point][name], way[point + 1][name]
+        tensor.copy_(near.lerp(far, position - point) if tensor.is_floating_point() else far)

@@ -45,15 +45,14 @@ class QueueEncoders(EncoderSource):
             self._push()
         stream = generator(self.recipe.seed, "member", step)
         member = self._members[int(torch.randint(len(self._members), (1,), generator=stream))]
-        self.learner.restore(member)
-        self.encoder.confidence = float(member["accuracy"])
+        self.encoder.confidence = self._load(member)
         return self.encoder
 
     def advance(self, step: int, pixels: Pixels) -> None:
         """Train two members of the queue."""
         order = torch.randperm(len(self._members), generator=generator(self.recipe.seed, "trained", step))
         for number in order[: self.TRAINED].tolist():
-            self.learner.restore(self._members[number])
+            self._load(self._members[number])
             seed = derive(self.recipe.seed, "train", step, number)
             self.learner.learn_real(self.recipe.encoder_steps, seed)
             stream = generator(seed, "accuracy")
@@ -71,11 +70,20 @@ class QueueEncoders(EncoderSource):
     def restore(self, step: int, state: dict[str, Tensor]) -> None:
         """Go on with these members."""
         self._born = int(state["born"])
-        count = 1 + max(int(name.split(".")[0]) for name in state if name != "born")
+        count = len({name.split(".")[0] for name in state if name != "born"})
+        if not 1 <= count <= self.recipe.encoder_count:
+            raise ValueError(f"{count} networks in the queue")
         self._members = [
             {name.partition(".")[2]: value for name, value in state.items() if name.startswith(f"{number}.")}
             for number in range(count)
         ]
+        for member in self._members:
+            self._load(member)
+
+    def _load(self, member: dict[str, Tensor]) -> float:
+        """Make the network this member; return its accuracy in training."""
+        self.learner.restore({name: value for name, value in member.items() if name != "accuracy"})
+        return float(member["accuracy"])
 
     def _push(self) -> None:
         self.encoder.refill(derive(self.recipe.seed, "encoder", self._born))

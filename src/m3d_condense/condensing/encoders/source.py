@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from m3d_condense.condensing.pixels import Pixels
@@ -38,7 +39,12 @@ class EncoderSource(ABC):
 
     A new source is a class in a file of this room, and its name in `m3d_condense.recipes.names`. Its randomness comes
     from `seeds.derive(seed, …)` by name, and what it learns is its state.
+
+    Attributes:
+        rates: the settings that decide how fast its networks learn, for advice where one diverges.
     """
+
+    rates: tuple[str, ...] = ("encoder_lr",)
 
     def __init__(self, material: Material) -> None:
         self.recipe, self.encoder = material.recipe, material.encoder
@@ -61,5 +67,14 @@ class EncoderSource(ABC):
         return {}
 
     def restore(self, step: int, state: dict[str, Tensor]) -> None:
-        """Go on as `state` says, which was taken before this step."""
+        """Go on as `state` says, which was taken before this step.
+
+        Raises:
+            KeyError, ValueError: it is no state of this source.
+        """
         return
+
+    def finite(self) -> bool:
+        """Whether all weights are numbers: a network that diverged has others."""
+        weights = (*self.encoder.network.parameters(), *self.state().values())
+        return all(bool(torch.isfinite(part).all()) for part in weights)

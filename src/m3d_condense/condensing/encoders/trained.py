@@ -68,6 +68,8 @@ class TrainedEncoders(EncoderSource):
 class EncodersOnSynthetic(TrainedEncoders):
     """Networks trained on the synthetic set: the inner loop of DC and DSA (Zhao et al., ICLR 2021, Algorithm 1)."""
 
+    rates = ("encoder_lr", "lr")
+
     @staticmethod
     def training(recipe: Recipe) -> Training:
         """Return plain SGD, under the augmentation of the match."""

@@ -9,6 +9,7 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +17,9 @@ from pathlib import Path
 
 import torch
 
-from m3d_condense.tools.cache import cache_folder
+from m3d_condense.tools.cache import folder_of
+from m3d_condense.tools.files import write_folder
+from m3d_condense.tools.leftovers import held, sweep, written_name
 from m3d_condense.tools.progress import notice
 
 SOURCE = Path(__file__).with_name("block.cpp")
@@ -49,39 +52,76 @@ def library() -> ctypes.CDLL | None:
 def build(flags: Sequence[str]) -> ctypes.CDLL:
     """Compile the code with these flags, or find it compiled, and load it.
 
+    What was compiled before is opened only where it lies in a folder that nobody else can write to, and is what was
+    written there, by its digest; anything else is compiled again.
+
     Raises:
         OSError: where it cannot be written or loaded.
         subprocess.SubprocessError: where it does not compile.
     """
     made_from = (compiler(), FLAGS, tuple(flags), platform.machine(), platform.libc_ver())
     text = b"".join(file.read_bytes() for file in (SOURCE, *sorted(SOURCE.parent.glob("*.h"))))
-    key = hashlib.blake2b(repr(made_from).encode() + text, digest_size=8).hexdigest()
-    file = cache_folder() / "native" / f"{key}.so"
-    if not file.exists():
-        file = _compiled(file, flags)
-    loaded = ctypes.CDLL(str(file))
-    pointer, whole = ctypes.c_void_p, ctypes.c_int
-    loaded.block_forward.argtypes = [pointer] * 5 + [ctypes.c_float] + [pointer] * 3 + [whole]
-    for function in (loaded.block_backward, loaded.block_dot, loaded.block_dot_backward):
-        function.argtypes = [pointer] * 12 + [whole]
+    entry = _folder() / hashlib.blake2b(repr(made_from).encode() + text, digest_size=8).hexdigest()
+    with held(entry.parent, wait=True):  # another process that compiles the same ends first
+        found = _loaded(entry)
+        if found is None:
+            _compile(entry, flags)
+            found = _loaded(entry)
+    if found is None:
+        raise OSError(f"what was compiled to {entry} cannot be loaded")
+    return found
+
+
+def _folder() -> Path:
+    """Return the folder of what is compiled; where the cache has none to write to, one for this process alone."""
+    try:
+        folder = folder_of("native")
+    except OSError:
+        folder = None
+    if folder is None or not os.access(folder, os.W_OK):
+        folder = Path(tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _compile(entry: Path, flags: Sequence[str]) -> None:
+    """Write the library, called by its digest, to a folder, which appears when it is complete."""
+    for other in entry.parent.iterdir():  # what killed processes left of this and other versions
+        name = written_name(other)
+        if name is not None:
+            sweep(entry.with_name(name))
+    if entry.is_symlink() or entry.is_file():
+        entry.unlink()
+    with write_folder(entry, replaceable=lambda folder: True) as new:
+        new.chmod(0o700)
+        made = new / "made"
+        command = [compiler() or "c++", *FLAGS, *flags, "-o", str(made), str(SOURCE)]
+        subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=300)
+        made.chmod(0o600)
+        made.rename(new / f"{hashlib.sha256(made.read_bytes()).hexdigest()}.so")
+
+
+def _loaded(entry: Path) -> ctypes.CDLL | None:
+    """Open the library in a folder that `_compile` wrote; None where there is none that can be trusted."""
+    try:
+        [library] = entry.iterdir()
+        if not (_ours(entry) and _ours(library) and hashlib.sha256(library.read_bytes()).hexdigest() == library.stem):
+            return None
+        loaded = ctypes.CDLL(str(library))
+        pointer, whole = ctypes.c_void_p, ctypes.c_int
+        loaded.block_forward.argtypes = [pointer] * 5 + [ctypes.c_float] + [pointer] * 3 + [whole]
+        for function in (loaded.block_backward, loaded.block_dot, loaded.block_dot_backward):
+            function.argtypes = [pointer] * 12 + [whole]
+        loaded.panel()
+    except (OSError, ValueError, AttributeError):  # not one file; AttributeError: a function is missing
+        return None
     return loaded
 
 
-def _compiled(file: Path, flags: Sequence[str]) -> Path:
-    """Compile to this file, or where its folder cannot be written to one for this process alone; return which."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=file.parent))
-    except OSError:
-        beside = Path(tempfile.mkdtemp())
-        file = beside / file.name
-        atexit.register(shutil.rmtree, beside, ignore_errors=True)
-    try:
-        made = beside / "made.so"
-        command = [compiler() or "c++", *FLAGS, *flags, "-o", str(made), str(SOURCE)]
-        subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=300)
-        made.replace(file)
-    finally:
-        if file.parent != beside:
-            shutil.rmtree(beside, ignore_errors=True)
-    return file
+def _ours(path: Path) -> bool:
+    """Whether a file or folder, no link, belongs to this user, and nobody else can write to it."""
+    status = path.lstat()
+    plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    if not hasattr(os, "geteuid"):
+        return plain
+    return plain and status.st_uid == os.geteuid() and not status.st_mode & 0o022

@@ -1,0 +1,55 @@
+"""What ``m3d info SET`` shows: what a condensed set holds, where it comes from, and its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from m3d_condense.cli.finding import Found, need
+from m3d_condense.cli.streams import as_shown
+from m3d_condense.machine.memory import readable
+from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.text import one_line
+
+MOST_NAMES = 20  # class names that are printed
+
+
+def print_sets(names: Sequence[str]) -> None:
+    """Find and read all sets, then print what each holds."""
+    found = [need(name) for name in names]
+    sets = [CondensedSet.load(one.folder) for one in found]
+    print("\n\n".join("\n".join(_lines(one, condensed)) for one, condensed in zip(found, sets, strict=True)))
+
+
+def _lines(found: Found, condensed: CondensedSet) -> list[str]:
+    """Return a line for each fact."""
+    count, channels, height, width = condensed.images.shape
+    factor, source = condensed.factor, condensed.source
+    tiles = f"; each holds {factor}×{factor} tiles, {count * factor**2:,} decoded images" if factor > 1 else ""
+    names = ", ".join(islice(condensed.class_names, MOST_NAMES))
+    more = f" and {condensed.num_classes - MOST_NAMES} more" if condensed.num_classes > MOST_NAMES else ""
+    facts = {
+        "set": found.name,
+        "folder": found.folder,
+        "method": _method(condensed),
+        "source": f"{source.get('name', 'unnamed')}, fingerprint {source.get('fingerprint', 'unknown')}",
+        "images": f"{count:,} of {channels}×{height}×{width}, {readable(condensed.nbytes)}{tiles}",
+        "classes": f"{condensed.num_classes}: {names}{more}",
+        "made": f"{condensed.created}, {condensed.steps:,} steps in {condensed.seconds:,.0f} s, seed {condensed.seed}",
+    }
+    if condensed.imported:
+        facts["made"] = f"imported {condensed.created}"
+    lines = [f"{name:9}{one_line(value)}" for name, value in facts.items()]
+    scores = [
+        f"score    {one_line(score.network)}, {one_line(score.protocol)}: {score.mean:.2f} ± {score.std:.2f} %"
+        f" (n = {score.n})"
+        for score in condensed.scores
+    ]
+    return [as_shown(line) for line in [*lines, *(scores or ["score    none yet: m3d evaluate adds one"])]]
+
+
+def _method(condensed: CondensedSet) -> str:
+    if not condensed.imported:
+        return condensed.method
+    told = condensed.settings
+    return f"other code; imported from {told.get('file')}, SHA-256 {told.get('sha256')}, read as {told.get('pixels')}"

@@ -1,0 +1,128 @@
+"""Sets that public code has made, read from its ``.pt`` files as condensed sets: scored like ours."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from m3d_condense.machine.environment import describe_environment
+from m3d_condense.sets.condensed import IMPORTED, CondensedSet
+from m3d_condense.sets.layouts import Content
+from m3d_condense.sets.values import Constants, Pixels, eight_bit
+from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.progress import notice
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Real:
+    """The data set that a file was condensed from.
+
+    Attributes:
+        class_names: in the order of the labels.
+        mean, std: of its training images, see `CondensedSet`; None where only the names are known.
+        images: its training images, uint8, for whitening.
+        source: see `CondensedSet`.
+    """
+
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    images: Tensor | None = None
+    source: dict[str, Any]
+
+
+def import_set(
+    content: Content,
+    file: Path,
+    real: Real,
+    *,
+    pixels: Pixels | None = None,
+    factor: int | None = None,
+    hard_labels: bool = False,
+) -> CondensedSet:
+    """Make a condensed set of what a file of public code holds.
+
+    Args:
+        content: of the file, see `read_layout`.
+        file: where that came from; its name and SHA-256 are stored.
+        real: the data set it was condensed from.
+        pixels: what the values mean.
+        factor: l, where each image holds l×l tiles; None as the file says, or for layouts that never have tiles, 1.
+        hard_labels: take the likeliest class of soft labels, which a condensed set cannot hold.
+
+    Raises:
+        UserError: the values, the tiles or the labels could mean more than one thing; the message names the settings.
+    """
+    pixels = pixels or Pixels()
+    tiles = _factor(content, file, factor)
+    labels = _hard(content.labels, file, hard_labels)
+    images, meaning = eight_bit(content.images, file, pixels, real.images)
+    settings = {"layout": content.layout, "file": file.name, "sha256": _digest(file), "pixels": meaning}
+    mean, std = _moments(images, content, pixels, real)
+    versions, hardware = describe_environment()
+    return CondensedSet(
+        images=images,
+        labels=labels,
+        method=IMPORTED,
+        class_names=real.class_names,
+        factor=tiles,
+        mean=mean,
+        std=std,
+        source=real.source,
+        seed=0,
+        settings=settings | {"labels": "hard" if content.labels.ndim == 1 else "the likeliest of soft ones"},
+        versions=versions,
+        hardware=hardware,
+        seconds=0.0,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _factor(content: Content, file: Path, given: int | None) -> int:
+    if given is not None:
+        if not 1 <= given <= min(content.images.shape[2:]):
+            raise UserError("does not fit the images of the file", setting="factor", value=given)
+        return given
+    if content.factor is not None:
+        return content.factor
+    if content.layout == "pair":
+        raise UserError(
+            f"{file} does not say whether its images hold tiles: IDC, DREAM, DANCE and NCFM store 2×2, or 3×3 of large "
+            f"ones, in each ({Setting('factor', 2)}), or whole images ({Setting('factor', 1)})"
+        )
+    if content.layout == "experiments":
+        notice(f"{file}: taken for whole images; IDM's hold 2×2 tiles each, which {Setting('factor', 2)} says")
+    return 1
+
+
+def _hard(labels: Tensor, file: Path, hard_labels: bool) -> Tensor:
+    """Return a class for each image."""
+    if labels.ndim == 1:
+        return labels
+    one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(dim=1) == 1).all()
+    if not one_hot and not hard_labels:
+        raise UserError(
+            f"{file}: its labels are soft, {labels.shape[1]} numbers each, and a condensed set holds a class each; "
+            f"{Setting('hard_labels', True)} takes the likeliest, and scores then differ from those with soft labels"
+        )
+    return labels.argmax(dim=1)
+
+
+def _moments(images: Tensor, content: Content, pixels: Pixels, real: Real) -> Constants:
+    """Return what networks normalise by: the moments of the real data, else those told, else of the images."""
+    for mean, std in ((real.mean, real.std), pixels.constants or (None, None), (content.mean, content.std)):
+        if mean is not None and std is not None:
+            return mean, std
+    notice("The moments of the real images are unknown: networks will normalise by those of the imported ones")
+    values = images.float().div(255).transpose(0, 1).flatten(1)
+    return tuple(values.mean(dim=1).tolist()), tuple(value or 1.0 for value in values.std(dim=1).tolist())
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

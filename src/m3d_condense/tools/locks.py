@@ -1,0 +1,75 @@
+"""One process at a time writes what is at a path, and knows before its work that it can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.leftovers import lock_name, temporary_name
+
+SPARE = ".checkpoint"  # the longest ending that is put behind a name while it is written
+TRIES = 100
+
+
+@contextmanager
+def alone(path: Path, nbytes: int = 0) -> Iterator[None]:
+    """Write what is at `path` alone while this lasts; reading is not held up.
+
+    The system ends the hold with the process, however that ends; the empty file that it leaves is no obstacle.
+    Missing parents are made, and removed again where nothing comes into them.
+
+    Args:
+        path: of a file or folder; need not exist.
+        nbytes: that will be written at least.
+
+    Raises:
+        UserError: another process is writing there.
+        OSError: as the system says: no permission, too long a name, a full disk.
+    """
+    path = path.resolve()
+    missing = [parent for parent in path.parents if not parent.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _probe(path, nbytes)
+        lock = _locked(path)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock_name(path).unlink(missing_ok=True)
+            lock.release()
+    finally:
+        for parent in missing:
+            with suppress(OSError):  # something is in it
+                parent.rmdir()
+
+
+def _probe(path: Path, nbytes: int) -> None:
+    """Write so many bytes beside `path`, under a name as long as any will be, and remove them."""
+    file = temporary_name(path.with_name(path.name + SPARE))
+    try:
+        with file.open("wb") as opened:
+            for _ in range(nbytes // 2**20):
+                opened.write(bytes(2**20))
+            opened.write(bytes(nbytes % 2**20))
+    finally:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> FileLock:
+    for _ in range(TRIES):
+        lock = FileLock(lock_name(path))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            advice = f"wait for it to end, or give another {Setting('out')}"
+            raise UserError(f"{path}: another process is writing there; {advice}") from None
+        if lock_name(path).exists():
+            return lock
+        lock.release()  # the process before removed the file after it was opened here: it keeps nobody out
+    raise UserError(f"{path}: other processes keep writing there; give another {Setting('out')}")

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.leftovers import is_partial, sweep
+from m3d_condense.tools.locks import alone
+
+
+@contextmanager
+def another_process_writes(path: Path) -> Iterator[int]:
+    """Have a child write at `path` until it is killed; yield its number once it has begun."""
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with alone(path):
+            os.write(tell, b"x")
+            signal.pause()
+        os._exit(0)
+    os.read(told, 1)
+    try:
+        yield child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_second_process_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "set"
+    with (
+        another_process_writes(path),
+        pytest.raises(UserError, match=r"runs/set: another process is writing there.*out"),
+        alone(path),
+    ):
+        pytest.fail("two at once")
+
+
+def test_another_place_is_free(tmp_path: Path) -> None:
+    with another_process_writes(tmp_path / "one"), alone(tmp_path / "other"):
+        pass
+
+
+def test_a_second_thread_of_a_process_is_refused(tmp_path: Path) -> None:
+    with alone(tmp_path / "set"), pytest.raises(UserError, match="another process"), alone(tmp_path / "set"):
+        pytest.fail("two at once")
+
+
+def test_a_link_is_the_place_it_names(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    with alone(tmp_path / "set"), pytest.raises(UserError, match="another process"), alone(tmp_path / "link"):
+        pytest.fail("two at once")
+
+
+def test_a_dead_process_keeps_nobody_out_and_its_lock_is_a_leftover(tmp_path: Path) -> None:
+    path = tmp_path / "set"
+    with another_process_writes(path):
+        pass
+    assert [is_partial(entry) for entry in tmp_path.iterdir()] == [True]
+    with alone(path):
+        sweep(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_where_nothing_was_written(tmp_path: Path) -> None:
+    with alone(tmp_path / "some" / "runs" / "set", nbytes=3 * 2**20 + 1):
+        assert (tmp_path / "some" / "runs").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with alone(tmp_path / "some" / "runs" / "set"):
+        (tmp_path / "some" / "runs" / "set").touch()
+    assert (tmp_path / "some" / "runs" / "set").exists()
+
+
+@pytest.mark.parametrize("path", ["n" * 300, "n" * 250, "file/set", "n\0"])
+def test_a_name_that_cannot_be_written_is_found_before_the_work(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises((OSError, ValueError)), alone(tmp_path / path):
+        pytest.fail("it can be written")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
