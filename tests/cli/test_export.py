@@ -7,6 +7,8 @@ from condensed_sets import make
 from refusals import said
 
 from m3d_condense.cli.main import main
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.sets.exporting import FORMS
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -44,3 +46,20 @@ def test_exports_that_cannot_be_are_told_in_one_line(capsys: pytest.CaptureFixtu
     assert "--out one/out: lies in the set itself" in said(capsys, "export", "one", "--to", "png", "--out", "one/out")
     assert "--out one: lies in the set itself" in said(capsys, "export", "one", "--to", "npz", "--out", "one")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_training_is_exported_as_a_script(capsys: pytest.CaptureFixture[str], digits: ImageDataset) -> None:
+    condense(digits, ipc=1, method="random", out="one")
+    capsys.readouterr()
+    assert run("export", "one", "--to", "script", "--out", "train.py") == 0
+    printed = capsys.readouterr()
+    assert printed.out == "train.py\n"
+    assert printed.err == "run it with: python train.py\n"
+    assert Path("train-test.safetensors").exists()
+    assert "--overwrite" in said(capsys, "export", "one", "--to", "script", "--out", "train.py")
+    assert run("export", "one", "--to", "script", "--out", "train.py", "--overwrite", "--data", "digits", "-q") == 0
+    other = ("export", "one", "--out", "other.py")
+    assert "--stored: a script decodes" in said(capsys, *other, "--to", "script", "--stored")
+    assert "--data digits: goes with --to script only" in said(capsys, *other, "--to", "npz", "--data", "digits")
+    assert "nowhere" in said(capsys, *other, "--to", "script", "--data", "./nowhere")
+    assert not Path("other.py").exists()
