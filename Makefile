@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: demo test test-slow faults lint docs bench setup interpreters clean
+.PHONY: demo test test-slow faults lint docs bench examples setup interpreters clean
 
 setup: $(VENV)/.ready
 
@@ -52,6 +52,13 @@ docs: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
+
+# Each draws a picture in $(RUNS)/examples. Other data: make examples PHOTOGRAPHS="FOLDER --size 64" REPLAY="digits
+# fashion-mnist" CHOOSING=fashion-mnist; docs/examples.md has what they gave.
+examples: setup
+	$(BIN)/python examples/photographs.py $(PHOTOGRAPHS) --out $(RUNS)/examples
+	$(BIN)/python examples/replay.py $(REPLAY) --out $(RUNS)/examples
+	$(BIN)/python examples/choosing.py $(CHOOSING) --out $(RUNS)/examples
 
 clean:
 	rm -rf $(VENV) .venvs $(RUNS) site

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.fitting import script, train
+from m3d_condense.fitting import export_script, train
 from m3d_condense.machine.engine import Execution
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet, Score
@@ -150,7 +150,7 @@ def test_an_interrupt_leaves_nothing_behind(
 def test_the_script_follows_the_newest_score(chosen: CondensedSet, digits: ImageDataset, tmp_path: Path) -> None:
     chosen.scores = [Score.of("convnet2", "dm", [50.0], {"epochs": 7, "flip": True})]
     chosen.save(tmp_path / "set")
-    made = script(chosen, tmp_path / "set", tmp_path / "train.py")
+    made = export_script(chosen, tmp_path / "set", tmp_path / "train.py")
     text = made.read_text()
     assert "EPOCHS, BATCH, LR, H, W = 7, 256, 0.01, 8, 8" in text
     assert "Train convnet2 on digits, condensed by random, by the protocol dm" in text
@@ -160,5 +160,5 @@ def test_the_script_follows_the_newest_score(chosen: CondensedSet, digits: Image
     assert torch.equal(stored["labels"], digits.test.labels)
     chosen.source.pop("data")
     with pytest.raises(UserError, match="say with data what to test on"):
-        script(chosen, tmp_path / "set", tmp_path / "other.py")
-    assert script(chosen, tmp_path / "set", tmp_path / "other.py", digits).exists()
+        export_script(chosen, tmp_path / "set", tmp_path / "other.py")
+    assert export_script(chosen, tmp_path / "set", tmp_path / "other.py", digits).exists()

@@ -25,7 +25,7 @@ from m3d_condense.scoring import (
 )
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
-from m3d_condense.sets.script import write_script
+from m3d_condense.sets.script import check_script, write_script
 from m3d_condense.sets.stored import StoredProtocol, stored_protocol
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.stopwatch import Stopwatch
@@ -59,7 +59,8 @@ def train(
             with its epochs, and else "quick".
         seed: of the initialisation, order, augmentation and mixing.
         epochs: in place of the protocol's.
-        flip: whether a mirrored image keeps its class; by default as the set was condensed, or as the data set says.
+        flip: whether a mirrored image keeps its class; by default as in that score, as the set was condensed, or as the
+            data set says.
         out: file to keep the network in, as safetensors; `load_network` reads it.
         overwrite: replace a trained network at `out`; any other file there is refused.
         execution: device, precision, compilation.
@@ -81,22 +82,32 @@ def train(
     return trained
 
 
-def script(condensed: CondensedSet, folder: str | Path, out: str | Path, data: Any = None) -> Path:
+def export_script(
+    condensed: CondensedSet, folder: str | Path, out: str | Path, data: Any = None, *, overwrite: bool = False
+) -> Path:
     """Write the training of a stored set as plain PyTorch, by the protocol of its newest score, else "quick".
 
     Args:
         condensed: the set.
         folder: where it is stored, and read by the script.
-        out: the script; its test images are written beside it. Neither may be there yet.
+        out: the script; its test images are written beside it.
         data: where those come from: anything `load` takes; by default the source that the set names.
+        overwrite: write over an older script and its images; over nothing else.
 
     Raises:
         UserError: for test data that cannot be used, or an `out` that is taken.
     """
+    check_script(Path(out), overwrite=overwrite)
     dataset = source_of(condensed, data)
-    protocol, _ = _followed(condensed, dataset, None, None, None)
-    network = stored_protocol(condensed).network
-    return write_script(condensed, out, folder=Path(folder), test=dataset.test, protocol=protocol, network=network)
+    return write_script(
+        condensed,
+        out,
+        folder=Path(folder),
+        test=dataset.test,
+        protocol=_followed(condensed, dataset, None, None, None)[0],
+        network=stored_protocol(condensed).network,
+        overwrite=overwrite,
+    )
 
 
 def _subject(given: Any) -> Subject:

@@ -113,6 +113,16 @@ def test_a_condensed_set_gives_its_recipe_and_its_source() -> None:
     assert settings("condense", "--config", "one", "--seed", "8")["seed"] == 8
 
 
+def test_a_grown_set_gives_the_one_it_grew_from() -> None:
+    stored(start_from={"fingerprint": "sha256:0", "images": 3, "kept": False, "set": "/sets/old"})
+    given = settings("condense", "--config", "one")
+    assert (given["start_from"], given["keep_old"]) == ("/sets/old", False)
+    for unknown in (None, "old", {"fingerprint": "sha256:0", "images": 3, "kept": True, "set": None}):
+        stored("two", start_from=unknown)
+        given = settings("condense", "--config", "two")
+        assert (given["start_from"], given["keep_old"]) == (None, None)
+
+
 def test_a_condensed_set_does_not_say_where_to_write(tmp_path: Path) -> None:
     stored(out="elsewhere", overwrite=True, config="other.yaml", quiet=True, unheard_of=1)
     given = settings("condense", "--config", "one")

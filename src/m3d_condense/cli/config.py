@@ -88,7 +88,7 @@ def apply(config: Config, parser: ArgumentParser) -> None:
 
 
 def _of_set(found: Found) -> Config:
-    """Take the recipe and the source from a condensed set, which may come from anyone, and nothing else."""
+    """Take the recipe, the source and the set it was grown from out of a condensed set, which may come from anyone."""
     from m3d_condense.sets.condensed import CondensedSet
 
     folder, condensed = found.folder, CondensedSet.load(found.folder)
@@ -97,6 +97,9 @@ def _of_set(found: Found) -> Config:
     names = [field.name for field in fields(Recipe)]
     settings = {name: condensed.settings[name] for name in names if name in condensed.settings}
     settings |= {name: condensed.source[key] for key, name in SOURCE.items() if key in condensed.source}
+    grown = condensed.settings.get("start_from")
+    if isinstance(grown, dict) and grown.get("set") is not None:
+        settings |= {"start_from": grown["set"], "keep_old": grown.get("kept")}
     network = str(settings.get("network"))
     if not imports_code(network):
         return Config(path=folder, settings=settings)

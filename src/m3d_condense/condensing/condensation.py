@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from m3d_condense.condensing import checkpoint
+from m3d_condense.condensing.growth import Earlier, earlier
 from m3d_condense.condensing.observing import Watching, observers
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.room import check_memory
@@ -48,6 +49,8 @@ def condense(
     out: str | Path | None = None,
     overwrite: bool = False,
     time_limit: float | None = None,
+    start_from: CondensedSet | str | Path | None = None,
+    keep_old: bool | None = None,
     watch: int = 0,
     preview_every: int = 0,
     track: str | None = None,
@@ -71,6 +74,10 @@ def condense(
         out: folder for the condensed set.
         overwrite: discard a finished or begun run of `out`.
         time_limit: seconds of this call after which the loop stops and what there is is stored.
+        start_from: an earlier set, or its folder, of some or all classes of the data, matched by name, and of at most
+            `ipc` images a class. Its images are the first of their classes; the others start as usual.
+        keep_old: whether those images stay as they are, to the bit; else they are where the optimisation starts. By
+            default they stay where images or classes are added to them, and are optimised further where none is.
         watch: steps between two scores of a small network on the test split, which are put into the history; 0 for
             none. They decide nothing, and their seconds do not count.
         preview_every: steps between two pictures of the images, OUT.preview.png; 0 for none.
@@ -79,7 +86,7 @@ def condense(
         **settings: any field of `Recipe`, in place of the preset's.
 
     Raises:
-        UserError: for settings or data that cannot be used, or an `out` that holds another run.
+        UserError: for settings, data or a set to start from that cannot be used, or an `out` that holds another run.
     """
     dataset = load(data)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
@@ -87,14 +94,18 @@ def condense(
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
     check_memory(dataset, recipe)
+    grown_from = _earlier(start_from, keep_old, dataset, recipe)
     group, target = current(), Path(out) if out is not None else None
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
     asked.check(target)
     engine = Engine(execution)
     if target is None:
-        made = _made(dataset, recipe, engine, time_limit, asked)
-        return _collect(dataset, recipe, made, engine.execution, time_limit)
-    place = Place(target=target, recipe=recipe, fingerprint=dataset.fingerprint, overwrite=overwrite)
+        made = _made(dataset, recipe, engine, time_limit, asked, grown_from)
+        return _collect(dataset, recipe, made, engine.execution, time_limit, _told(grown_from, start_from))
+    identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
+    if grown_from is not None:
+        identity["start_from"] = grown_from.identity()
+    place = Place(target=target, identity=identity, overwrite=overwrite)
     finished = group.by_first(place.finished)  # which may lie where nothing can be written
     if finished is not None:
         return finished
@@ -102,10 +113,29 @@ def condense(
         finished = group.by_first(place.finished)
         if finished is not None:
             return finished
-        made = _made(dataset, recipe, engine, time_limit, asked, place)
-        condensed = _collect(dataset, recipe, made, engine.execution, time_limit)
+        made = _made(dataset, recipe, engine, time_limit, asked, grown_from, place)
+        condensed = _collect(dataset, recipe, made, engine.execution, time_limit, _told(grown_from, start_from))
         group.by_first(lambda: place.store(condensed, complete=made.steps == recipe.iterations))
     return condensed
+
+
+def _earlier(
+    start_from: CondensedSet | str | Path | None, keep_old: bool | None, dataset: ImageDataset, recipe: Recipe
+) -> Earlier | None:
+    """Return what the run grows from, if anything."""
+    if start_from is not None:
+        return earlier(start_from, dataset, recipe, keep_old)
+    if keep_old is not None:
+        raise UserError(f"goes with {Setting('start_from')} only", setting="keep_old", value=keep_old)
+    return None
+
+
+def _told(grown_from: Earlier | None, start_from: CondensedSet | str | Path | None) -> dict[str, Any]:
+    """Return what a set's settings say of the one it grew from."""
+    if grown_from is None:
+        return {}
+    where = str(Path(start_from).resolve()) if isinstance(start_from, str | Path) else None
+    return {"start_from": grown_from.identity() | {"set": where}}
 
 
 def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overrides: Mapping[str, Any]) -> Recipe:
@@ -140,24 +170,19 @@ class Place:
 
     Attributes:
         target: the folder of the set; its checkpoint lies beside it.
-        recipe, fingerprint: of the run, and of its data.
+        identity: the run's recipe, its data's fingerprint, and what it grows from: what a checkpoint must agree with,
+            JSON-able; the loop adds its arithmetic.
         overwrite: whether a set or a begun run of other settings gives way.
     """
 
     target: Path
-    recipe: Recipe
-    fingerprint: str
+    identity: dict[str, Any]
     overwrite: bool
 
     @property
     def working(self) -> Working:
         """The files of the run beside the target."""
         return Working.beside(self.target)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree with, JSON-able; the loop adds its arithmetic."""
-        return {"recipe": dataclasses.asdict(self.recipe), "fingerprint": self.fingerprint}
 
     def finished(self) -> CondensedSet | None:
         """Return the set at the target if it is of this very run, and that was completed.
@@ -176,7 +201,11 @@ class Place:
             return None
         found = CondensedSet.load(self.target)
         recipe = {name: found.settings.get(name) for name in self.identity["recipe"]}
-        if recipe != self.identity["recipe"] or found.source.get("fingerprint") != self.fingerprint:
+        made_from = {"recipe": recipe, "fingerprint": found.source.get("fingerprint")}
+        grown_from = found.settings.get("start_from")
+        if isinstance(grown_from, dict):
+            made_from["start_from"] = {name: value for name, value in grown_from.items() if name != "set"}
+        if made_from != self.identity:
             raise UserError(
                 f"{self.target}: holds a condensed set of other settings or data; "
                 f"give another {Setting('out')}, or {Setting('overwrite', True)}"
@@ -198,6 +227,7 @@ def _made(
     engine: Engine,
     time_limit: float | None,
     asked: Watching,
+    grown_from: Earlier | None,
     place: Place | None = None,
 ) -> Condensation:
     """Run the loop, or for a recipe without steps take the images it would start from."""
@@ -208,12 +238,12 @@ def _made(
         if working is not None and not anew:
             saved = working.checkpoint
             current().by_first(lambda: checkpoint.read(saved, identity) is None)  # one of another run is not to be lost
-        pixels = start(dataset, recipe, engine, watch)
+        pixels = start(dataset, recipe, engine, watch, grown_from)
         return Condensation(pixels=pixels, steps=0, seconds=watch.seconds, history=[], used=engine.describe())
     group = current()
     track, shown = (asked.track, working) if group.leads else (None, None)
     with tracking(track, target, dataset.name, dataclasses.asdict(recipe)) as tracker, abandoned(shown):
-        run = begin(dataset, recipe, engine, watch)
+        run = begin(dataset, recipe, engine, watch, grown_from)
         observe = observers(asked, dataset, recipe, engine, shown, tracker)
         run.loop(identity, None if working is None else working.checkpoint, time_limit, observe, anew=anew)
     used = run.plan.placed.describe() + (f"; {group.size} processes" if group.size > 1 else "")
@@ -237,6 +267,7 @@ def _collect(
     made: Condensation,
     execution: Execution,
     time_limit: float | None,
+    grown_from: dict[str, Any],
 ) -> CondensedSet:
     """Put together what is stored of a run."""
     images, labels = made.pixels.to_uint8()
@@ -249,7 +280,7 @@ def _collect(
         mean=dataset.mean,
         std=dataset.std,
         method=recipe.method,
-        settings=dataclasses.asdict(recipe) | dataclasses.asdict(execution) | {"time_limit": time_limit},
+        settings=dataclasses.asdict(recipe) | dataclasses.asdict(execution) | {"time_limit": time_limit} | grown_from,
         source=dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint},
         seed=recipe.seed,
         versions=versions,

@@ -21,11 +21,24 @@ class Pixels:
         values: the initial images K'×M×C×H×W in [0, 1].
         factor: l, at least 1.
         shard: the classes they are of; by default all there are.
+        frozen: which images of all classes, K×M, stay as they are, to the bit; none by default.
     """
 
-    def __init__(self, values: Tensor, factor: int, shard: Shard | None = None) -> None:
+    def __init__(self, values: Tensor, factor: int, shard: Shard | None = None, frozen: Tensor | None = None) -> None:
         self.values = values.clone().requires_grad_()
         self.factor, self.shard = factor, shard or Shard(num_classes=len(values))
+        none = torch.zeros(self.shard.num_classes, values.shape[1], dtype=torch.bool)
+        self.frozen = none if frozen is None else frozen.cpu()
+        held = self.shard.of(self.frozen).to(values.device)[:, :, None, None, None]
+        if held.any():
+            # Without a gradient neither SGD with momentum nor Adam moves a pixel: both start from none.
+            self.values.register_hook(lambda gradient: gradient.masked_fill(held, 0.0))  # type: ignore[no-untyped-call]
+
+    @property
+    def learning(self) -> list[bool]:
+        """Whether each of the K classes, of all processes, has an image that is optimised."""
+        learns: list[bool] = (~self.frozen.all(1)).tolist()
+        return learns
 
     @property
     def decoded_per_class(self) -> int:

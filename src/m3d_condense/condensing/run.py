@@ -14,6 +14,7 @@ from torch import Tensor
 from m3d_condense.condensing import checkpoint, encoders, objectives
 from m3d_condense.condensing.draws import Draws
 from m3d_condense.condensing.encoders.source import EncoderSource, Material
+from m3d_condense.condensing.growth import Earlier
 from m3d_condense.condensing.objectives.objective import Objective
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.plan import Plan, plan
@@ -207,7 +208,13 @@ class Run:
         bar.advance()
 
 
-def begin(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch | None = None) -> Run:
+def begin(
+    dataset: ImageDataset,
+    recipe: Recipe,
+    engine: Engine,
+    watch: Stopwatch | None = None,
+    earlier: Earlier | None = None,
+) -> Run:
     """Make a run that stands before its first step.
 
     Args:
@@ -215,12 +222,13 @@ def begin(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatc
         recipe: all settings.
         engine: where and how it runs.
         watch: counts the seconds; by default from now on.
+        earlier: images that it grows from.
 
     Raises:
         UserError: for a network or a pool that cannot be had.
     """
     watch = watch or Stopwatch()
-    pixels, objective = start(dataset, recipe, engine, watch), objectives.build(recipe)
+    pixels, objective = start(dataset, recipe, engine, watch, earlier), objectives.build(recipe)
     planned = plan(dataset, recipe, engine, objective, pixels)
     notice(planned.placed.explain())
     real = engine.resident(dataset.train.images)

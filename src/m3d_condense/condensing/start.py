@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing import coresets
+from m3d_condense.condensing.growth import Earlier
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.shards import Shard
 from m3d_condense.data.dataset import ImageDataset
@@ -15,17 +16,25 @@ from m3d_condense.machine.group import current
 from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.tiles import mosaic
+from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import generator
 from m3d_condense.tools.stopwatch import Stopwatch
 
 
-def start(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch) -> Pixels:
-    """Return the initial pixels of this process's classes, on the device: mosaics of l×l real images, or noise.
+def start(
+    dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch, earlier: Earlier | None = None
+) -> Pixels:
+    """Return the initial pixels of this process's classes, on the device.
 
-    `watch` is credited with what the cache spares, where a trained network chooses the images.
+    They are mosaics of l×l real images, or noise, and `earlier` images over them. `watch` is credited with what the
+    cache spares, where a trained network chooses the images.
     """
     shard = Shard(num_classes=dataset.num_classes, group=current())
-    return Pixels(_images(dataset, recipe, engine, watch, shard).to(engine.device), recipe.factor, shard)
+    images, frozen = _images(dataset, recipe, engine, watch, shard), None
+    if earlier is not None:
+        notice(earlier.explain(dataset.num_classes * recipe.ipc))
+        images, frozen = earlier.laid_over(images, shard.classes), earlier.frozen(recipe.ipc)
+    return Pixels(images.to(engine.device), recipe.factor, shard, frozen)
 
 
 def _images(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch, shard: Shard) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from m3d_condense import networks
@@ -17,11 +18,13 @@ from m3d_condense.networks.convnet import ConvNet
 from m3d_condense.recipes.protocols import Protocol, Training
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tiles import tile_size
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import write_file_atomic
 from m3d_condense.training.augment import ALWAYS, CROP, CUTOUT
 
 TEMPLATE = "train.py.jinja"
+MARK = "written by m3d export"  # in the first line of a script, and among the metadata of its images
+LONGEST = 1000  # characters of a first line that are looked at
 
 
 def write_script(
@@ -32,6 +35,7 @@ def write_script(
     test: Split,
     protocol: Protocol,
     network: str = "convnet",
+    overwrite: bool = False,
 ) -> Path:
     """Write a script that trains a ConvNet on a set and tests it, and beside it the test images that it reads.
 
@@ -40,21 +44,20 @@ def write_script(
 
     Args:
         condensed: the set.
-        path: of the script. Nothing may be there yet.
+        path: of the script.
         folder: where the set is stored.
         test: the images that the network is tested on.
         protocol: how it is trained, as it is run on the set.
         network: a ConvNet of the usual width and norm; in place of any other, the script has the one for the size.
+        overwrite: write over an older script of this kind and its images; over nothing else.
 
     Raises:
         UserError: for a `path` that is taken.
         OSError: the system cannot write.
     """
     script = Path(path)
-    images = script.with_name(f"{script.stem}-test.safetensors")
-    for file in (script, images):
-        if file.exists():
-            raise UserError(f"{file} is there already; choose another name")
+    check_script(script, overwrite=overwrite)
+    images = _images_of(script)
     text = _template().render(
         title=_plain(f"{condensed.source.get('name', 'unnamed')}, condensed by {condensed.method}"),
         folder=repr(_way(folder, script.parent)),
@@ -62,13 +65,46 @@ def write_script(
         protocol=protocol,
         training=protocol.training,
         rates=_rates(protocol.training),
-        **_images(condensed),
+        mark=MARK,
+        **_pictures(condensed),
         **_convnet(condensed, network),
         **_drawn(protocol.training),
     )
-    write_file_atomic(images, save({"images": test.images.contiguous(), "labels": test.labels.contiguous()}))
+    tensors = {"images": test.images.contiguous(), "labels": test.labels.contiguous()}
+    write_file_atomic(images, save(tensors, {MARK: script.name}))
     write_file_atomic(script, text)
     return script
+
+
+def check_script(script: Path, *, overwrite: bool) -> None:
+    """Raise `UserError` if `write_script` would refuse `script`: call it before anything that takes long."""
+    for file, ours in ((script, _is_script), (_images_of(script), _is_images)):
+        if not file.exists():
+            continue
+        if not ours(file):
+            raise UserError(f"{file} is there already, and is no script export; choose another name")
+        if not overwrite:
+            raise UserError(f"{file} is there already; choose another name, or give {Setting('overwrite', True)}")
+
+
+def _images_of(script: Path) -> Path:
+    return script.with_name(f"{script.stem}-test.safetensors")
+
+
+def _is_script(file: Path) -> bool:
+    try:
+        with file.open(encoding="utf-8") as text:
+            return MARK in text.readline(LONGEST)
+    except (OSError, UnicodeError):
+        return False
+
+
+def _is_images(file: Path) -> bool:
+    try:
+        with safe_open(file, framework="pt") as stored:
+            return MARK in (stored.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
 
 
 def _template() -> Template:
@@ -77,7 +113,7 @@ def _template() -> Template:
     return environment.get_template(TEMPLATE)
 
 
-def _images(condensed: CondensedSet) -> dict[str, Any]:
+def _pictures(condensed: CondensedSet) -> dict[str, Any]:
     """Return the numbers of the images: their sides, how they decode, how far they are shifted and cut out."""
     height, width = condensed.images.shape[2:]
     tile = tile_size((height, width), condensed.factor)

@@ -39,6 +39,13 @@ def declare() -> ArgumentParser:
     source_flags(parser)
     limit = "stop after this time, such as 90s, 10m or 2h, and store what there is; the same command goes on from there"
     parser.add_argument("--time-limit", type=str, metavar="TIME", help=limit)
+    grown = "condensed set to start from; larger --ipc or data of more classes add to it"
+    parser.add_argument("--start-from", type=str, metavar="DIR", help=grown)
+    kept = (
+        "whether the images of --start-from stay as they are, to the bit; false optimises them further (default: they "
+        "stay where images or classes are added)"
+    )
+    parser.add_argument("--keep-old", type=bool, help=kept)
     parser.add_argument("--overwrite", action="store_true", help="discard the finished or interrupted run in --out")
     number_flag(parser, "--watch", 0, f"{WATCH_HELP}; 0 for never")
     number_flag(parser, "--preview-every", 0, "draw the images every N steps, as OUT.preview.png; 0 for never")
@@ -60,7 +67,7 @@ def run(given: Namespace) -> int:
     dataset = load_data(given, given.data)
     out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
     settings = {field.name: given[field.name] for field in fields(Recipe)}
-    settings |= {name: given[name] for name in LOOKING_ON}
+    settings |= {name: given[name] for name in (*LOOKING_ON, "start_from", "keep_old")}
     condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
     notice(summary(condensed, dataset, out))
     print(as_shown(str(out)))

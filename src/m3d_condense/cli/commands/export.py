@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from m3d_condense.cli.command import Command
-from m3d_condense.cli.flags import new_parser, quiet_flag, set_argument
+from m3d_condense.cli.flags import DATA_HELP, new_parser, quiet_flag, set_argument
 from m3d_condense.cli.streams import as_shown
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
@@ -20,7 +20,8 @@ SCRIPT = "script"  # what is no form of the images
 EXPORT_HELP = (
     "Write a condensed set in another form: png (a folder of images a class), npz (arrays for numpy), parquet (a table "
     "that datasets and pandas read), webdataset (a tar) or pt (tensors for torch.load). The images are decoded and "
-    "rounded to 8 bits; in pt they are not rounded. script writes the training on the set as plain PyTorch."
+    "rounded to 8 bits; in pt they are not rounded. The form script is a train.py of plain PyTorch that trains on the "
+    "set as it was last scored, with the test images that it reads beside it."
 )
 
 
@@ -31,7 +32,7 @@ def declare() -> ArgumentParser:
     parser.add_argument("--out", type=str, metavar="PATH", help="file to write; a folder for png")
     parser.add_argument("--stored", action="store_true", help="write the images as they are stored, tiles and all")
     parser.add_argument("--overwrite", action="store_true", help="write over an older export of this form in --out")
-    tested = "of a script: test on this data set, not on the set's own source"
+    tested = "for script: test on this data set, not on the set's own source: " + DATA_HELP
     parser.add_argument("--data", type=str, help=tested)
     return quiet_flag(parser)
 
@@ -43,8 +44,8 @@ def run(given: Namespace) -> int:
     found, out = need(given.set), Path(given.out)
     if found.folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise UserError("lies in the set itself; name another place", setting="out", value=out)
-    written = _script(found, out, given.data) if given.to == SCRIPT else _form(found, out, given)
-    notice(written)
+    write = _script if given.to == SCRIPT else _form
+    notice(write(found, out, given))
     print(as_shown(str(out)))
     return 0
 
@@ -60,9 +61,8 @@ def _check(given: Namespace) -> None:
         raise UserError(asked, setting="to", value=given.to)
     if given.out is None:
         raise UserError("say where to write it", setting="out")
-    wrong = [name for name in ("stored", "overwrite") if given.to == SCRIPT and given[name]]
-    if wrong:
-        raise UserError("goes with the other forms, not with a script", setting=wrong[0], value=True)
+    if given.to == SCRIPT and given.stored:
+        raise UserError("a script decodes the images itself", setting="stored")
     if given.data is not None and given.to != SCRIPT:
         raise UserError("goes with a script, which holds test images, only", setting="data", value=given.data)
 
@@ -80,12 +80,12 @@ def _form(found: Found, out: Path, given: Namespace) -> str:
     return f"{len(condensed.images) * tiles:,} images, {kind}, of {condensed.num_classes:,} classes"
 
 
-def _script(found: Found, out: Path, data: str | None) -> str:
+def _script(found: Found, out: Path, given: Namespace) -> str:
     """Write the training on a set as plain PyTorch, and return what was written."""
-    from m3d_condense.fitting import script
+    from m3d_condense.fitting import export_script
     from m3d_condense.sets.condensed import CondensedSet
 
-    script(CondensedSet.load(found.folder), found.folder, out, data)
+    export_script(CondensedSet.load(found.folder), found.folder, out, given.data, overwrite=given.overwrite)
     return (
         f"it needs torch and safetensors, reads {found.folder} and the test images beside it; run it with: python {out}"
     )
