@@ -128,17 +128,10 @@ class Run:
             self._restore(identity, saved)
         echo = ECHO if group.size > 1 else 0.0
         with deferred(echo) as interrupted, progress("Condensing", total, done=self.step) as bar:
-            begun = kept = time.monotonic()
-
-            def over() -> bool:
-                return time_limit is not None and time.monotonic() - begun >= time_limit
-
-            def due() -> bool:
-                return time.monotonic() - kept >= SAVE_EVERY
-
+            clock = _Clock(time_limit)
             observe(self)
             while self.step < total:
-                heard = group.ask(interrupted, over, due)
+                heard = group.ask(interrupted, clock.over, clock.due)
                 self._log(self.take_step(), bar)
                 observe(self)
                 stop, late, save = heard()
@@ -150,7 +143,7 @@ class Run:
                     break
                 if save:
                     self._save(identity, saved)
-                    kept = time.monotonic()
+                    clock.saved()
             self._save(identity, saved)
         self._notice_saturation()
 
@@ -206,6 +199,23 @@ class Run:
             self.history.append({"step": self.step, "loss": float(loss), "seconds": seconds})
             bar.note = f"loss {float(loss):.4f}"
         bar.advance()
+
+
+class _Clock:
+    """Tells when a loop that begins now has to end, and when to save."""
+
+    def __init__(self, time_limit: float | None) -> None:
+        self.time_limit, self.begun = time_limit, time.monotonic()
+        self.saved()
+
+    def over(self) -> bool:
+        return self.time_limit is not None and time.monotonic() - self.begun >= self.time_limit
+
+    def due(self) -> bool:
+        return time.monotonic() - self.kept >= SAVE_EVERY
+
+    def saved(self) -> None:
+        self.kept = time.monotonic()
 
 
 def begin(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch._C._distributed_c10d import Store
 
-STEP = timedelta(minutes=10)  # that a process waits for the others within a step
+STEP = timedelta(minutes=10)  # that a process waits for the others within a step, of pixels or of a checkpoint
 POLL = 0.05  # seconds between two looks at the store
 LOST = (
     "another process of this run has ended, or cannot be reached; what was saved is kept, and the same command goes "
@@ -114,7 +114,7 @@ class Group:
 
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
         with _lost_said():
-            dist.all_gather(parts, tensor)
+            dist.all_gather(parts, tensor, async_op=True).wait(STEP)
         return parts
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class Group:
 
         total = tensor.clone()
         with _lost_said():
-            dist.all_reduce(total)
+            dist.all_reduce(total, async_op=True).wait(STEP)
         return total
 
     def collect(self, tensor: Tensor) -> list[Tensor] | None:
@@ -137,7 +137,7 @@ class Group:
 
         parts = [torch.empty_like(tensor) for _ in range(self.size)] if self.leads else None
         with _lost_said():
-            dist.gather(tensor, parts)
+            dist.gather(tensor, parts, async_op=True).wait(STEP)
         return parts
 
     def hand_out(self, parts: list[Tensor] | None, like: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class Group:
 
         part = torch.empty_like(like, device="cpu")
         with _lost_said():
-            dist.scatter(part, parts)
+            dist.scatter(part, parts, async_op=True).wait(STEP)
         return part
 
     def broadcast(self, value: Made | None, source: int = 0) -> Made:
