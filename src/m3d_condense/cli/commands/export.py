@@ -33,6 +33,7 @@ def run(given: Namespace) -> int:
     from m3d_condense.cli.finding import need
     from m3d_condense.sets.condensed import CondensedSet
     from m3d_condense.sets.exporting import FORMS, check_export, export
+    from m3d_condense.tools.files import check_name
 
     if given.to not in FORMS:
         forms = ", ".join(f"{name} ({form.text})" for name, form in FORMS.items())
@@ -42,6 +43,7 @@ def run(given: Namespace) -> int:
     if given.out is None:
         raise UserError("say where to write it", setting="out")
     found, out = need(given.set), Path(given.out)
+    check_name(out)
     if found.folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise UserError("lies in the set itself; name another place", setting="out", value=out)
     check_export(out, given.to, overwrite=given.overwrite)
