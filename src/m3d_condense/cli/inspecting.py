@@ -60,12 +60,9 @@ def _check_target(out: Path) -> None:
     """Raise UserError for what is no name of a PNG, and for a file that was not drawn here."""
     if out.suffix.lower() != ".png":
         raise UserError("the sheet is a PNG: end its name in .png", setting="out", value=out)
-    try:
-        with alone(out):  # it can be written
-            if not out.exists():
-                return
-    except ValueError as error:  # no name at all
-        raise error if isinstance(error, UserError) else UserError(str(error), setting="out", value=out) from None
+    with alone(out):  # it can be written
+        if not out.exists():
+            return
     try:
         with Image.open(out, formats=("PNG",)) as picture:
             ours = picture.info.get(MARK[0]) == MARK[1]

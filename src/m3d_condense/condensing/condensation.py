@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.leftovers import sweep
 from m3d_condense.tools.locks import alone
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import derive
@@ -108,6 +110,8 @@ def condense(
     place = Place(target=target, identity=identity, overwrite=overwrite)
     finished = group.by_first(place.finished)  # which may lie where nothing can be written
     if finished is not None:
+        with suppress(OSError):
+            sweep(target)  # what a process left that was killed at its very end
         return finished
     with group.held_by_first(lambda: alone(target, _stored_bytes(dataset, recipe))):
         finished = group.by_first(place.finished)

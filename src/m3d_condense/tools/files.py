@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.leftovers import REPLACED, held, is_partial, restore_folder, sweep, temporary_name
+from m3d_condense.tools.leftovers import REPLACED, SPARE, held, is_partial, restore_folder, sweep, temporary_name
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
     "check_folder",
+    "check_name",
     "is_partial",
     "plain_json",
     "read_json",
@@ -39,11 +40,7 @@ def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
     working folder, which would be taken away from under the process. Leftovers of killed processes do not count. A
     folder that one of them had moved from `path` is put back first.
     """
-    try:
-        path.resolve().exists()
-    except (OSError, ValueError, RuntimeError) as error:  # too long, with a null byte, or a circle of links
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UserError(f"{path}: no folder can be there ({reason}); choose another place") from None
+    check_name(path)
     restore_folder(path)
     if not path.exists():
         blocker = next((parent for parent in path.parents if parent.exists()), None)
@@ -56,6 +53,22 @@ def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
     here = Path.cwd()
     if path.resolve() in (here, *here.parents):
         raise UserError(f"{path} is the working folder or lies above it; name a folder of its own")
+
+
+def check_name(path: Path) -> None:
+    """Raise `UserError` where nothing can be written at `path`, whoever asks; see `tools.locks` for permissions.
+
+    That is a name with a null byte, one that is too long with what is put behind it meanwhile, or a circle of links.
+    """
+    try:
+        whole = path.resolve()
+        there = next(parent for parent in (*whole.parents, whole) if parent.is_dir())  # a missing one tells no length
+        temporary_name(there / f"{whole.name}{SPARE}").lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"{path}: nothing can be written there ({reason}); choose another place") from None
 
 
 @contextmanager

@@ -21,6 +21,7 @@ try:
 except ImportError:  # Windows, which lets nobody remove what is open
     fcntl = None  # type: ignore[assignment]
 
+SPARE = ".checkpoint"  # the longest ending that is put behind a name while it is written
 PARTIAL, REPLACED, LOCK = "partial", "replaced", "m3d-lock"
 PATTERN = re.compile(rf"\.(?P<name>.+)\.(?:[0-9a-f]{{8}}\.(?:{PARTIAL}|{REPLACED})|{LOCK})", re.DOTALL)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.leftovers import lock_name, temporary_name
+from m3d_condense.tools.files import check_name
+from m3d_condense.tools.leftovers import SPARE, lock_name, sweep, temporary_name
 
-SPARE = ".checkpoint"  # the longest ending that is put behind a name while it is written
 TRIES = 100
 
 
@@ -28,9 +27,10 @@ def alone(path: Path, nbytes: int = 0) -> Iterator[None]:
         nbytes: that will be written at least.
 
     Raises:
-        UserError: another process is writing there, or the name is too long.
+        UserError: another process is writing there, or nothing can be written under this name.
         OSError: as the system says: no permission, a full disk.
     """
+    check_name(path)
     path = path.resolve()
     missing = [parent for parent in path.parents if not parent.exists()]
     try:
@@ -51,16 +51,14 @@ def alone(path: Path, nbytes: int = 0) -> Iterator[None]:
 
 def _probe(path: Path, nbytes: int) -> None:
     """Write so many bytes beside `path`, under a name as long as any will be, and remove them."""
-    file = temporary_name(path.with_name(path.name + SPARE))
+    spare = path.with_name(path.name + SPARE)
+    sweep(spare)  # what a process left that was killed here
+    file = temporary_name(spare)
     try:
         with file.open("wb") as opened:
             for _ in range(nbytes // 2**20):
                 opened.write(bytes(2**20))
             opened.write(bytes(nbytes % 2**20))
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise UserError(f"{path}: too long a name; give a shorter one") from None
-        raise
     finally:
         with suppress(OSError):
             file.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from m3d_condense import networks
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.files import plain_json, read_tensors, write_file_atomic
+from m3d_condense.tools.files import check_name, plain_json, read_tensors, write_file_atomic
 from m3d_condense.training.augment import normalised
 
 FORMAT_VERSION = 1
@@ -153,6 +153,7 @@ def check_target(path: Path, overwrite: bool) -> None:
 
     A file that holds anything else is never replaced.
     """
+    check_name(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file")
     blocker = next((parent for parent in path.parents if parent.exists()), None)

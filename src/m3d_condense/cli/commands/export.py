@@ -39,9 +39,11 @@ def declare() -> ArgumentParser:
 
 def run(given: Namespace) -> int:
     from m3d_condense.cli.finding import need
+    from m3d_condense.tools.files import check_name
 
     _check(given)
     found, out = need(given.set), Path(given.out)
+    check_name(out)
     if found.folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise UserError("lies in the set itself; name another place", setting="out", value=out)
     write = _script if given.to == SCRIPT else _form
