@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DIFFERS = "differs in"
 NARROW = {DIFFERS: "differs", "difference": "diff.", "condensed in": "time", "condensed in, paper": "time, paper"}
-WRAPPED = ("data", "shows", "methods")
+WRAPPED = ("data", "shows", "methods", "mean", "variance", "skewness")
 TEXTS = ("data", "method", "network", "shows", "methods", "name", "differs")
 
 
