@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from m3d_condense.cli.main import main
+from m3d_condense.studies.paper.durations import duration
 from m3d_condense.studies.paper.grids import GRIDS
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -19,7 +20,7 @@ def test_a_table_is_printed_and_written(capsys: pytest.CaptureFixture[str], tmp_
     assert main(command) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("Table 2: Selections and condensed sets of low resolution\n")
-    assert [line.split()[2] for line in printed.out.splitlines() if line.startswith(" digits")] == ["random", "dm"]
+    assert [line.split()[2] for line in printed.out.splitlines() if line.startswith("digits ")] == ["random", "dm"]
     assert "quick preset, 2 of 20,000 steps" in printed.out
     assert "runs/paper-quick" in printed.err
     folder = tmp_path / "runs" / "paper-quick"
@@ -45,6 +46,35 @@ def test_a_set_that_fails_is_said_and_is_the_exit_status(capsys: pytest.CaptureF
     printed = capsys.readouterr()
     assert "digits/1 dm: time_limit=1e-06s: too short" in printed.out
     assert "m3d: 1 of 1 sets failed, as said below the table" in printed.err
+
+
+def test_an_estimate_is_printed_and_nothing_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ["paper", "table2", *SMALL, "--methods", "random", "dm", "--estimate"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert [line.split()[2] for line in printed.splitlines() if line.startswith("digits ")] == ["random", "dm"]
+    assert "in all on this machine (cpu, 1 threads)" in printed
+    assert main([*command, "--json", "--seeds", "2"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [cost["sets"] for cost in told["costs"]] == [2, 2]
+    assert told["total"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0.0 s"),
+        (9.96, "10.0 s"),
+        (12.3, "12 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (5399, "90 min"),
+        (5400, "1.5 h"),
+    ],
+)
+def test_times_are_written_in_the_unit_that_suits_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from m3d_condense.studies.paper.report import Reproduction
 
 DIFFERS = "differs in"
-TEXTS = ("data", "method", "network", DIFFERS)
+NARROW = {
+    DIFFERS: "note",
+    "difference": "diff.",
+    "variance": "var.",
+    "skewness": "skew.",
+    "condensed in": "time",
+    "condensed in, paper": "time, paper",
+}
+WRAPPED = ("data", "shows", "methods", "mean", "var.", "skew.")
+TEXTS = ("data", "method", "network", "shows", "methods", "name", "note")
 
 
 def print_grids(as_json: bool) -> None:
@@ -29,7 +38,7 @@ def print_grids(as_json: bool) -> None:
     if as_json:
         print(json.dumps(lines, indent=2))
         return
-    _print(lines, texts=tuple(lines[0]))
+    _print(lines)
 
 
 def print_reproduction(made: Reproduction, as_json: bool) -> None:
@@ -40,10 +49,12 @@ def print_reproduction(made: Reproduction, as_json: bool) -> None:
     lines = made.table()
     differing = list(dict.fromkeys(line[DIFFERS] for line in lines if line.get(DIFFERS)))
     numbered = {text: str(number) for number, text in enumerate(differing, 1)}
-    short = [line | ({DIFFERS: numbered.get(line[DIFFERS], "")} if DIFFERS in line else {}) for line in lines]
+    for line in lines:
+        if DIFFERS in line:
+            line[DIFFERS] = numbered.get(line[DIFFERS], "")
     Console().print(_cell(made.title), highlight=False)
-    _print(short, TEXTS)
-    below = [f"{DIFFERS} {number}: {text}" for text, number in numbered.items()]
+    _print([{NARROW.get(name, name): text for name, text in line.items()} for line in lines])
+    below = [f"note {number}: {text}" for text, number in numbered.items()]
     Console().print(*map(_cell, [*below, *made.notes()]), highlight=False, sep="\n")
 
 
@@ -65,7 +76,7 @@ def print_estimate(found: Estimate, as_json: bool) -> None:
         for cost in found.costs
     ]
     if lines:
-        _print(lines, TEXTS)
+        _print(lines)
     whole = f"About {duration(found.total)} in all on this machine ({found.machine})"
     finished = f"; {found.finished} sets are finished and left out" if found.finished else ""
     Console().print(*map(_cell, [whole + finished, *found.missing]), highlight=False, sep="\n")
@@ -80,13 +91,17 @@ def _described(grid: Grid) -> dict[str, str]:
     }
 
 
-def _print(lines: list[dict[str, str]], texts: tuple[str, ...]) -> None:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _print(lines: list[dict[str, str]]) -> None:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for column in lines[0]:
-        table.add_column(column, justify="left" if column in texts else "right", no_wrap=column in ("method", "ours"))
+        side: Literal["left", "right"] = "left" if column in TEXTS else "right"
+        longest = max(len(word) for text in (column, *(line[column] for line in lines)) for word in [*text.split(), ""])
+        table.add_column(column, justify=side, no_wrap=column not in WRAPPED, min_width=longest)
     for line in lines:
         table.add_row(*map(_cell, line.values()))
-    Console().print(table, highlight=False)
+    console = Console()
+    console.width = max(console.width, console.measure(table).minimum)  # a column that is cut off would mislead
+    console.print(table, "", highlight=False, sep="\n")
 
 
 def _cell(text: str) -> str:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from m3d_condense.studies.paper.local import DataSets
 from m3d_condense.tools.errors import UserError
@@ -78,3 +82,17 @@ def test_a_folder_that_is_none_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="no such folder"):
         DataSets(tmp_path / name)
+
+
+def test_the_fine_classes_of_a_table_of_cifar100_are_taken(tmp_path: Path) -> None:
+    """Its tables have two columns of labels, as those of the hub."""
+    images = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
+    encoded = []
+    for image in images:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        encoded.append({"bytes": buffer.getvalue(), "path": None})
+    columns = {"img": encoded, "fine_label": [n % 4 for n in range(12)], "coarse_label": [n % 2 for n in range(12)]}
+    (tmp_path / "cifar100").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "cifar100" / "train.parquet")
+    assert DataSets(tmp_path).of("cifar100").num_classes == 4

@@ -62,6 +62,8 @@ class Reproduction:
     def notes(self) -> list[str]:
         """Say what the figures are, how the methods rank, and why a row is empty."""
         said = [_figures(self), *self.asked.grid.notes]
+        if any(row.paper is not None and row.paper.moments is not None for row in self.rows):
+            said.append("In parentheses: the paper's distances")
         if any(row.paper is not None and row.paper.reproduced for row in self.rows):
             said.append("† measured by the paper's authors, not taken from the method's paper")
         if self.asked.preset != "paper":
@@ -125,9 +127,8 @@ def _line(row: Beside) -> dict[str, str]:
         "n": str(row.n) if row.n else "",
     }
     for place, name in enumerate(ORDERS):
-        theirs = paper.moments[place] if paper is not None and paper.moments is not None else None
-        line[f"{name}, paper"] = "" if theirs is None else f"{theirs:.2f}"
-        line[f"{name}, ours"] = "" if row.moments is None else f"{row.moments[place]:.2f}"
+        theirs = "" if paper is None or paper.moments is None else f"({paper.moments[place]:.2f})"
+        line[name] = f"{'' if row.moments is None else f'{row.moments[place]:.2f}'} {theirs}".strip()
     hours = None if paper is None else paper.hours
     line["condensed in, paper"] = "" if hours is None else f"{hours:g} h"
     line["condensed in"] = "" if row.seconds is None else duration(row.seconds)
@@ -137,7 +138,7 @@ def _line(row: Beside) -> dict[str, str]:
 
 def _empty(row: Beside) -> str:
     """Say in a word why a cell has no accuracy; the notes have the sentence."""
-    if "not at hand" in row.missing:
+    if not row.at_hand:
         return "no data"
     return "not yet" if row.missing == "not done yet" else "failed"
 
