@@ -18,7 +18,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 def commands(page: Path) -> Iterator[list[str]]:
     """Yield the words behind ``m3d`` of each command in the page's blocks of code."""
     text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^ *```(?:console|bash|sh)?\n(.*?)^ *```", text, re.S | re.M)
+    fenced = re.findall(r"^ *```(\w*)\n(.*?)^ *```", text, re.S | re.M)  # all, lest the end of one begin another
+    blocks = [block for language, block in fenced if language in ("", "console", "bash", "sh")]
     lines = [line.strip().removeprefix("$ ") for block in blocks for line in re.sub(r"\\\n *", "", block).splitlines()]
     for line in lines:
         words = shlex.split(line, comments=True)

@@ -20,7 +20,7 @@ def test_a_table_is_printed_and_written(capsys: pytest.CaptureFixture[str], tmp_
     assert main(command) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("Table 2: Selections and condensed sets of low resolution\n")
-    assert [line.split()[2] for line in printed.out.splitlines() if line.startswith(" digits")] == ["random", "dm"]
+    assert [line.split()[2] for line in printed.out.splitlines() if line.startswith("digits ")] == ["random", "dm"]
     assert "quick preset, 2 of 20,000 steps" in printed.out
     assert "runs/paper-quick" in printed.err
     folder = tmp_path / "runs" / "paper-quick"
@@ -52,7 +52,7 @@ def test_an_estimate_is_printed_and_nothing_written(capsys: pytest.CaptureFixtur
     command = ["paper", "table2", *SMALL, "--methods", "random", "dm", "--estimate"]
     assert main(command) == 0
     printed = capsys.readouterr().out
-    assert [line.split()[2] for line in printed.splitlines() if line.startswith(" digits")] == ["random", "dm"]
+    assert [line.split()[2] for line in printed.splitlines() if line.startswith("digits ")] == ["random", "dm"]
     assert "in all on this machine (cpu, 1 threads)" in printed
     assert main([*command, "--json", "--seeds", "2"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from m3d_condense.studies.paper.report import Reproduction
 
 DIFFERS = "differs in"
-NARROW = {DIFFERS: "differs", "difference": "diff.", "condensed in": "time", "condensed in, paper": "time, paper"}
-WRAPPED = ("data", "shows", "methods", "mean", "variance", "skewness")
-TEXTS = ("data", "method", "network", "shows", "methods", "name", "differs")
+NARROW = {
+    DIFFERS: "note",
+    "difference": "diff.",
+    "variance": "var.",
+    "skewness": "skew.",
+    "condensed in": "time",
+    "condensed in, paper": "time, paper",
+}
+WRAPPED = ("data", "shows", "methods", "mean", "var.", "skew.")
+TEXTS = ("data", "method", "network", "shows", "methods", "name", "note")
 
 
 def print_grids(as_json: bool) -> None:
@@ -47,7 +54,7 @@ def print_reproduction(made: Reproduction, as_json: bool) -> None:
             line[DIFFERS] = numbered.get(line[DIFFERS], "")
     Console().print(_cell(made.title), highlight=False)
     _print([{NARROW.get(name, name): text for name, text in line.items()} for line in lines])
-    below = [f"differs {number}: {text}" for text, number in numbered.items()]
+    below = [f"note {number}: {text}" for text, number in numbered.items()]
     Console().print(*map(_cell, [*below, *made.notes()]), highlight=False, sep="\n")
 
 
@@ -85,13 +92,19 @@ def _described(grid: Grid) -> dict[str, str]:
 
 
 def _print(lines: list[dict[str, str]]) -> None:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for column in lines[0]:
         side: Literal["left", "right"] = "left" if column in TEXTS else "right"
-        table.add_column(column, justify=side, no_wrap=column not in WRAPPED, overflow="fold")
+        wraps = column in WRAPPED
+        texts = [column, *(line[column] for line in lines)]
+        parts = [word for text in texts for word in text.split()] if wraps else texts
+        table.add_column(column, justify=side, no_wrap=not wraps, min_width=max(map(len, parts)))
     for line in lines:
         table.add_row(*map(_cell, line.values()))
-    Console().print(table, highlight=False)
+    console = Console()
+    needed = console.measure(table, options=console.options.update(max_width=1000)).minimum
+    console.width = max(console.width, needed)  # a column that is cut off would mislead
+    console.print(table, "", highlight=False, sep="\n")
 
 
 def _cell(text: str) -> str:

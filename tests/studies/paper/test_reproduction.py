@@ -141,6 +141,14 @@ def test_data_that_are_not_at_hand_are_labelled_empty_cells(tmp_path: Path) -> N
     assert f"cifar10/10 dm, cifar10/10 m3d: cifar10 is not at hand: no copy of it in {root}" in found.notes()
 
 
+def test_data_that_cannot_be_read_are_not_at_hand(tmp_path: Path) -> None:
+    (tmp_path / "cifar10.npz").write_bytes(b"nothing of the kind")
+    found = reproduce(asked("table2", only=["cifar10/10"], methods=["m3d"]), data_root=tmp_path, execution=PLAIN)
+    assert [line["ours"] for line in found.table()] == ["no data"]
+    assert "cifar10.npz" in found.notes()[-1]
+    assert found.failed == 0
+
+
 def test_nothing_at_hand_is_a_table_all_the_same(tmp_path: Path) -> None:
     found = reproduce(asked("figure6a", only=None), data_root=tmp_path, execution=PLAIN)
     assert [row.missing[:23] for row in found.rows] == ["cifar10 is not at hand:"]

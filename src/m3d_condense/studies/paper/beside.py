@@ -39,6 +39,7 @@ class Beside:
         moments: distances of the features' means, variances and skewnesses, averaged over the sets.
         differs: in what the row departs from the paper's settings, in words.
         settings: each setting that differs: ours, and the paper's.
+        at_hand: whether the data are.
         missing: why there is no result, or not all of it.
     """
 
@@ -58,6 +59,7 @@ class Beside:
     moments: tuple[float, float, float] | None = None
     differs: tuple[str, ...] = ()
     settings: Mapping[str, tuple[Any, Any]]
+    at_hand: bool = True
     missing: str = ""
 
     @property
@@ -130,6 +132,7 @@ def _beside(asked: Asked, cell: Cell, network: str, known: Sequence[tuple[Job, R
         moments=_moments(record for _, record in known),
         differs=differs,
         settings=settings,
+        at_hand=not cell.missing,
         missing=_missing(cell, known, row),
     )
 

@@ -138,7 +138,7 @@ def _line(row: Beside) -> dict[str, str]:
 
 def _empty(row: Beside) -> str:
     """Say in a word why a cell has no accuracy; the notes have the sentence."""
-    if "not at hand" in row.missing:
+    if not row.at_hand:
         return "no data"
     return "not yet" if row.missing == "not done yet" else "failed"
 
