@@ -159,11 +159,9 @@ def test_an_interrupted_command_goes_on_when_it_is_given_again(
 ) -> None:
     # So many steps that the process cannot finish first; the limit of time ends the second one.
     arguments = ["condense", "digits", *TINY, "--iterations", "100000", "--network", "convnet1", "--out", "one"]
-    process = started(arguments)
-    assert process.stderr is not None
-    line = process.stderr.readline()  # the notice of what is used: the loop begins
-    assert "float32" in line
-    time.sleep(1.0)
+    process, logged = started(arguments), tmp_path / "one.metrics.jsonl"
+    while process.poll() is None and not (logged.exists() and logged.read_text()):
+        time.sleep(0.1)  # until the loop has logged a step
     process.send_signal(sent)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

@@ -202,7 +202,7 @@ MORE: dict[str, tuple[list[str], str]] = {
     "a number left out": (["condense", "digits", "--ipc"], "--ipc: expected one argument"),
     "no data to inspect": (["inspect"], "no data given"),
     "no data to compare": (["compare"], "no data given"),
-    "words for info": (["info", "extra"], "unrecognized arguments: extra"),
+    "words for info that name no set": (["info", "extra"], "extra: not a condensed set"),
     "a flag without a command": (["--quiet"], "unrecognized arguments: --quiet"),
     "a flag that is none": (["condense", "-x"], "unrecognized arguments: -x"),
     "nothing to do with the cache": (["cache"], "cache.action"),

@@ -44,7 +44,7 @@ def test_the_list_has_every_table_and_figure(capsys: pytest.CaptureFixture[str])
 def test_a_set_that_fails_is_said_and_is_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["paper", "table5", *SMALL, "--methods", "dm", "--budget", "0.000001s"]) == 1
     printed = capsys.readouterr()
-    assert "digits/1 dm: time_limit=1e-06s: too short" in printed.out
+    assert "digits/1 dm: --time-limit 1e-06s: too short" in printed.out
     assert "m3d: 1 of 1 sets failed, as said below the table" in printed.err
 
 

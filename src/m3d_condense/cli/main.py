@@ -72,6 +72,8 @@ def _run(argv: Sequence[str]) -> int:
             with nullcontext() if group.leads else streams.muted():
                 return COMMANDS[command].run(given)
         except SystemExit as end:
+            if isinstance(end.__context__, BrokenPipeError):  # rich's way to say that the reader has left
+                return 1
             raise UserError(f"code that was imported ended the program: sys.exit({end.code!r})") from None
 
 

@@ -95,12 +95,15 @@ def _print(lines: list[dict[str, str]]) -> None:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for column in lines[0]:
         side: Literal["left", "right"] = "left" if column in TEXTS else "right"
-        longest = max(len(word) for text in (column, *(line[column] for line in lines)) for word in [*text.split(), ""])
-        table.add_column(column, justify=side, no_wrap=column not in WRAPPED, min_width=longest)
+        wraps = column in WRAPPED
+        texts = [column, *(line[column] for line in lines)]
+        parts = [word for text in texts for word in text.split()] if wraps else texts
+        table.add_column(column, justify=side, no_wrap=not wraps, min_width=max(map(len, parts)))
     for line in lines:
         table.add_row(*map(_cell, line.values()))
     console = Console()
-    console.width = max(console.width, console.measure(table).minimum)  # a column that is cut off would mislead
+    needed = console.measure(table, options=console.options.update(max_width=1000)).minimum
+    console.width = max(console.width, needed)  # a column that is cut off would mislead
     console.print(table, "", highlight=False, sep="\n")
 
 
