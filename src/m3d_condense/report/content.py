@@ -3,120 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from m3d_condense.machine.memory import readable
 from m3d_condense.report import charts
 from m3d_condense.report.confusion import class_accuracies, worst
 from m3d_condense.report.facts import Facts
-from m3d_condense.report.galleries import Gallery, Pair, closer_than_usual, gallery, pairs
+from m3d_condense.report.galleries import closer_than_usual, gallery, pairs
 from m3d_condense.report.intervals import interval
+from m3d_condense.report.records import Audit, Bar, ClassBars, Content, MistakenRow, Moments, ScoreRow, Way
 from m3d_condense.report.sheet import Sheet
 from m3d_condense.report.trials import Trials
 from m3d_condense.report.words import duration, verdict
-from m3d_condense.report.yardsticks import Yardstick, share_of_the_way, yardsticks
+from m3d_condense.report.yardsticks import share_of_the_way, yardsticks
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.text import escaped_json, one_line
 
 WORST, MISTAKES = 5, 3  # classes whose confusion is shown, and the classes they are taken for
 LOG_FROM = 20  # the greatest loss over the least, from which the axis is logarithmic
 MOST_CLASSES = 40  # whose accuracies are shown
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """A bar, as a share in [0, 1] of the longest, and its label."""
-
-    label: str
-    share: float
-    text: str
-    kind: str = "accent"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassBars:
-    """The accuracies of a class under networks trained on the set, on random images and on all, in percent."""
-
-    name: str
-    bars: Sequence[Bar]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MistakenRow:
-    """A class, how many of its images are named right, and what the others are taken for."""
-
-    name: str
-    accuracy: str
-    taken_for: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreRow:
-    """A score: texts, and the ends of its interval as shares in [0, 1]."""
-
-    network: str
-    protocol: str
-    n: int
-    accuracy: str
-    interval: str
-    low: float
-    high: float
-    mean: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    """The accuracies from random selection to the whole data set, percent, and how far the set goes, in [0, 1]."""
-
-    random: float
-    condensed: float
-    whole: float
-    share: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moments:
-    """Distances of one order of moments: the set's, and random selection's."""
-
-    order: str
-    bars: Sequence[Bar]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Audit:
-    """The synthetic images nearest to real ones, and what the distances mean."""
-
-    pairs: Sequence[Pair]
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Content:
-    """All that is shown of one set; what is not known is empty."""
-
-    anchor: str
-    name: str
-    verdict: str
-    way: Way | None
-    tiles: Sequence[tuple[str, str]]
-    gallery: Gallery
-    steps: int
-    courses: Sequence[str]
-    course_note: str
-    classes: Sequence[ClassBars]
-    mistaken: Sequence[MistakenRow]
-    views: Sequence[tuple[str, str]]
-    class_names: Sequence[str]
-    moments: Sequence[Moments]
-    moments_note: str
-    audit: Audit | None
-    scores: Sequence[ScoreRow]
-    trained: str
-    yardsticks: Sequence[Yardstick]
-    command: str
-    settings: str
-    left_out: Sequence[str]
 
 
 def content(facts: Facts, number: int, sheet: Sheet, most_bytes: int) -> Content:
