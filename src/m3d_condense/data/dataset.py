@@ -14,16 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m3d_condense.machine.mapped import let_go
+from m3d_condense.machine.mapped import file_of, let_go
+from m3d_condense.tools.progress import progress
 
 CHUNK = 1024  # images taken at a time
 
 
 def _chunks(tensor: Tensor) -> Iterator[Tensor]:
-    """Yield a tensor in pieces; of one that is mapped from a file, nothing stays in memory behind them."""
-    for chunk in torch.split(tensor, CHUNK):
-        yield chunk
-        let_go()
+    """Yield a tensor in pieces; of one that is mapped from a file, tell of it, and leave nothing in memory behind."""
+    pieces = torch.split(tensor, CHUNK)
+    if file_of(tensor) is None:
+        yield from pieces
+        return
+    with progress("Looking through the images", len(tensor), unit="images") as bar:
+        for piece in pieces:
+            yield piece
+            let_go()
+            bar.advance(len(piece))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
