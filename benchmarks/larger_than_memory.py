@@ -119,6 +119,7 @@ def main() -> None:
         one = found[name]
         memory = f"{one['resident'] // MIB} MiB at most, {one['anonymous'] // MIB} MiB of them not of files"
         print(f"{name}: {duration(one['seconds'])}, {memory}")
+    del arguments.child, arguments.work
     stored = record("larger_than_memory", arguments, found=found)
     (arguments.out or RESULTS).mkdir(parents=True, exist_ok=True)
     write_file_atomic(arguments.out / "larger_than_memory-cpu.json", json.dumps(stored, indent=2).encode())

@@ -116,7 +116,7 @@ def test_classes_that_stay_cost_no_step(digits: ImageDataset, old: CondensedSet,
     recipe = recipe_for(data, "m3d", "quick", 2, TINY)
     run = begin(data, recipe, Engine(plain), earlier=earlier(old, data, recipe))
     assert run.plan.chunks == (range(1), range(2, 3), range(5, 6))
-    assert run.take_step().shape == (3,)
+    assert (run.take_step() > 0).tolist() == [True, False, True, False, False, True]
 
 
 def test_the_earlier_set_is_told(digits: ImageDataset, old: CondensedSet, tmp_path: Path) -> None:

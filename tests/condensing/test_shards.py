@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
@@ -90,6 +91,24 @@ def check_same(cases: Iterable[str], dataset: ImageDataset, counts: Sequence[int
         for case in cases:
             assert torch.equal(part[case].images, alone[case].images), case
             assert losses(part[case]) == losses(alone[case]), case
+
+
+@pytest.mark.parametrize("turn", ["joint", "sequential"])
+def test_a_set_grows_the_same_in_several_processes(digits: ImageDataset, turn: str) -> None:
+    """Five classes are there already, and stay: the processes have unequal numbers of classes left to learn."""
+    old = condense(digits, **TINY | {"iterations": 2})
+    half = old.labels < 5
+    names = old.class_names[:5]
+    earlier = dataclasses.replace(old, images=old.images[half], labels=old.labels[half], class_names=names)
+
+    def work() -> CondensedSet:
+        return condense(digits, start_from=earlier, **TINY | {"class_steps": turn})
+
+    alone = work()
+    assert torch.equal(alone.images[alone.labels < 5], earlier.images)
+    for part in together(3, work):
+        assert torch.equal(part.images, alone.images)
+        assert losses(part) == losses(alone)
 
 
 def test_the_set_does_not_depend_on_the_number_of_processes(digits: ImageDataset) -> None:

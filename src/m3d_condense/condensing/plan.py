@@ -21,14 +21,19 @@ from m3d_condense.tools.errors import UserError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """The network of a run, placed, and the classes of each chunk: this process's.
+    """How a run goes.
 
-    Where classes step one after the other, they are one each, and all there are: the momentum of a class moves the
-    others' pixels too. Classes whose images all stay as they are are left out, unless the objective needs all at once.
+    Attributes:
+        placed: the network.
+        chunks: the classes of each chunk: this process's. Where classes step one after the other, they are one each,
+            and all there are: the momentum of a class moves the others' pixels too.
+        compared: of all K classes, which are compared: not those whose images all stay as they are, unless the
+            objective needs all at once.
     """
 
     placed: Placed
     chunks: tuple[range, ...]
+    compared: tuple[bool, ...]
 
 
 def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objective, pixels: Pixels) -> Plan:
@@ -47,29 +52,30 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
     per_class = min(pixels.decoded_per_class, recipe.batch_synthetic)
     seen = seen_numbers(network, example, objective.layered)
     activations = activation_bytes(network, example, torch.float32) // torch.float32.itemsize
-    learning = [True] * num_classes if objective.joint else pixels.learning
-    placed = engine.place(network, example, _images(recipe, objective, sum(learning), per_class))
+    compared = tuple([True] * num_classes if objective.joint else pixels.learning)
+    placed = engine.place(network, example, _images(recipe, objective, sum(compared), per_class))
     if recipe.class_steps == "sequential":
         if objective.joint:
             raise UserError("this objective needs all classes at once", setting="class_steps", value="sequential")
-        return Plan(placed=placed, chunks=tuple(range(k, k + 1) for k in range(num_classes) if learning[k]))
+        chunks = [range(k, k + 1) for k in range(num_classes) if compared[k]]
+        return Plan(placed=placed, chunks=tuple(chunks), compared=compared)
     if objective.joint:
         if pixels.shard.group.size > num_classes:
             said = f"{pixels.shard.group.size} processes for {num_classes} classes: this objective, which needs all "
             raise UserError(said + "classes at once, takes at most one process for each")
-        return Plan(placed=placed, chunks=(mine,))
+        return Plan(placed=placed, chunks=(mine,), compared=compared)
     # Real images are held as floats a few times over while they are augmented, and then as seen.
     real = torch.float32.itemsize * (4 * example.numel() + seen)
     synthetic = real + activations * placed.dtype.itemsize * (2 if recipe.taught else 1)
     bytes_per_class = recipe.batch_real * real + per_class * synthetic
-    runs = _runs(mine, learning)
+    runs = _runs(mine, compared)
     chunks = [run[part.start : part.stop] for run in runs for part in engine.chunks(len(run), bytes_per_class)]
-    return Plan(placed=placed, chunks=tuple(chunks))
+    return Plan(placed=placed, chunks=tuple(chunks), compared=compared)
 
 
-def _runs(classes: range, learning: Sequence[bool]) -> list[range]:
-    """Return the classes that are learning, as runs of classes that follow one another."""
-    learns = [False, *(learning[k] for k in classes), False]
+def _runs(classes: range, compared: Sequence[bool]) -> list[range]:
+    """Return the classes that are compared, as runs of classes that follow one another."""
+    learns = [False, *(compared[k] for k in classes), False]
     edges = [place for place in range(len(learns) - 1) if learns[place] != learns[place + 1]]
     return [classes[first:end] for first, end in zip(edges[::2], edges[1::2], strict=True)]
 

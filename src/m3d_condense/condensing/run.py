@@ -66,20 +66,22 @@ class Run:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def take_step(self) -> Tensor:
-        """Move the pixels of this process's classes; return their losses (K')."""
+        """Move the pixels of this process's classes; return their losses (K'), 0 of those that are not compared."""
         encoder = self.encoders.at(self.step)
         self.optimizer.param_groups[0]["lr"] = self.recipe.rate(self.step)
-        losses = [self.pixels.values.new_zeros(0)]
+        mine = self.pixels.shard.classes
+        losses = torch.zeros(len(mine), device=self.pixels.values.device)
         for classes in self.plan.chunks:
-            if classes.start in self.pixels.shard.classes:
-                losses.append(self._compare(encoder, classes))
+            if classes.start in mine:
+                first = mine.index(classes.start)
+                losses[first : first + len(classes)] = self._compare(encoder, classes)
             if self.recipe.class_steps == "sequential":
                 self._move()
         if self.recipe.class_steps == "joint":
             self._move()
         self.encoders.advance(self.step, self.pixels)
         self.step += 1
-        return torch.cat(losses)
+        return losses
 
     def _compare(self, encoder: Encoder, classes: range) -> Tensor:
         """Add the gradient of these classes' losses to the pixels'; return the losses."""
@@ -193,7 +195,7 @@ class Run:
 
     def _log(self, losses: Tensor, bar: Reporter) -> None:
         if (self.step - 1) % LOG_EVERY == 0:
-            loss = self.pixels.shard.gather(losses).mean()
+            loss = self.pixels.shard.gather(losses)[list(self.plan.compared)].mean()
             self._check(loss)
             seconds = round(self.watch.seconds, 3)
             self.history.append({"step": self.step, "loss": float(loss), "seconds": seconds})

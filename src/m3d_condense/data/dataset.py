@@ -20,7 +20,7 @@ from m3d_condense.tools.progress import progress
 CHUNK = 1024  # images taken at a time
 
 
-def _chunks(tensor: Tensor) -> Iterator[Tensor]:
+def chunks(tensor: Tensor) -> Iterator[Tensor]:
     """Yield a tensor in pieces; of one that is mapped from a file, tell of it, and leave nothing in memory behind."""
     pieces = torch.split(tensor, CHUNK)
     if file_of(tensor) is None:
@@ -102,7 +102,7 @@ class ImageDataset:
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         counts = torch.zeros(self.channels, 256, dtype=torch.float64)  # a histogram is exact and small
-        for chunk in _chunks(self.train.images):
+        for chunk in chunks(self.train.images):
             for channel in range(self.channels):
                 counts[channel] += torch.bincount(chunk[:, channel].flatten(), minlength=256)
         share = counts / counts.sum(dim=1, keepdim=True)
@@ -117,7 +117,7 @@ class ImageDataset:
         digest = hashlib.sha256()
         for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
             digest.update(repr(tuple(tensor.shape)).encode())
-            for chunk in _chunks(tensor):
+            for chunk in chunks(tensor):
                 digest.update(chunk.contiguous().numpy().data)
         return f"sha256:{digest.hexdigest()}"
 

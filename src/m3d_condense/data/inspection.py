@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from m3d_condense.data.dataset import CHUNK, ImageDataset, Split
+from m3d_condense.data.dataset import ImageDataset, Split
 
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
@@ -77,10 +77,10 @@ def inspect(dataset: ImageDataset, notices: Sequence[str] = ()) -> Inspection:
 
 def levels(images: Tensor) -> tuple[Levels, ...]:
     """Return the least, the greatest and the mean level of each channel of images, uint8 N×C×H×W."""
-    chunks = torch.split(images, CHUNK)
-    least = torch.stack([chunk.amin((0, 2, 3)) for chunk in chunks]).amin(0).tolist()
-    greatest = torch.stack([chunk.amax((0, 2, 3)) for chunk in chunks]).amax(0).tolist()
-    total = torch.stack([chunk.sum((0, 2, 3)) for chunk in chunks]).sum(0)
+    axes = (0, 2, 3)
+    found = [(chunk.amin(axes), chunk.amax(axes), chunk.sum(axes)) for chunk in chunks(images)]
+    lows, highs, sums = (torch.stack(kind) for kind in zip(*found, strict=True))
+    least, greatest, total = lows.amin(0).tolist(), highs.amax(0).tolist(), sums.sum(0)
     mean = (total.double() / images[:, 0].numel()).tolist()
     rows = zip(CHANNELS[images.shape[1]], least, greatest, mean, strict=True)
     return tuple(Levels(channel=name, least=low, greatest=high, mean=middle) for name, low, high, middle in rows)

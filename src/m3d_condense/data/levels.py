@@ -19,6 +19,7 @@ from m3d_condense.tools.progress import notice
 Pixels = NDArray[np.uint8]
 WHITE = 255
 DARK = 0.1  # of the range: training images whose brightest pixel lies below are pointed out
+FEW = 256  # images looked at at a time
 ROUNDING = 1e-3  # by which floats may leave [0, 1]
 
 
@@ -71,10 +72,21 @@ def eight_bit(images: NDArray[Any], white: float) -> Pixels:
     return np.asarray(np.rint(images * (WHITE / white)).astype(np.uint8))
 
 
+def _range(pixels: Pixels) -> tuple[int, int]:
+    """Return the least and the greatest level of images, or of as many as show that they are not nearly black."""
+    low, high = WHITE, 0
+    for start in range(0, len(pixels), FEW):
+        part = pixels[start : start + FEW]
+        low, high = min(low, int(part.min())), max(high, int(part.max()))
+        if low < high and high >= DARK * WHITE:
+            break
+    return low, high
+
+
 def notice_flat(train: Pixels, test: Pixels) -> None:
     """Say so where the 8-bit images of a split are nearly black, or of one level all over."""
     for split, pixels in (("training", train), ("test", test)):
-        low, high = int(pixels.min()), int(pixels.max())
+        low, high = _range(pixels)
         if low < high and high >= DARK * WHITE:
             continue
         if low == high:
