@@ -8,7 +8,7 @@ import pytest
 import torch
 from pictures import noise
 
-from m3d_condense.data import inspection
+from m3d_condense.data import dataset, inspection
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.inspection import examples, inspect
 from m3d_condense.data.load import load
@@ -38,7 +38,7 @@ def test_the_digits_are_grey_and_not_mirrored(digits: ImageDataset) -> None:
 
 
 def test_levels_are_those_of_every_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspection, "CHUNK", 4)
+    monkeypatch.setattr(dataset, "CHUNK", 4)
     pixels = noise(11, 3, 6, 7)
     pixels[:, 1] = 20 + pixels[:, 1] // 2
     found = inspection.levels(torch.from_numpy(pixels))

@@ -251,3 +251,13 @@ def test_overwrite_deletes_nothing_where_anything_is_not_ours(
     with pytest.raises(UserError, match=place):
         opened(filled, overwrite=True)
     assert tree(filled) == before
+
+
+def test_what_a_kill_left_in_a_set_is_swept_when_the_study_is_opened(tmp_path: Path) -> None:
+    Ledger.open(tmp_path, {}, [job()])
+    made = tmp_path / "sets" / "one"
+    made.mkdir(parents=True)
+    for name in (".README.md.0123abcd.partial", "README.md", ".hidden"):
+        (made / name).touch()
+    Ledger.open(tmp_path, {}, [job()])
+    assert sorted(path.name for path in made.iterdir()) == [".hidden", "README.md"]

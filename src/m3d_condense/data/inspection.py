@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from m3d_condense.data.dataset import ImageDataset, Split
+from m3d_condense.data.dataset import ImageDataset, Split, chunks
 
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 

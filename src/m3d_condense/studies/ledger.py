@@ -19,7 +19,7 @@ from m3d_condense.studies.job import Job
 from m3d_condense.studies.record import Fitted, Record, as_json, read
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.leftovers import written_name
+from m3d_condense.tools.leftovers import sweep_within, written_name
 
 __all__ = ["Ledger", "check_target", "is_study", "set_folder"]
 
@@ -60,6 +60,8 @@ class Ledger:
         ledger.folder = folder
         if is_study(folder) and not overwrite:
             _check_settings(folder, ledger.settings)
+            for made in (folder / SETS).glob("*/"):
+                sweep_within(made)  # what a process left that was killed while it stored a score
             ledger.take_up(jobs)
             return ledger
         if overwrite:

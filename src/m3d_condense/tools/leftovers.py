@@ -106,6 +106,12 @@ def sweep(path: Path) -> None:
                 entry.unlink(missing_ok=True)
 
 
+def sweep_within(folder: Path) -> None:
+    """Remove what killed processes left behind in a folder, whatever they wrote there."""
+    for name in {written_name(entry) for entry in folder.iterdir()} - {None}:
+        sweep(folder / str(name))
+
+
 def _leftovers(path: Path) -> list[Path]:
     try:
         return [entry for entry in path.parent.iterdir() if written_name(entry) == path.name]
