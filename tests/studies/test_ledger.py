@@ -253,6 +253,19 @@ def test_overwrite_deletes_nothing_where_anything_is_not_ours(
     assert tree(filled) == before
 
 
+def test_the_metrics_of_a_run_that_was_killed_at_once_are_discarded_and_others_are_not(filled: Path) -> None:
+    logged = filled / "sets" / "digits-dm.metrics.jsonl"
+    logged.write_text('{"step": 1, "loss": 0.5, "seconds": 0.1}\n')
+    logged.with_name("digits-dm.preview.png").touch()
+    opened(filled, overwrite=True)
+    assert not logged.exists()
+    assert not logged.with_name("digits-dm.preview.png").exists()
+    for text in ("mine", "[]", '{"step": 1}'):
+        logged.write_text(text)
+        with pytest.raises(UserError, match="is not of this study"):
+            opened(filled, overwrite=True)
+
+
 def test_what_a_kill_left_in_a_set_is_swept_when_the_study_is_opened(tmp_path: Path) -> None:
     Ledger.open(tmp_path, {}, [job()])
     made = tmp_path / "sets" / "one"

@@ -6,6 +6,7 @@ of a time limit found, ``trials/SERIES.json``; and the condensed sets, ``sets/NA
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -215,6 +216,15 @@ def _discard(folder: Path) -> None:
             entry.unlink()
 
 
+def _is_metrics(file: Path) -> bool:
+    """Whether a file holds logged steps of a run, and nothing else."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        return all({"step", "loss"} <= json.loads(line).keys() for line in lines)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+
+
 def _holds(file: Path, name: str) -> bool:
     """Whether a file is one of our JSON files with this value in it, whatever its version."""
     try:
@@ -227,8 +237,10 @@ def _is_set(entry: Path) -> bool:
     """Whether an entry of the folder of sets is a condensed set, or lies beside one that is made, and nothing else."""
     if entry.name.endswith(CHECKPOINT):
         return is_checkpoint(entry)
-    if entry.name.endswith((METRICS, PREVIEW)):
-        return is_checkpoint(entry.with_name(entry.name.removesuffix(METRICS).removesuffix(PREVIEW) + CHECKPOINT))
+    if entry.name.endswith(METRICS):  # which is there before the first checkpoint is
+        return _is_metrics(entry)
+    if entry.name.endswith(PREVIEW):
+        return _is_metrics(entry.with_name(entry.name.removesuffix(PREVIEW) + METRICS))
     try:
         CondensedSet.check_target(entry)
     except UserError:
