@@ -124,7 +124,8 @@ def _share_cores(group: Group) -> None:
     torch.set_num_threads(threads)
     if group.leads:
         instead = "" if given is None else f" in place of torchrun's own {THREADS}={given}"
-        shared = f"{group.local_size} processes on {cores} cores: {threads} threads each{instead}"
+        each = f"{threads} thread{'s' if threads > 1 else ''} each"
+        shared = f"{group.local_size} processes on {cores} cores: {each}{instead}"
         tell(f"{shared}; {THREADS} sets another number")
 
 
