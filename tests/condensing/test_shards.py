@@ -164,6 +164,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
+@pytest.mark.slow  # it waits for processes to notice that one is gone
 def test_a_process_that_is_killed_ends_the_others_and_the_checkpoint_stays(
     digits: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
