@@ -153,12 +153,9 @@ class Store:
             state = msgspec.json.decode((self.folder / STATE).read_bytes(), type=State)
         except UNREADABLE:
             return None
+        same = (state.made_of, state.counts, state.shape) == (self.made_of, list(counts), shape)
         whole = len(state.done) == len(state.channels) == len(counts)
-        return (
-            state
-            if whole and (state.made_of, state.counts, state.shape) == (self.made_of, list(counts), shape)
-            else None
-        )
+        return state if same and whole else None
 
     def path_of(self, number: int, channels: int) -> Path:
         """Return the file of a split's images."""

@@ -100,5 +100,4 @@ def open_ledger(
     shared = {**settings, "time_limit": time_limit, **machine}
     if folder is None or not (begin or is_study(folder)):
         return Ledger(shared)
-    check_target(folder)
     return Ledger.open(folder, shared, jobs, overwrite=overwrite)
