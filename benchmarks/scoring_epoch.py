@@ -6,6 +6,7 @@ The set is of the size of CIFAR-10's at IPC 10 with l = 2: 400 decoded images, s
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from benchmarks.workers import Step
 from m3d_condense import networks
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.recipes import protocols
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.tools.progress import Reporter, set_quiet
 from m3d_condense.training.trainer import Trainer
 
@@ -35,10 +37,11 @@ def ours(arguments: argparse.Namespace) -> tuple[Step, str]:
     engine = Engine(Execution(device=arguments.device))
     size = (arguments.side, arguments.side)
     network = networks.build("convnet", channels=3, num_classes=arguments.classes, size=size)
-    protocol = protocols.protocol("idc")
+    problem = Problem(ipc=arguments.ipc, side=arguments.side, num_classes=arguments.classes)
+    protocol = protocols.protocol("idc").adapted(problem, factor=arguments.factor)
     images, labels = (part.to(engine.device) for part in training_set(arguments))
     placed = engine.place(network, torch.zeros(1, 3, *size), protocol.epochs * len(images))
-    short = protocol.adapted(epochs=arguments.epochs, whole=False, flip=True)
+    short = dataclasses.replace(protocol, epochs=arguments.epochs)
     trainer = Trainer(placed, short.training, MEAN, STD)
     steps = short.steps(len(images))
     bar = Reporter("", steps, 0, "steps")

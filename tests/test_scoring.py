@@ -62,6 +62,14 @@ def test_a_score_is_stored_with_all_it_takes_to_repeat_it(
     assert made.std == pytest.approx(np.std(made.accuracies, ddof=1))
 
 
+def test_a_score_stores_what_the_protocol_comes_to_for_the_size_and_the_number_of_images(plain: Execution) -> None:
+    images = np.random.default_rng(0).integers(256, size=(12, 64, 64, 3), dtype=np.uint8)
+    photographs = load((images, [0, 1] * 6))
+    made = score(condense(photographs, ipc=1, method="random"), photographs, plain, protocol="idc", epochs=1, repeats=1)
+    assert (made.settings["augmentation"], made.settings["cutmix"]) == ("resizedcrop_flip_jitter_lighting", 1.0)
+    assert made.n == 1
+
+
 def test_flip_can_be_asked_for(chosen: CondensedSet, digits: ImageDataset, plain: Execution) -> None:
     made = score(chosen, digits, plain, flip=True, epochs=1, repeats=1)
     assert made.settings["augmentation"] == "color_crop_flip_scale_rotate"

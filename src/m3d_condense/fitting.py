@@ -131,7 +131,7 @@ def _followed(
         stored = stored_protocol(subject)
     if flip is None:
         flip = mirrored(subject, dataset) if stored.flip is None else stored.flip
-    return adapted(name or stored.name, subject, dataset, stored.epochs if epochs is None else epochs, flip), flip
+    return adapted(name or stored.name, subject, stored.epochs if epochs is None else epochs, flip), flip
 
 
 def _trained(

@@ -77,19 +77,18 @@ def evaluate(
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
     if flip is None:
         flip = mirrored(first, dataset)
-    scored_by = adapted(protocol, first, dataset, epochs, flip)
+    scored_by = adapted(protocol, first, epochs, flip)
     trainer = trainer_for(network, scored_by, dataset, first, repeats, Engine(execution))
     seeds = [repeat_seed(seed, r) for r in range(repeats)]
     accuracies = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}")
     return Score.of(network, protocol, accuracies, settings_of(scored_by, trainer, dataset, seed, flip))
 
 
-def adapted(name: str, subject: Subject, dataset: ImageDataset, epochs: int | None, flip: bool) -> Protocol:
+def adapted(name: str, subject: Subject, epochs: int | None, flip: bool) -> Protocol:
     """Return the protocol of this name as it is run on a subject; raises `UserError` for an unknown one."""
     whole, factor = isinstance(subject, ImageDataset), subject.factor if isinstance(subject, CondensedSet) else 1
-    return protocols.protocol(name).adapted(
-        epochs=epochs, whole=whole, flip=flip, channels=dataset.channels, factor=factor
-    )
+    problem = subject.problem(mirrored=flip)
+    return protocols.protocol(name).adapted(problem, epochs=epochs, whole=whole, factor=factor)
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
@@ -100,11 +99,7 @@ def repeat_seed(seed: int, repeat: int) -> int:
 def settings_of(protocol: Protocol, trainer: Trainer, dataset: ImageDataset, seed: int, flip: bool) -> dict[str, Any]:
     """Return all it takes to train and test again: the protocol's settings, seed, data fingerprint, versions."""
     versions, hardware = describe_environment()
-    training = protocol.training
-    return dataclasses.asdict(training) | {
-        "augmentation": str(training.augmentation),
-        "augmentation_draw": training.augmentation.draw,
-        "epochs": protocol.epochs,
+    return training_settings(protocol) | {
         "seed": seed,
         "flip": flip,
         "fingerprint": dataset.fingerprint,
@@ -113,6 +108,13 @@ def settings_of(protocol: Protocol, trainer: Trainer, dataset: ImageDataset, see
         "arithmetic": trainer.placed.arithmetic,
         "compiled": trainer.placed.compiled,
     }
+
+
+def training_settings(protocol: Protocol) -> dict[str, Any]:
+    """Return what a score says of its protocol: what it came to for the set."""
+    training = protocol.training
+    augmentation = {"augmentation": str(training.augmentation), "augmentation_draw": training.augmentation.draw}
+    return dataclasses.asdict(training) | augmentation | {"epochs": protocol.epochs}
 
 
 def _subjects(given: Any) -> list[Subject]:

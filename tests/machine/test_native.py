@@ -24,6 +24,7 @@ from m3d_condense.machine.native import building
 from m3d_condense.machine.native.gradients import WeightGradient
 from m3d_condense.networks.convnet import ConvNet
 from m3d_condense.recipes import methods
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.protocols import protocol
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.training.trainer import Trainer
@@ -410,7 +411,7 @@ def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
 
 def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
     ends, accuracies = [], []
-    training = protocol("quick").adapted(epochs=6, whole=False, flip=False)
+    training = protocol("quick").adapted(Problem(ipc=10, side=8, mirrored=False), epochs=6)
     for wanted in (True, False):
         network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
         engine = Engine(Execution(device="cpu", native=wanted, compile="no", precision="float32"))

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from m3d_condense.recipes.protocols import protocol
+from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.recipes.problem import Problem
+from m3d_condense.recipes.protocols import check, protocol
+from m3d_condense.tools.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,70 @@ from m3d_condense.recipes.protocols import protocol
 def test_idc_mixes_no_digits_that_come_out_of_tiles(
     name: str, channels: int, flip: bool, factor: int, cutmix: float
 ) -> None:
-    made = protocol(name).adapted(epochs=None, whole=False, flip=flip, channels=channels, factor=factor)
+    problem = Problem(ipc=10, side=28, channels=channels, mirrored=flip)
+    made = protocol(name).adapted(problem, factor=factor)
     assert made.training.cutmix == cutmix
     assert ("flip" in str(made.training.augmentation)) == flip
+
+
+@pytest.mark.parametrize(
+    ("ipc", "factor", "num_classes", "epochs"),
+    [
+        (1, 1, 10, 3_000),
+        (10, 1, 10, 2_000),
+        (11, 1, 10, 1_500),
+        (20, 1, 20, 1_500),
+        (10, 3, 10, 1_000),  # Table 3: 90 images a class
+        (20, 3, 10, 1_000),  # 180
+        (50, 3, 10, 500),
+        (1_000, 1, 10, 300),
+        (1, 1, 100, 2_000),
+        (10, 1, 100, 1_300),
+        (50, 1, 100, 1_000),
+        (10, 3, 100, 600),
+        (20, 3, 100, 600),
+        (50, 3, 100, 300),
+        (1_000, 1, 100, 200),
+    ],
+)
+def test_on_subsets_of_imagenet_idc_trains_for_fewer_epochs_the_more_images_there_are(
+    ipc: int, factor: int, num_classes: int, epochs: int
+) -> None:
+    made = protocol("idc").adapted(Problem(ipc=ipc, side=224, num_classes=num_classes), factor=factor)
+    assert made.epochs == epochs
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "lr", "weight_decay", "batch"), [(10, 0.01, 5e-4, 64), (99, 0.01, 5e-4, 64), (100, 0.1, 1e-4, 128)]
+)
+@pytest.mark.parametrize("side", [64, 128, 224])
+def test_subsets_of_imagenet_have_a_training_of_their_own(
+    side: int, num_classes: int, lr: float, weight_decay: float, batch: int
+) -> None:
+    training = protocol("idc").adapted(Problem(ipc=10, side=side, num_classes=num_classes), factor=3).training
+    assert (training.lr, training.weight_decay, training.batch) == (lr, weight_decay, batch)
+    assert (training.cutmix, training.momentum, training.decay) == (1.0, 0.9, 0.2)
+    assert training.augmentation == Augmentation.parse("resizedcrop_flip_jitter_lighting", "idc")
+
+
+@pytest.mark.parametrize("num_classes", [10, 100])
+def test_below_64_pixels_the_number_of_classes_changes_nothing(num_classes: int) -> None:
+    idc = protocol("idc")
+    assert idc.adapted(Problem(ipc=50, side=63, num_classes=num_classes), factor=2) == idc
+
+
+@pytest.mark.parametrize("name", ["quick", "dm"])
+def test_the_other_protocols_are_the_same_for_all(name: str) -> None:
+    known = protocol(name)
+    for side in (32, 224):
+        for num_classes in (10, 100):
+            assert known.adapted(Problem(ipc=10, side=side, num_classes=num_classes), factor=3) == known
+
+
+def test_what_is_given_is_checked() -> None:
+    check("idc", None)
+    check("idc", 1)
+    with pytest.raises(UserError, match="unknown protocol 'icd'"):
+        check("icd", None)
+    with pytest.raises(UserError, match="epochs=0"):
+        check("idc", 0)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.loading import augmentation_named
@@ -85,10 +86,12 @@ def test_the_seed_decides_every_pass() -> None:
     assert not same(passes[0], list(other))
 
 
-@pytest.mark.parametrize(("name", "protocols"), [("idc", ["quick", "idc"]), ("dsa", ["dm"])])
-def test_images_are_augmented_as_the_protocols_augment_them(name: str, protocols: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "protocols", "side"), [("idc", ["quick", "idc"], 32), ("dsa", ["dm"], 32), ("imagenet", ["idc"], 64)]
+)
+def test_images_are_augmented_as_the_protocols_augment_them(name: str, protocols: list[str], side: int) -> None:
     for protocol in protocols:
-        expected = PROTOCOLS[protocol].training.augmentation
+        expected = PROTOCOLS[protocol].adapted(Problem(ipc=10, side=side)).training.augmentation
         assert augmentation_named(name, flip=True) == expected
         assert augmentation_named(name, flip=False) == expected.without("flip")
     condensed = make()
@@ -127,7 +130,7 @@ def test_images_are_mirrored_where_the_set_says_they_may_be(
     ("asked", "message"),
     [
         ({"batch_size": 0}, "batch_size=0: at least 1"),
-        ({"batch_size": 4, "augment": "cutout"}, "augment=cutout: one of idc, dsa, or None"),
+        ({"batch_size": 4, "augment": "cutout"}, "augment=cutout: one of idc, dsa, imagenet, or None"),
     ],
 )
 def test_what_cannot_be_loaded_is_refused(asked: dict[str, Any], message: str) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +125,21 @@ def test_images_are_mirrored_as_the_scoring_or_else_the_data_say(
 
 
 @pytest.mark.parametrize(
-    ("other", "scores"),
-    [({}, 1), *(({name: value}, 2) for name, value in {"seed": 1, "repeats": 3, "epochs": 2, "flip": True}.items())],
+    ("other", "stored", "scores"),
+    [
+        ({}, {}, 1),
+        *(({name: value}, {}, 2) for name, value in {"seed": 1, "repeats": 3, "epochs": 2, "flip": True}.items()),
+        ({}, {"cutmix": 0.25}, 2),  # by what the protocol of this name was once
+    ],
     ids=str,
 )
 def test_a_score_that_the_set_holds_is_taken_if_it_is_of_these_very_settings(
-    digits: ImageDataset, engine: Engine, tmp_path: Path, other: dict[str, Any], scores: int
+    digits: ImageDataset,
+    engine: Engine,
+    tmp_path: Path,
+    other: dict[str, Any],
+    stored: dict[str, Any],
+    scores: int,
 ) -> None:
     """As after a power cut between a set's last file and its record, or a score by hand."""
     ledger = in_folder(tmp_path, [RANDOM])
@@ -140,6 +149,7 @@ def test_a_score_that_the_set_holds_is_taken_if_it_is_of_these_very_settings(
     made = condense(digits, out=folder, execution=PLAIN, **asdict(RANDOM.recipe))
     settings = RANDOM.scoring.settings() | other
     held = evaluate(made, digits, network="convnet1", execution=PLAIN, **settings)
+    held = replace(held, settings=held.settings | stored)
     made.add_score(held, folder)
     Worker(ledger, engine, lambda name: digits).work([RANDOM])
     after = CondensedSet.load(folder).scores

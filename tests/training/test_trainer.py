@@ -10,6 +10,7 @@ from m3d_condense import networks
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.protocols import PROTOCOLS, Training, protocol
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import progress, set_quiet
@@ -36,6 +37,7 @@ def rates(used: Training, steps: int) -> list[float]:
 # Protocols
 
 IDC = protocol("idc").training
+CIFAR10 = Problem(ipc=10, side=32)
 
 
 def test_the_protocols_have_their_papers_values() -> None:
@@ -50,7 +52,7 @@ def test_the_protocols_have_their_papers_values() -> None:
     with pytest.raises(UserError, match="unknown protocol 'x': one of quick, idc, dm"):
         protocol("x")
     with pytest.raises(UserError, match="epochs=0"):
-        idc.adapted(epochs=0, whole=False, flip=True)
+        idc.adapted(CIFAR10, epochs=0)
 
 
 @pytest.mark.parametrize("steps", [12, 100, 1001])
@@ -78,17 +80,19 @@ def test_one_cycle_ends_low_and_peaks_at_the_rate(steps: int) -> None:
 
 def test_epochs_and_steps() -> None:
     idc = protocol("idc")
-    assert idc.adapted(epochs=None, whole=False, flip=True) == idc
-    assert idc.adapted(epochs=None, whole=True, flip=True).epochs == 100
-    assert idc.adapted(epochs=7, whole=True, flip=True).epochs == 7
-    short = idc.adapted(epochs=3, whole=False, flip=True)
+    assert idc.adapted(CIFAR10) == idc
+    assert idc.adapted(CIFAR10, whole=True).epochs == 100
+    assert idc.adapted(CIFAR10, epochs=7, whole=True).epochs == 7
+    short = idc.adapted(CIFAR10, epochs=3)
     assert [short.steps(images) for images in (1, 64, 65, 640)] == [3, 3, 6, 30]
 
 
 def test_flip_is_taken_out_of_the_augmentation() -> None:
     for used in PROTOCOLS.values():
-        assert "flip" not in used.adapted(epochs=None, whole=False, flip=False).training.augmentation.operations
-        assert "flip" in used.adapted(epochs=None, whole=False, flip=True).training.augmentation.operations
+        for side in (32, 224):
+            one_way, both = (Problem(ipc=10, side=side, mirrored=mirrored) for mirrored in (False, True))
+            assert "flip" not in used.adapted(one_way).training.augmentation.operations
+            assert "flip" in used.adapted(both).training.augmentation.operations
 
 
 @pytest.mark.parametrize(("count", "batch", "steps"), [(10, 4, 25), (64, 64, 3), (7, 64, 5), (10, 3, 11)])

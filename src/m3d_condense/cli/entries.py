@@ -57,7 +57,7 @@ def entries(given: Namespace) -> list[Entry]:
     """
     if not given.sets:
         raise UserError("no set given; name the folders that m3d condense made")
-    protocols.protocol(given.protocol).adapted(epochs=given.epochs, whole=False, flip=True)
+    protocols.check(given.protocol, given.epochs)
     check_count("repeats", given.repeats, least=1, most=MOST_NETWORKS)
     sets, sources = _loaded(given)
     for dataset in {source.dataset.fingerprint: source.dataset for source in sources}.values():

@@ -125,7 +125,7 @@ def _encode(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwa
     network = networks.build(
         recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size
     )
-    protocol = protocols.protocol("quick").adapted(epochs=None, whole=True, flip=recipe.flip)
+    protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
     training = dataclasses.replace(protocol.training, cutmix=0.0)
     steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
     example = torch.zeros(1, dataset.channels, *dataset.size)

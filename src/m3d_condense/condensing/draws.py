@@ -42,7 +42,11 @@ class Draws:
         synthetic = self.pixels.draw(classes, recipe.batch_synthetic, streams)
         drawn = augment.draw(recipe.siamese, self.num_classes, self.size, generator(recipe.seed, "augment", step))
         drawn = drawn.of(classes, self.device)
-        return augment.apply(self.normalised(real), drawn), augment.apply(self.normalised(synthetic), drawn)
+        normalised = self.normalised
+        return (
+            augment.apply(normalised(real), drawn, normalised),
+            augment.apply(normalised(synthetic), drawn, normalised),
+        )
 
     def _chosen(self, step: int, classes: range) -> tuple[Tensor, list[torch.Generator]]:
         """Return the numbers K×N of the real images of a step, and the streams that its other draws come from."""

@@ -151,7 +151,7 @@ class Watcher:
         shape = {"channels": dataset.channels, "num_classes": dataset.num_classes, "size": dataset.size}
         network = networks.build(WATCHER, **shape)  # type: ignore[arg-type]
         protocol = protocols.protocol(WATCHED_BY).adapted(
-            epochs=None, whole=False, flip=recipe.flip, channels=dataset.channels, factor=recipe.factor
+            dataset.problem(ipc=recipe.ipc, mirrored=recipe.flip), factor=recipe.factor
         )
         count = dataset.num_classes * recipe.ipc * recipe.factor**2
         self.steps = min(protocol.steps(count), WATCHED_STEPS)

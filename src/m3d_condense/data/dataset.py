@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense.machine.mapped import file_of, let_go
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.tools.progress import progress
 
 CHUNK = 1024  # images taken at a time
@@ -88,6 +89,23 @@ class ImageDataset:
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return self.train.images.shape[2], self.train.images.shape[3]
+
+    def problem(self, *, mirrored: bool, ipc: int | None = None) -> Problem:
+        """Return what settings may depend on.
+
+        Args:
+            mirrored: whether a mirrored image keeps its class.
+            ipc: images per class that are made of it; by default all of the largest class.
+        """
+        most = int(self.train.labels.bincount().max())
+        return Problem(
+            ipc=most if ipc is None else ipc,
+            side=min(self.size),
+            channels=self.channels,
+            num_classes=self.num_classes,
+            images_per_class=most,
+            mirrored=mirrored,
+        )
 
     @property
     def mean(self) -> tuple[float, ...]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from m3d_condense.tools.errors import UserError
 
-OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate", "resizedcrop", "jitter", "lighting")
+ALWAYS = ("color", "flip", "cutout", "resizedcrop", "jitter", "lighting")
+"""Applied at every draw in IDC's form; of the other operations one is drawn."""
 DRAWS = ("idc", "dsa")
 
 
@@ -17,7 +19,7 @@ class Augmentation:
 
     Attributes:
         operations: some of `OPERATIONS`, in the order they were written.
-        draw: "idc" applies colour, flip and cutout wherever they are listed and one of the rest; "dsa" applies one
+        draw: "idc" applies the operations of `ALWAYS` wherever they are listed and one of the rest; "dsa" applies one
             operation of the whole list.
 
     Raises:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.recipe import check_count
 from m3d_condense.tools.errors import UserError
 
@@ -45,39 +46,67 @@ class Protocol:
         epochs: passes over the training images, on a condensed or selected set.
         whole_epochs: the same on a whole data set, which has many more steps an epoch.
         training: what an epoch is made of.
-        mixes_tiled_digits: whether CutMix serves grey images that are not to be mirrored, out of tiles, as any others.
+        resolve: what of this follows from the problem, and from the factor l of the set.
     """
 
     name: str
     epochs: int
     whole_epochs: int
     training: Training
-    mixes_tiled_digits: bool = True
+    resolve: Callable[[Protocol, Problem, int], Protocol] = lambda protocol, problem, factor: protocol
 
     def __post_init__(self) -> None:
         check_count("epochs", self.epochs, least=1)
 
-    def adapted(self, *, epochs: int | None, whole: bool, flip: bool, channels: int = 3, factor: int = 1) -> Protocol:
+    def adapted(self, problem: Problem, *, epochs: int | None = None, whole: bool = False, factor: int = 1) -> Protocol:
         """Return the protocol as it is run.
 
         Args:
+            problem: what networks are trained on. Mirroring is left out where it changes an image's class.
             epochs: in place of the protocol's.
-            whole: whether it trains on a whole data set.
-            flip: whether a mirrored image keeps its class; mirroring is left out where it does not.
-            channels: of the images.
+            whole: whether they are trained on a whole data set.
             factor: l of the set.
         """
-        chosen = epochs if epochs is not None else self.whole_epochs if whole else self.epochs
-        augmentation = self.training.augmentation if flip else self.training.augmentation.without("flip")
-        mixed = self.mixes_tiled_digits or flip or channels > 1 or factor == 1
-        cutmix = self.training.cutmix if mixed else 0.0
-        training = dataclasses.replace(self.training, augmentation=augmentation, cutmix=cutmix)
-        return dataclasses.replace(self, epochs=chosen, training=training)
+        resolved = self.resolve(self, problem, factor)
+        chosen = epochs if epochs is not None else resolved.whole_epochs if whole else resolved.epochs
+        augmentation = resolved.training.augmentation
+        kept = augmentation if problem.mirrored else augmentation.without("flip")
+        return dataclasses.replace(
+            resolved, epochs=chosen, training=dataclasses.replace(resolved.training, augmentation=kept)
+        )
 
     def steps(self, images: int) -> int:
         """Return how many steps the run takes on this many images."""
         return self.epochs * math.ceil(images / self.training.batch)
 
+
+def _idc(protocol: Protocol, problem: Problem, factor: int) -> Protocol:
+    """Resolve the protocol of IDC, whose values below 64 pixels are given.
+
+    Subsets of ImageNet, that is, images from 64 pixels on, have the augmentation of photographs, CutMix at every step,
+    and fewer epochs the more images there are. Sets of a hundred classes and more of them have another rate, weight
+    decay and batch. Digits out of tiles are not mixed.
+    """
+    epochs, training = protocol.epochs, protocol.training
+    if problem.high:
+        epochs = _subset_epochs(problem.ipc * factor**2, problem.many_classes)
+        training = dataclasses.replace(training, augmentation=PHOTOGRAPHS, cutmix=1.0)
+        if problem.many_classes:
+            training = dataclasses.replace(training, batch=128, lr=0.1, weight_decay=1e-4)
+    if problem.digits and factor > 1:
+        training = dataclasses.replace(training, cutmix=0.0)
+    return dataclasses.replace(protocol, epochs=epochs, training=training)
+
+
+def _subset_epochs(images_per_class: int, many_classes: bool) -> int:
+    """Return IDC's epochs on subsets of ImageNet, by the decoded images of a class; at 100 classes two thirds."""
+    steps = ((1, 3_000), (10, 2_000), (50, 1_500), (200, 1_000), (500, 500))
+    epochs = next((epochs for most, epochs in steps if images_per_class <= most), 300)
+    return epochs * 2 // 3 // 100 * 100 if many_classes else epochs
+
+
+PHOTOGRAPHS = Augmentation.parse("resizedcrop_flip_jitter_lighting", "idc")
+"""What networks are trained with on subsets of ImageNet (Kim et al., ICML 2022, in public code)."""
 
 PROTOCOLS: Mapping[str, Protocol] = {
     protocol.name: protocol
@@ -98,7 +127,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
             name="idc",
             epochs=1000,
             whole_epochs=100,
-            mixes_tiled_digits=False,
+            resolve=_idc,
             training=Training(
                 batch=64,
                 lr=0.01,
@@ -129,3 +158,10 @@ def protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise UserError(f"unknown protocol {name!r}: one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def check(name: str, epochs: int | None) -> None:
+    """Raise `UserError` for an unknown protocol, or for epochs in place of its own that are none."""
+    protocol(name)
+    if epochs is not None:
+        check_count("epochs", epochs, least=1)

@@ -123,10 +123,14 @@ class Recipe:
     ]
     batch_real: Annotated[int, "real images per class and step"]
     batch_synthetic: Annotated[int, "decoded synthetic images per class and step, at most"]
-    augmentation: Annotated[str, "operations joined by _, of color, crop, cutout, flip, scale and rotate; or none"]
+    augmentation: Annotated[
+        str,
+        "operations joined by _, of color, crop, cutout, flip, scale and rotate, and of resizedcrop, jitter and "
+        "lighting, which are for photographs; or none",
+    ]
     augmentation_draw: Annotated[
         str,
-        "how operations are drawn: idc (color, flip and cutout always, and one of the others) or dsa (one of all)",
+        "how operations are drawn: idc (one of crop, scale and rotate, and all the others) or dsa (one of all)",
     ]
     flip: Annotated[bool, "whether a mirrored image keeps its class; false removes flip from the augmentation"]
     optimizer: Annotated[str, "optimiser of the pixels: sgd, or adam, whose step adapts to the scale of the gradient"]

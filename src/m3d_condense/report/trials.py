@@ -65,7 +65,7 @@ class Setup:
             return cls(network=network or "convnet", protocol=protocol or "quick")
         last = scores[-1]
         epochs, seed = last.settings.get("epochs"), last.settings.get("seed", 0)
-        usual = protocols.protocol(last.protocol).epochs
+        usual = adapted(last.protocol, condensed, None, flip=True).epochs
         own = epochs if isinstance(epochs, int) and epochs != usual else None
         return cls(network=last.network, protocol=last.protocol, epochs=own, seed=seed if isinstance(seed, int) else 0)
 
@@ -105,7 +105,7 @@ def trials(
         title: of the progress.
     """
     first = subjects[0]
-    protocol = adapted(setup.protocol, first, dataset, _epochs(setup, first), mirrored(first, dataset))
+    protocol = adapted(setup.protocol, first, _epochs(setup, first), mirrored(first, dataset))
     trainer = trainer_for(setup.network, protocol, dataset, first, 1, engine)
     made_from = {
         "fingerprint": dataset.fingerprint,

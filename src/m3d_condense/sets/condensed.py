@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.sets.loading import augmentation_named, loader
 from m3d_condense.sets.tiles import decode
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
-from m3d_condense.training.augment import normalised
+from m3d_condense.training.augment import Normalisation, normalised
 
 IMPORTED = "imported"  # the method of sets that were made by other code
 
@@ -143,6 +144,11 @@ class CondensedSet:
         """Images per class; the fewest where classes differ."""
         return int(self.labels.bincount(minlength=self.num_classes).min())
 
+    def problem(self, *, mirrored: bool) -> Problem:
+        """Return what settings may depend on; `mirrored` says whether a mirrored image keeps its class."""
+        _, channels, *size = self.images.shape
+        return Problem(ipc=self.ipc, side=min(size), channels=channels, num_classes=self.num_classes, mirrored=mirrored)
+
     @property
     def nbytes(self) -> int:
         """Bytes the stored pixels take."""
@@ -188,7 +194,8 @@ class CondensedSet:
         Args:
             batch_size: images a batch; the last of a pass may have fewer.
             augment: "idc" (colour, crop, flip, scale and rotation, in IDC's form: what the protocols quick and idc
-                train with), "dsa" (those and cutout, in DSA's form, as the protocol dm), or None.
+                train with), "dsa" (those and cutout, in DSA's form, as the protocol dm), "imagenet" (windows, flip,
+                jitter and lighting, as the protocol idc from 64 pixels on), or None.
             seed: of the order and of the augmentation.
             flip: whether a mirrored image keeps its class; by default as the set was condensed, or else true.
 
@@ -198,7 +205,8 @@ class CondensedSet:
         own = self.settings.get("flip")
         mirrored = flip if flip is not None else own is None or bool(own)
         images, labels = self.decode()
-        return loader(self.normalise(images), labels, augmentation_named(augment, flip=mirrored), batch_size, seed)
+        normalised = Normalisation(self.mean, self.std, images.device)
+        return loader(images, labels, augmentation_named(augment, flip=mirrored), normalised, batch_size, seed)
 
     def save(self, path: str | Path) -> Path:
         """Write the set as the folder `path`, whole or not at all, over an older set there.

@@ -13,12 +13,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from m3d_condense.recipes.augmentation import Augmentation
-from m3d_condense.recipes.protocols import PROTOCOLS
+from m3d_condense.recipes.protocols import PHOTOGRAPHS, PROTOCOLS
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.seeds import generator
 from m3d_condense.training import augment
 
-AUGMENTATIONS = {"idc": PROTOCOLS["idc"].training.augmentation, "dsa": PROTOCOLS["dm"].training.augmentation}
+AUGMENTATIONS = {
+    "idc": PROTOCOLS["idc"].training.augmentation,
+    "dsa": PROTOCOLS["dm"].training.augmentation,
+    "imagenet": PHOTOGRAPHS,
+}
 """By the name that users give; a protocol that scores sets trains with each."""
 
 Batch = tuple[Tensor, Tensor]
@@ -32,12 +36,20 @@ class AugmentedImages(Dataset[Batch]):
         images: N×C×H×W, normalised float32.
         labels: N, int64.
         augmentation: applied to every image at every reading.
+        normalised: how the images are.
         stream: of the draws, on the CPU.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, augmentation: Augmentation, stream: torch.Generator) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        augmentation: Augmentation,
+        normalised: augment.Normalisation,
+        stream: torch.Generator,
+    ) -> None:
         self.images, self.labels = images, labels
-        self.augmentation, self.stream = augmentation, stream
+        self.augmentation, self.normalised, self.stream = augmentation, normalised, stream
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,18 +64,26 @@ class AugmentedImages(Dataset[Batch]):
         images = self.images[chosen]
         size = (images.shape[-2], images.shape[-1])
         drawn = augment.draw(self.augmentation, len(chosen), size, self.stream)
-        return augment.apply(images.unsqueeze(1), drawn).squeeze(1), self.labels[chosen]
+        return augment.apply(images.unsqueeze(1), drawn, self.normalised).squeeze(1), self.labels[chosen]
 
 
-def loader(images: Tensor, labels: Tensor, augmentation: Augmentation, batch_size: int, seed: int) -> DataLoader[Batch]:
+def loader(
+    images: Tensor,
+    labels: Tensor,
+    augmentation: Augmentation,
+    normalised: augment.Normalisation,
+    batch_size: int,
+    seed: int,
+) -> DataLoader[Batch]:
     """Return a loader of shuffled, augmented batches of normalised images; the last of a pass may be smaller.
 
     The same seed gives the same batches, pass by pass.
 
     Args:
-        images: N×C×H×W, normalised float32.
+        images: N×C×H×W, float32 in [0, 1].
         labels: N, int64.
         augmentation: of every image, drawn anew in each pass.
+        normalised: normalises them.
         batch_size: B, at least 1.
         seed: of the order and of the augmentation.
 
@@ -73,7 +93,7 @@ def loader(images: Tensor, labels: Tensor, augmentation: Augmentation, batch_siz
     if batch_size < 1:
         raise UserError("at least 1", setting="batch_size", value=batch_size)
     return DataLoader(
-        AugmentedImages(images, labels, augmentation, generator(seed, "augment")),
+        AugmentedImages(normalised(images), labels, augmentation, normalised, generator(seed, "augment")),
         batch_size=batch_size,
         shuffle=True,
         generator=generator(seed, "order"),

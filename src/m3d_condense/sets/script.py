@@ -15,12 +15,14 @@ from safetensors.torch import save
 from m3d_condense import networks
 from m3d_condense.data.dataset import Split
 from m3d_condense.networks.convnet import ConvNet
-from m3d_condense.recipes.protocols import Protocol, Training
+from m3d_condense.recipes.augmentation import ALWAYS
+from m3d_condense.recipes.protocols import PHOTOGRAPHS, Protocol, Training
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tiles import tile_size
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import write_file_atomic
-from m3d_condense.training.augment import ALWAYS, CROP, CUTOUT
+from m3d_condense.training.augment import CROP, CUTOUT
+from m3d_condense.training.photographs import EIGENVALUES, EIGENVECTORS, GREY, JITTER, LIGHT
 
 TEMPLATE = "train.py.jinja"
 MARK = "written by m3d export"  # in the first line of a script, and among the metadata of its images
@@ -154,9 +156,18 @@ def _convnet(condensed: CondensedSet, name: str) -> dict[str, Any]:
 def _drawn(training: Training) -> dict[str, Any]:
     """Return the operations that are applied to every image, and those of which each image gets one."""
     augmentation = training.augmentation
-    assert {"color", "crop", "scale", "rotate"} <= set(augmentation.operations)  # of every protocol
+    moved, windows = {"color", "crop", "scale", "rotate"}, set(PHOTOGRAPHS.without("flip").operations)
+    assert any(some <= set(augmentation.operations) for some in (moved, windows))  # of every protocol
     always = [name for name in augmentation.operations if augmentation.draw == "idc" and name in ALWAYS]
-    return {"always": always, "one_of": [name for name in augmentation.operations if name not in always]}
+    return {
+        "always": always,
+        "one_of": [name for name in augmentation.operations if name not in always],
+        "jitter": JITTER,
+        "light": LIGHT,
+        "grey": GREY,
+        "eigenvalues": EIGENVALUES,
+        "eigenvectors": EIGENVECTORS,
+    }
 
 
 def _rates(training: Training) -> str:

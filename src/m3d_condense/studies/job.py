@@ -10,6 +10,7 @@ from typing import Any
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes import protocols
+from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
 from m3d_condense.tools.errors import UserError
 
@@ -41,11 +42,21 @@ class Scoring:
         if not self.networks:
             raise UserError("name at least one", setting="networks")
         check_count("repeats", self.repeats, least=1, most=MOST_NETWORKS)
-        protocols.protocol(self.protocol).adapted(epochs=self.epochs, whole=False, flip=True)
+        protocols.check(self.protocol, self.epochs)
 
     def settings(self) -> dict[str, Any]:
         """Return what all the networks share: the scoring without their names."""
         return {name: value for name, value in asdict(self).items() if name != "networks"}
+
+    def protocol_on(self, dataset: ImageDataset, recipe: Recipe | None) -> Protocol:
+        """Return the protocol as it is run on a set of these data; without a recipe, on their whole training split."""
+        chosen, flip = protocols.protocol(self.protocol), self.flip
+        if recipe is not None:
+            problem = dataset.problem(mirrored=recipe.flip if flip is None else flip, ipc=recipe.ipc)
+            return chosen.adapted(problem, epochs=self.epochs, factor=recipe.factor)
+        epochs = None if self.epochs is None else min(self.epochs, chosen.whole_epochs)
+        problem = dataset.problem(mirrored=dataset.mirrored if flip is None else flip)
+        return chosen.adapted(problem, epochs=epochs, whole=True)
 
 
 @dataclass(frozen=True, kw_only=True)

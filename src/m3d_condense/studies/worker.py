@@ -18,13 +18,14 @@ from m3d_condense.machine.memory import peak_memory, ran_out, too_little
 from m3d_condense.moments import moment_distances
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.scoring import Subject, evaluate, mirrored
+from m3d_condense.scoring import Subject, adapted, evaluate, mirrored, training_settings
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.record import Fitted, Record
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.files import plain_json
 from m3d_condense.tools.progress import notice
 
 __all__ = ["MOMENTS", "Worker"]
@@ -200,8 +201,9 @@ class Worker:
 
 def _held_score(condensed: CondensedSet, network: str, asked: Mapping[str, Any], fingerprint: str) -> Score | None:
     """Return the newest score that a set holds of a network, with these settings of `evaluate` and on these data."""
-    training = protocols.protocol(asked["protocol"]).adapted(epochs=asked["epochs"], whole=False, flip=True)
-    expected = dict(asked) | {"n": asked["repeats"], "epochs": training.epochs, "fingerprint": fingerprint}
+    protocol = adapted(asked["protocol"], condensed, asked["epochs"], asked["flip"])
+    trained = plain_json("the protocol", training_settings(protocol))
+    expected = dict(asked) | trained | {"n": asked["repeats"], "fingerprint": fingerprint}
     del expected["repeats"]
     for score in reversed(condensed.scores):
         found = score.settings | asdict(score)

@@ -17,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m3d_condense.recipes.augmentation import Augmentation
+from m3d_condense.recipes.augmentation import ALWAYS, Augmentation
 from m3d_condense.tools.errors import UserError
-
-ALWAYS = ("color", "flip", "cutout")  # applied at every draw in IDC's form
+from m3d_condense.training import photographs
 
 BRIGHTNESS, SATURATION, CONTRAST = 0.5, (0.0, 2.0), (0.5, 1.5)  # RECIPE's ranges, common to DSA and IDC
 CROP, CUTOUT, SCALE, ROTATE = 0.125, 0.5, 1.2, 15.0
@@ -43,6 +42,10 @@ class Normalisation:
         """Return the normalised images."""
         values = images.float().div_(255) if images.dtype == torch.uint8 else images
         return torch.addcmul(self.shift, values, self.scale)
+
+    def undone(self, images: Tensor) -> Tensor:
+        """Return normalised images as they were, floats in [0, 1]."""
+        return (images - self.shift) / self.scale
 
 
 def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -69,12 +72,18 @@ class Parameters:
             few: a slice each, and no sampling.
         affine: G×2×3, from output to input coordinates in [-1, 1]; all moves as one.
         cutout: G×4, the first and one past the last row, then column, of the pixels set to zero.
+        window: G×2×3, as `affine`, of the part of an image that is enlarged to the whole.
+        jitter: G×3, the factors of brightness, saturation and contrast.
+        lighting: G×3, what is added to red, green and blue in [0, 1].
     """
 
     color: Tensor | None = None
     shift: Tensor | None = None
     affine: Tensor | None = None
     cutout: Tensor | None = None
+    window: Tensor | None = None
+    jitter: Tensor | None = None
+    lighting: Tensor | None = None
 
     def of(self, groups: range, device: torch.device) -> Parameters:
         """Return the draw of these groups alone, on a device; shifts, which are numbers to slice by, on the CPU."""
@@ -114,26 +123,44 @@ def draw(augmentation: Augmentation, groups: int, size: tuple[int, int], generat
         shift=-shift.flip(1).long() if sliced else None,
         affine=_affine(u[:, 4:10], shift, applies, size) if geometric and not sliced else None,
         cutout=_cutout(u[:, 10:12], applies("cutout"), size) if "cutout" in names else None,
+        **photographs.draw(names, applies, groups, size, generator),
     )
 
 
-def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Augment normalised images G×N×C×H×W with one draw per group; differentiable in the images."""
-    groups, n, channels, height, width = images.shape
+def apply(images: Tensor, parameters: Parameters, normalised: Normalisation | None = None) -> Tensor:
+    """Augment images G×N×C×H×W with one draw per group; differentiable in the images.
+
+    Args:
+        images: normalised.
+        parameters: the draw.
+        normalised: how they are, for jitter and lighting, which change pixels in [0, 1]; None, if these are given.
+    """
+    _, _, _, height, width = images.shape
+    if parameters.window is not None:
+        images = _moved(images, parameters.window, "border")
+    if parameters.jitter is not None or parameters.lighting is not None:
+        pixels = images if normalised is None else normalised.undone(images)
+        pixels = photographs.recoloured(pixels, parameters.jitter, parameters.lighting)
+        images = pixels if normalised is None else normalised(pixels)
     if parameters.color is not None:
         images = _recolored(images, parameters.color.to(images.dtype))
     if parameters.shift is not None:
         moves = zip(images.unbind(), parameters.shift.tolist(), strict=True)
         images = torch.stack([F.pad(group, (right, -right, down, -down)) for group, (down, right) in moves])
     if parameters.affine is not None:
-        shape = [groups, n * channels, height, width]
-        grid = F.affine_grid(parameters.affine.to(images.dtype), shape, align_corners=False)
-        images = F.grid_sample(images.reshape(shape), grid, align_corners=False).view(
-            groups, n, channels, height, width
-        )
+        images = _moved(images, parameters.affine, "zeros")
     if parameters.cutout is not None:
-        images = images * _keep(parameters.cutout, height, width).to(images.dtype).view(groups, 1, 1, height, width)
+        images = images * _keep(parameters.cutout, height, width).to(images.dtype).view(-1, 1, 1, height, width)
     return images
+
+
+def _moved(images: Tensor, affine: Tensor, beyond: str) -> Tensor:
+    """Sample images G×N×C×H×W at the places of maps G×2×3; `beyond` the border are zeros, or the border goes on."""
+    groups, n, channels, height, width = images.shape
+    shape = [groups, n * channels, height, width]
+    grid = F.affine_grid(affine.to(images.dtype), shape, align_corners=False)
+    moved = F.grid_sample(images.reshape(shape), grid, padding_mode=beyond, align_corners=False)
+    return moved.view(groups, n, channels, height, width)
 
 
 def cutmix(images: Tensor, generator: torch.Generator, probability: float = 0.5) -> tuple[Tensor, Tensor, float]:

@@ -119,7 +119,7 @@ class Trainer:
         size = (images.shape[-2], images.shape[-1])
         drawn = augment.draw(self.training.augmentation, len(images), size, stream)
         drawn = drawn.of(range(len(images)), images.device)
-        inputs = augment.apply(self.normalised(images).unsqueeze(1), drawn).squeeze(1)
+        inputs = augment.apply(self.normalised(images).unsqueeze(1), drawn, self.normalised).squeeze(1)
         return augment.cutmix(inputs, stream, self.training.cutmix)
 
     @torch.no_grad()

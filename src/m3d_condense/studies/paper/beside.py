@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.studies.job import Job
-from m3d_condense.studies.paper.cells import PAPER_PROTOCOL, Asked, Cell
+from m3d_condense.studies.paper.cells import Asked, Cell
 from m3d_condense.studies.paper.durations import duration
 from m3d_condense.studies.paper.grids import Grid
 from m3d_condense.studies.paper.published import Published
@@ -173,7 +172,7 @@ def _departures(
         words.append(f"{ours:,} of {theirs:,} steps")
     if asked.time_limit is not None and cell.paper is not None and cell.paper.iterations > 0:
         words.append(f"within {duration(asked.time_limit)}")
-    for name, ours, theirs in _scored(asked, cell):
+    for name, ours, theirs in _scored(cell):
         settings[name] = ours, theirs
         words.append(f"protocol {ours}" if name == "protocol" else f"{ours:,} of {theirs:,} epochs")
     if network not in asked.grid.networks:
@@ -192,20 +191,12 @@ def _different(made: Mapping[str, Any], paper: Recipe) -> dict[str, tuple[Any, A
     }
 
 
-def _scored(asked: Asked, cell: Cell) -> list[tuple[str, Any, Any]]:
+def _scored(cell: Cell) -> list[tuple[str, Any, Any]]:
     """Return in what the scoring departs from the paper's protocol: names, our values and the paper's."""
-    scoring = cell.jobs[0].scoring if cell.jobs else asked.scoring(high=False)
-    ours, theirs = protocols.protocol(scoring.protocol), protocols.protocol(PAPER_PROTOCOL)
-    found: list[tuple[str, Any, Any]] = []
-    if ours.name != theirs.name:
-        found.append(("protocol", ours.name, theirs.name))
-    whole = cell.ipc is None
-    epochs = [one.whole_epochs if whole else one.epochs for one in (ours, theirs)]
-    if scoring.epochs is not None:
-        epochs[0] = min(scoring.epochs, epochs[0]) if whole else scoring.epochs
-    if epochs[0] != epochs[1]:
-        found.append(("epochs", epochs[0], epochs[1]))
-    return found
+    assert cell.trained is not None  # of data that are at hand
+    ours, theirs = cell.trained
+    both = (("protocol", ours.name, theirs.name), ("epochs", ours.epochs, theirs.epochs))
+    return [(name, one, other) for name, one, other in both if one != other]
 
 
 def shown(grid: Grid) -> str:

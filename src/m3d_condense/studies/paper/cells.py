@@ -12,6 +12,7 @@ from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes.methods import PRESETS
 from m3d_condense.recipes.problem import HIGH_RESOLUTION
+from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.recipes.recipe import Recipe, check_count
 from m3d_condense.studies.job import Job, Scoring, job_for
 from m3d_condense.studies.paper.grids import Grid, Making, Problem
@@ -91,6 +92,7 @@ class Cell:
         networks: that score the sets.
         jobs: the sets, one a seed; none where the data are not at hand.
         paper: the settings that the paper has for it; None for the training split itself and for missing data.
+        trained: how the networks that score it are trained, here and in the paper; None for missing data.
         missing: why there are no jobs.
     """
 
@@ -99,6 +101,7 @@ class Cell:
     networks: tuple[str, ...]
     jobs: list[Job] = field(default_factory=list)
     paper: Recipe | None = None
+    trained: tuple[Protocol, Protocol] | None = None
     missing: str = ""
 
     @property
@@ -166,7 +169,7 @@ def _cells(asked: Asked, dataset: ImageDataset, problem: Problem, making: Making
     common = {"problem": problem, "networks": scoring.networks}
     if making.method == WHOLE:
         whole = Job(data=problem.data, recipe=None, scoring=scoring)
-        yield Cell(making=making, jobs=[whole], **common)  # type: ignore[arg-type]
+        yield Cell(making=making, jobs=[whole], trained=_trained(dataset, whole, None), **common)  # type: ignore[arg-type]
         return
     plain = recipe_for(dataset, making.method, asked.preset, problem.ipc, {})
     axis = asked.grid.axis if plain.iterations > 0 else None
@@ -176,7 +179,14 @@ def _cells(asked: Asked, dataset: ImageDataset, problem: Problem, making: Making
     for one in [making] if axis is None else axis.makings(making, steps):
         jobs = [_job(asked, dataset, problem, one, scoring, base, seed) for seed in _seeds(asked)]
         own = dataclasses.replace(paper, **one.settings)
-        yield Cell(making=one, jobs=jobs, paper=own, **common)  # type: ignore[arg-type]
+        trained = _trained(dataset, jobs[0], own)
+        yield Cell(making=one, jobs=jobs, paper=own, trained=trained, **common)  # type: ignore[arg-type]
+
+
+def _trained(dataset: ImageDataset, job: Job, paper: Recipe | None) -> tuple[Protocol, Protocol]:
+    """Return the protocol as it is run on a job's set, and the paper's on the paper's."""
+    theirs = dataclasses.replace(job.scoring, protocol=PAPER_PROTOCOL, epochs=None)
+    return job.scoring.protocol_on(dataset, job.recipe), theirs.protocol_on(dataset, paper)
 
 
 def _seeds(asked: Asked) -> range:

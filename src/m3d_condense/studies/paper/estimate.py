@@ -181,7 +181,7 @@ class _Trial:
         if recipe.encoders == "pool" and recipe.iterations > 0:
             images = recipe.encoder_count * recipe.encoder_steps * recipe.encoder_batch
         elif recipe.initialisation in SELECTIONS and recipe.selection_features == "trained":
-            protocol = protocols.protocol("quick").adapted(epochs=None, whole=True, flip=True)
+            protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
             images = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS) * protocol.training.batch
         elif recipe.encoder_warmup:
             networks, shared = -(-recipe.iterations // recipe.iterations_per_model), False
@@ -195,13 +195,9 @@ class _Trial:
     def _scoring(self, job: Job) -> float:
         """Return the seconds to score a set by the networks that have not, and to compare its moments."""
         dataset, scoring = self.dataset_of(job.data), job.scoring
-        protocol = protocols.protocol(scoring.protocol)
-        if job.recipe is None:
-            epochs = min(scoring.epochs or protocol.whole_epochs, protocol.whole_epochs)
-            images = epochs * len(dataset.train)
-        else:
-            count = dataset.num_classes * job.recipe.ipc * job.recipe.factor**2
-            images = (scoring.epochs or protocol.epochs) * count
+        recipe = job.recipe
+        count = len(dataset.train) if recipe is None else dataset.num_classes * recipe.ipc * recipe.factor**2
+        images = scoring.protocol_on(dataset, recipe).epochs * count
         seen = scoring.repeats * (images + FORWARD * len(dataset.test))
 
         def each(network: str) -> float:
