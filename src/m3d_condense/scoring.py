@@ -201,7 +201,8 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
     if dataset.class_names != condensed.class_names:
         raise UserError(
             f"{dataset.name}: its classes are not those of the condensed set: "
-            f"{_difference(dataset.class_names, condensed.class_names)}; {Setting('data')} names other data"
+            f"{_difference(dataset.class_names, condensed.class_names)}; {Setting('data')} names other data, "
+            f"{Setting('classes')} picks and orders those of these"
         )
     shape, expected = tuple(dataset.train.images.shape[1:]), tuple(condensed.images.shape[1:])
     if shape != expected:
@@ -235,7 +236,7 @@ def side_of(condensed: CondensedSet) -> int | None:
 
 def _own_source(condensed: CondensedSet) -> ImageDataset:
     """Load what a set was condensed from, as it is now."""
-    keys = ("data", "size", "image_column", "label_column", "layout", "seed")
+    keys = ("data", "size", "image_column", "label_column", "layout", "seed", "classes")
     source = {key: condensed.source[key] for key in keys if key in condensed.source}
     data = source.get("data")
     if data is None:

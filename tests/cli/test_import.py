@@ -102,9 +102,17 @@ def test_imports_that_cannot_be_are_told_in_one_line(capsys: pytest.CaptureFixtu
     assert "--out: say where" in said(capsys, "import", file, "--data", "digits")
     assert "it is of another data set" in said(capsys, "import", file, "--factor", "1", *to)
     assert "--normalised zero: one of none" in said(capsys, "import", file, "--normalised", "zero", *to)
-    assert "--classes a b: the data set names" in said(capsys, "import", file, "--classes", "a", "b", *to)
+    assert "no class of the data, a, b" in said(capsys, "import", file, "--factor", "1", "--classes", "a", "b", *to)
     assert "--factor 2" in said(capsys, "import", file, "--classes", *"abcdefghij", "--out", "two")
     assert not Path("two").exists()
+
+
+def test_the_classes_of_the_data_can_be_picked_and_ordered(tmp_path: Path) -> None:
+    file = str(public_files.pair(tmp_path, torch.rand(3, 1, 8, 8), torch.arange(3)))
+    to = ["--data", "digits", "--classes", "7", "1", "4", "--factor", "1", "--out", "two", "-q"]
+    assert run("import", file, *to) == 0
+    assert CondensedSet.load("two").class_names == ("7", "1", "4")
+    assert run("evaluate", "two", "--epochs", "1", "--repeats", "1", "-q") == 0
 
 
 def test_what_a_file_does_not_say_is_asked_before_the_data_set_is_read(

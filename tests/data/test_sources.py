@@ -13,8 +13,8 @@ from PIL import Image
 
 from m3d_condense.data import sources
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.imagenet import SUBSETS
 from m3d_condense.data.load import load
-from m3d_condense.data.sources import IMAGENET_100
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import set_quiet
 
@@ -310,7 +310,9 @@ def test_tables_that_are_only_read_in_order_lose_rows_without_a_label():
 
 def test_imagenet_10_keeps_its_classes_in_order(monkeypatch):
     names = [f"class {i}" for i in range(1000)]
-    ids = [*range(40, 80), *IMAGENET_100[:10], *IMAGENET_100[:10]]
+    wanted = [one.id for one in SUBSETS["imagenet-10"]]
+    assert wanted == [452, 64, 374, 236, 993, 176, 882, 904, 503, 74]
+    ids = [*range(40, 80), *wanted, *wanted]
     photos = [png(noise(4, 4, 3, seed=i)) for i in range(len(ids))]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
     labelled = datasets.Dataset.from_dict({"image": photos, "label": ids}, features=features)
@@ -318,8 +320,8 @@ def test_imagenet_10_keeps_its_classes_in_order(monkeypatch):
     splits = {"train": labelled, "validation": labelled, "test": hidden}
     monkeypatch.setattr(datasets, "load_dataset", lambda *a: splits)
     data = load("imagenet-10")
-    assert data.class_names == tuple(names[i] for i in IMAGENET_100[:10])
-    assert data.train.labels.tolist() == [IMAGENET_100.index(i) for i in ids if i in IMAGENET_100[:10]]
+    assert data.class_names == tuple(names[i] for i in wanted)
+    assert data.train.labels.tolist() == [wanted.index(i) for i in ids if i in wanted]
     assert torch.equal(data.test.labels, data.train.labels)
     assert ids[24] == 64
     assert torch.equal(data.train.images[0], torch.from_numpy(noise(4, 4, 3, seed=24).transpose(2, 0, 1)))

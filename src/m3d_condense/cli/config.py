@@ -26,6 +26,7 @@ SOURCE = {
     "label_column": "label_column",
     "layout": "layout",
     "seed": "split_seed",
+    "classes": "classes",
 }
 """What a condensed set says of its source, and the settings of the same meaning."""
 

@@ -9,14 +9,16 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 
 from m3d_condense.cli.wording import flag
+from m3d_condense.data.imagenet import SUBSETS
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.recipes.recipe import meanings
 from m3d_condense.tools.errors import Setting
 
 DATA_HELP = (
-    "a name (digits, mnist, fashion-mnist, svhn, cifar10, cifar100, imagenet-10, imagenet-100); a data set of the "
-    "Hugging Face hub (owner/name, or owner/name:config); a folder with a sub-folder of images for each class, or with "
+    "a name (digits, mnist, fashion-mnist, svhn, cifar10, cifar100, imagenet-10, imagenet-100, imagenette, "
+    "imagewoof); a data set of the Hugging Face hub (owner/name, or owner/name:config); a folder with a sub-folder of "
+    "images for each class, or with "
     "train/ and test/ above those; a parquet file, or a folder of them; an .npz or .mat file; or "
     "the binary files of MNIST, CIFAR or SVHN as they are downloaded"
 )
@@ -75,7 +77,9 @@ def number_flag(parser: ArgumentParser, name: str, default: int, text: str) -> N
     parser.add_argument(name, type=int, default=default, metavar="N", help=f"{text} (default: {default})")
 
 
-def source_flags(parser: ArgumentParser, of: str = "") -> None:
+def source_flags(
+    parser: ArgumentParser, of: str = "", classes: str = "which classes are read, and in what order"
+) -> None:
     """Add the flags of how a data set is read."""
     sized = f"resize and crop the images to N×N pixels{of}"
     parser.add_argument("--size", type=int, metavar="N", help=sized)
@@ -90,6 +94,11 @@ def source_flags(parser: ArgumentParser, of: str = "") -> None:
         type=Literal["NHW", "NHWC", "NCHW"],
         help="axes of arrays, where their shape does not say them: images, height, width and channels",
     )
+    picked = (
+        f"{classes}: {', '.join(SUBSETS)}; a text file that lists them, one a line, by "
+        "name or WordNet id; or several of them, here (default: all)"
+    )
+    parser.add_argument("--classes", type=str, nargs="+", default=[], metavar="NAME|FILE", help=picked)
     number_flag(parser, "--split-seed", 0, "seed of the test split, where the data has none of its own")
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from m3d_condense.cli.settings import load_data
+from m3d_condense.cli.settings import classes, load_data
 from m3d_condense.cli.streams import as_shown
+from m3d_condense.data.classes import asked_for
 from m3d_condense.scoring import fitted
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
@@ -29,9 +30,9 @@ def run(given: Namespace) -> int:
     condensed = import_set(content, file, real, pixels=pixels, factor=given.factor, hard_labels=given.hard_labels)
     condensed.save(out)
     tiles = f", each of {condensed.factor}×{condensed.factor} tiles" if condensed.factor > 1 else ""
-    count, classes = len(condensed.images), condensed.num_classes
+    count, named = len(condensed.images), condensed.num_classes
     notice(
-        f"{count:,} images{tiles}, of {classes:,} classes, read as {condensed.settings['pixels']}; look at "
+        f"{count:,} images{tiles}, of {named:,} classes, read as {condensed.settings['pixels']}; look at "
         f"{out / 'preview.png'}, score with: m3d evaluate {out}" + (" --data DATA" if given.data is None else "")
     )
     print(as_shown(str(out)))
@@ -56,10 +57,9 @@ def _places(given: Namespace) -> tuple[Path, Path]:
 def _classes(given: Namespace, content: Content, file: Path) -> tuple[str, ...]:
     """Return the names of the classes, as far as they are known before the data set is read; none with that."""
     if given.data is not None:
-        if given.classes is not None:
-            raise UserError("the data set names its classes itself", setting="classes", value=" ".join(given.classes))
         return ()
-    names = given.classes if given.classes is not None else content.class_names
+    asked = asked_for(classes(given))
+    names = content.class_names if asked is None else asked
     if names is None:
         known = f"{Setting('data', 'DATA')} says what it is of, or {Setting('classes', 'NAME…')} names them"
         raise UserError(f"{file} does not name its classes: {known}")

@@ -27,7 +27,14 @@ def load_data(given: Namespace, data: Any) -> ImageDataset:
     if data is None:
         raise UserError("no data given; the data set digits is embedded, to try it with")
     columns = {"image_column": given.image_column, "label_column": given.label_column}
-    return load(data, size=given.size, seed=given.split_seed, layout=given.layout, **columns)
+    read = {"size": given.size, "seed": given.split_seed, "layout": given.layout, "classes": classes(given)}
+    return load(data, **read, **columns)
+
+
+def classes(given: Namespace) -> str | list[str] | None:
+    """Return which classes the flags say: the name or file of a list, or several themselves; None for all."""
+    named: list[str] = given.classes
+    return named[0] if len(named) == 1 else named or None
 
 
 def execution(given: Namespace) -> Execution:

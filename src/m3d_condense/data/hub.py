@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_condense.data.imagenet import SUBSETS
 from m3d_condense.data.pictures import inside
 from m3d_condense.tools.progress import notice
-
-# The hundred classes of IDC and M3D in their order (the first ten are ImageNet-10), as label ids of
-# ILSVRC/imagenet-1k: the ranks of their WordNet ids among the thousand in sorted order.
-# fmt: off
-IMAGENET_100 = (
-    452, 64, 374, 236, 993, 176, 882, 904, 503, 74, 57, 959, 953, 508, 872, 228, 122, 421, 599, 858,
-    157, 449, 994, 608, 151, 209, 15, 876, 246, 766, 455, 857, 131, 119, 234, 90, 45, 936, 479, 272,
-    665, 653, 659, 158, 960, 765, 908, 703, 407, 560, 317, 938, 724, 748, 331, 619, 120, 267, 155, 708,
-    368, 772, 167, 494, 180, 431, 342, 854, 305, 54, 268, 667, 166, 277, 662, 798, 313, 498, 299, 222,
-    682, 593, 775, 674, 592, 137, 758, 717, 606, 281, 796, 211, 620, 830, 544, 275, 242, 570, 99, 169,
-)
-# fmt: on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +23,14 @@ class HubSet:
     Attributes:
         id, config: of the hub.
         label_column: where it cannot be told by type.
-        classes: the label ids that are kept, in order; None keeps all.
+        subset: a key of `imagenet.SUBSETS`, whose classes are kept, in order; None keeps all.
         mirrored: whether a mirrored image keeps its class.
     """
 
     id: str
     config: str | None = None
     label_column: str | None = None
-    classes: tuple[int, ...] | None = None
+    subset: str | None = None
     mirrored: bool = True
 
 
@@ -51,8 +40,7 @@ HUB_SETS = {
     "svhn": HubSet(id="ufldl-stanford/svhn", config="cropped_digits", mirrored=False),
     "cifar10": HubSet(id="uoft-cs/cifar10"),
     "cifar100": HubSet(id="uoft-cs/cifar100", label_column="fine_label"),
-    "imagenet-10": HubSet(id="ILSVRC/imagenet-1k", classes=IMAGENET_100[:10]),
-    "imagenet-100": HubSet(id="ILSVRC/imagenet-1k", classes=IMAGENET_100),
+    **{name: HubSet(id="ILSVRC/imagenet-1k", subset=name) for name in SUBSETS},
 }
 NAMES = ("digits", *HUB_SETS)
 KNOWN = {word for name, known in HUB_SETS.items() for word in (name, known.id)}
@@ -148,6 +136,10 @@ class _Chosen:
     table: Any
     rows: NDArray[np.int64]
 
+    def select(self, kept: NDArray[np.int64]) -> _Chosen:
+        """Return some of these rows."""
+        return replace(self, rows=self.rows[kept])
+
     def iter(self, batch_size: int) -> Iterator[Any]:
         """Yield batches of the rows, `batch_size` or fewer."""
         start = 0
@@ -164,6 +156,10 @@ class _Within:
 
     table: Any
     folder: Path
+
+    def select(self, kept: NDArray[np.int64]) -> _Within:
+        """Return some of the rows."""
+        return replace(self, table=self.table.select(kept))
 
     def iter(self, batch_size: int) -> Iterator[Any]:
         """Yield the batches; raises UserError for a path that leads out of the folder."""

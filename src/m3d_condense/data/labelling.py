@@ -55,12 +55,11 @@ def labelled(
     *,
     image_column: str | None = None,
     label_column: str | None = None,
-    classes: Sequence[int] | None = None,
 ) -> tuple[list[Rows], tuple[str, ...]]:
     """Choose the columns, the rows that have a label, and the first of the other splits that has any as test split.
 
-    `classes` are the ids of the classes that are kept, in order; None keeps all. Returns the training split, the test
-    split where there is one, and the K class names. Raises UserError where a column cannot be told.
+    Returns the training split, the test split where there is one, and the K class names. Raises UserError where a
+    column cannot be told.
     """
     image = _image_column(train, image_column)
     label = _label_column(train, image, label_column)
@@ -80,17 +79,10 @@ def labelled(
             labels.append(found)
             if not test.name.lower().startswith("test"):
                 notice(f"There is no labelled test split: the {test.name} split is the test split")
-    kept = [np.arange(len(column)) for column in labels]
-    if classes is not None:
-        number = {old: new for new, old in enumerate(classes)}
-        kept = [np.array([row for row, value in enumerate(column) if value in number], dtype=int) for column in labels]
-        labels = [[number[column[row]] for row in rows] for column, rows in zip(labels, kept, strict=True)]
-        names = tuple(names[old] for old in classes)
     encoded, class_names = encode(labels, names)
     rows = []
-    for table, number_of, all_rows, chosen in zip(tables, encoded, kept, labelled_rows(encoded), strict=False):
-        numbers = all_rows[chosen]
-        rows.append(Rows(name=table.name, labels=number_of[chosen], images=table.images(image, numbers), rows=numbers))
+    for table, number_of, chosen in zip(tables, encoded, labelled_rows(encoded), strict=False):
+        rows.append(Rows(name=table.name, labels=number_of[chosen], images=table.images(image, chosen), rows=chosen))
     return rows, class_names
 
 

@@ -19,6 +19,7 @@ import torch
 from m3d_condense.data import formats
 from m3d_condense.data.arrays import Given, Images, Pair, converted, images_of, levels
 from m3d_condense.data.axes import checked
+from m3d_condense.data.classes import Classes, asked_for, chosen_rows, numbers_of, renumbered
 from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.data.decoding import decode
 from m3d_condense.data.hub import hub_id
@@ -45,6 +46,7 @@ def load(
     seed: int = 0,
     test: Any = None,
     layout: str | None = None,
+    classes: Classes | None = None,
 ) -> ImageDataset:
     """Make an `ImageDataset` of a name, a hub id, a path, a list of parquet files, or what lies in memory.
 
@@ -63,6 +65,9 @@ def load(
         seed: of the test split, a fifth of each training class, where the data have none.
         test: the test split of data in memory, of the same form.
         layout: of arrays, one of NHW, NHWC and NCHW, where their shape has more than one reading.
+        classes: which of them are read, and in what order: "imagenet-10", "imagenet-100", "imagenette" or "imagewoof"
+            of ImageNet's; a text file with a class a line, by its name or WordNet id; or these themselves. The images
+            of the others are not decoded.
 
     Raises:
         UserError: for data that cannot be found, read or told apart, for fewer than two classes, and for a class
@@ -70,13 +75,15 @@ def load(
     """
     options = {"image_column": image_column, "label_column": label_column, "layout": checked(layout)}
     if isinstance(data, ImageDataset):
-        _check_loaded(data, size, [*options.values(), test])
+        _check_loaded(data, size, [*options.values(), test, classes])
         return data
     size = _side(size)
     where, name = _named(data)
     if test is not None and where is not None:
         raise UserError("test=(images, labels) goes with data in memory, such as (images, labels), only")
-    settings = {"size": size, **options, "seed": seed}
+    settings: dict[str, Any] = {"size": size, **options, "seed": seed}
+    if (asked := asked_for(classes)) is not None:
+        settings["classes"] = asked
     read = partial(_read, data, where, name, test, settings)
     return current().in_turn(lambda: remembered(where, settings, read))
 
@@ -85,14 +92,14 @@ def _read(
     data: Any, where: str | list[str] | None, name: str, test: Any, options: dict[str, Any], store: Store | None
 ) -> ImageDataset:
     """Read what is not in the cache."""
-    size, seed, layout = options["size"], options["seed"], options["layout"]
+    size, seed, layout, asked = options["size"], options["seed"], options["layout"], options.get("classes")
     tables = tables_of(data, test)
     given = None if tables is not None else _given(data, where, test, layout, size)
     _check_used(options, tables=given is None)
     if given is not None:
-        splits, class_names = _from_arrays(given, size, layout, name, seed)
+        splits, class_names = _from_arrays(given, size, layout, name, seed, asked)
     else:
-        rows, class_names = _rows(where, tables, options["image_column"], options["label_column"])
+        rows, class_names = _rows(where, tables, options["image_column"], options["label_column"], asked)
         splits = _decoded(rows, size, name, seed, store)
     notice_odd(splits, class_names)
     mirrored = _mirrored(where, tables) if given is None else given.mirrored
@@ -171,7 +178,7 @@ def _given(data: Any, where: str | list[str] | None, test: Any, layout: str | No
 
 
 def _from_arrays(
-    given: Given, size: int | None, layout: str | None, name: str, seed: int
+    given: Given, size: int | None, layout: str | None, name: str, seed: int, asked: list[str] | None
 ) -> tuple[list[Split], tuple[str, ...]]:
     """Number the classes, choose the rows, and only then convert these to 8 bits: pixels are held once."""
     images, values = [], []
@@ -184,6 +191,11 @@ def _from_arrays(
     rows = labelled_rows(labels)
     if given.partial:
         labels, class_names = without_absent(labels, class_names)
+    if asked is not None:
+        numbers = numbers_of(asked, class_names)
+        labels = renumbered(labels, numbers, class_names)
+        rows = [kept[own[kept] >= 0] for own, kept in zip(labels, rows, strict=False)]
+        class_names = tuple(class_names[number] for number in numbers)
     check(labels[0][rows[0]], class_names)
     images, labels = images[: len(rows)], labels[: len(rows)]  # a test split without labels is left out
     parts = list(zip(images, rows, levels(list(zip(images, rows, strict=True))), labels, strict=True))
@@ -196,7 +208,11 @@ def _from_arrays(
 
 
 def _rows(
-    where: Any, tables: dict[str, Any] | None, image_column: str | None, label_column: str | None
+    where: Any,
+    tables: dict[str, Any] | None,
+    image_column: str | None,
+    label_column: str | None,
+    asked: list[str] | None,
 ) -> tuple[list[Rows], tuple[str, ...]]:
     """Find the pictures of the splits, in tables that lie in memory or in what `where` names."""
     if tables is None:
@@ -205,6 +221,8 @@ def _rows(
         rows, class_names = labelled(tables, image_column, label_column)
         labels, class_names = without_absent([split.labels for split in rows], class_names)
         rows = [replace(split, labels=y) for split, y in zip(rows, labels, strict=True)]
+    if asked is not None:
+        rows, class_names = chosen_rows(rows, numbers_of(asked, class_names), class_names)
     check(rows[0].labels, class_names)
     return rows, class_names
 

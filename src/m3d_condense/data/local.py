@@ -48,12 +48,11 @@ def labelled_tables(
     image_column: str | None,
     label_column: str | None,
     *,
-    classes: Sequence[int] | None = None,
     folder: Path | None = None,
 ) -> Found:
     """Take tables of `datasets` by split; the splits are told by their names.
 
-    `classes` are the ids that are kept. `folder` is where images that are given by their paths must lie.
+    `folder` is where images that are given by their paths must lie.
     """
     words = {name: split.word for name in tables if (split := split_name(name)) is not None and not split.rest}
     ordered = sorted(words, key=lambda name: ORDER[words[name]])
@@ -65,7 +64,7 @@ def labelled_tables(
     if unused:
         notice(f"Splits not used: {', '.join(unused)}")
     first, *later = (HubTable(name=name, table=tables[name], folder=folder) for name in (train, *tests))
-    return labelled(first, later, image_column=image_column, label_column=label_column, classes=classes)
+    return labelled(first, later, image_column=image_column, label_column=label_column)
 
 
 def _check_parquet(path: Path) -> None:

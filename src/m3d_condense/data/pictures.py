@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,11 @@ class Rows:
     def divided(self) -> tuple[Labels, ...]:
         """Return the rows of each split: all of them, where it is not divided."""
         return self.parts or (np.arange(len(self.labels)),)
+
+    def select(self, kept: NDArray[np.int64], labels: Labels) -> Rows:
+        """Return some of the rows, ascending, under new labels; the images of the others are not read."""
+        numbers = np.arange(len(self.labels)) if self.rows is None else self.rows
+        return replace(self, labels=labels, images=self.images.select(kept), rows=numbers[kept])
 
     def __iter__(self) -> Iterator[Item]:
         """Say where each image lies, in words, and give its path or its encoded bytes."""

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m3d_condense.data import hub
-from m3d_condense.data.hub import HUB_SETS, IMAGENET_100, NAMES, UNMIRRORED
+from m3d_condense.data.classes import chosen_rows
+from m3d_condense.data.hub import HUB_SETS, NAMES, UNMIRRORED
+from m3d_condense.data.imagenet import SUBSETS
 from m3d_condense.data.labels import notice_characters
 from m3d_condense.data.pictures import translated
 from m3d_condense.tools.errors import UserError
@@ -18,7 +20,7 @@ from m3d_condense.tools.errors import UserError
 if TYPE_CHECKING:
     from m3d_condense.data.local import Found
 
-__all__ = ["HUB_SETS", "IMAGENET_100", "NAMES", "UNMIRRORED", "exists", "find", "labelled"]
+__all__ = ["HUB_SETS", "NAMES", "UNMIRRORED", "exists", "find", "labelled"]
 
 LONGEST = 300  # letters of a name in a message
 
@@ -39,8 +41,9 @@ def find(data: str | list[str], image_column: str | None, label_column: str | No
 
         column = label_column or (known.label_column if known else None)
         with translated(data, local=False):
-            tables = hub.read(str(data), known)
-            found = local.labelled_tables(tables, image_column, column, classes=known.classes if known else None)
+            found = local.labelled_tables(hub.read(str(data), known), image_column, column)
+        if known is not None and known.subset is not None:
+            found = chosen_rows(found[0], [one.id for one in SUBSETS[known.subset]], found[1])
     if isinstance(data, list) or data.partition(":")[0] not in hub.KNOWN:
         notice_characters(found[1])
     return found

@@ -205,6 +205,10 @@ class ImageColumn:
     column: str
     rows: NDArray[np.int64]
 
+    def select(self, kept: NDArray[np.int64]) -> ImageColumn:
+        """Return some of the rows, by their places among these."""
+        return replace(self, rows=self.rows[kept])
+
     def iter(self, batch_size: int) -> Iterator[Any]:
         """Yield Arrow batches of one column of objects with `bytes` and `path`, of `batch_size` rows or fewer.
 
@@ -247,6 +251,10 @@ class Files:
     """Images as files, to be read as a column."""
 
     paths: Sequence[str]
+
+    def select(self, kept: NDArray[np.int64]) -> Files:
+        """Return some of the files."""
+        return Files(paths=[self.paths[row] for row in kept])
 
     def iter(self, batch_size: int) -> Iterator[PathBatch]:
         """Yield batches of `batch_size` paths or fewer."""

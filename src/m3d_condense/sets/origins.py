@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from m3d_condense.data.imagenet import SUBSETS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
@@ -35,8 +37,7 @@ ORIGINS = {
     "cifar100": Origin(hub_id="uoft-cs/cifar100", licence="unknown"),
     # ImageNet's Terms of Access (non-commercial research and education), which copies on the hub state as: license
     # other, license_details imagenet-agreement.
-    "imagenet-10": Origin(hub_id="ILSVRC/imagenet-1k", licence="other"),
-    "imagenet-100": Origin(hub_id="ILSVRC/imagenet-1k", licence="other"),
+    **{name: Origin(hub_id="ILSVRC/imagenet-1k", licence="other") for name in SUBSETS},
 }
 
 

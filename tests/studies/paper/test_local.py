@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pictures import folder
 from PIL import Image
 
+from m3d_condense.data.imagenet import SUBSETS
 from m3d_condense.studies.paper.local import DataSets
 from m3d_condense.tools.errors import UserError
 
@@ -72,9 +74,13 @@ def test_a_copy_that_cannot_be_read_is_said(tmp_path: Path) -> None:
         DataSets(tmp_path).of("cifar10")
 
 
-def test_without_a_folder_what_the_hub_does_not_have_is_not_at_hand() -> None:
-    with pytest.raises(UserError, match="imagenette is not at hand: data_root='?DIR"):
-        DataSets().of("imagenette")
+def test_the_classes_of_a_subset_are_picked_from_a_copy_of_imagenet(tmp_path: Path) -> None:
+    picked = [one.wordnet for one in SUBSETS["imagewoof"]]
+    folder(tmp_path / "ImageNet", ("n00000001", *sorted(picked), "n99999999"))
+    found = DataSets(tmp_path).of("imagewoof")
+    assert (found.name, found.class_names, found.size) == ("imagewoof", tuple(picked), (128, 128))
+    folder(tmp_path / "imagewoof2-160", [*sorted(picked), "n99999999"])
+    assert DataSets(tmp_path).of("imagewoof").num_classes == 11  # a copy of its own comes first
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file"])

@@ -18,8 +18,6 @@ def declare() -> ArgumentParser:
     parser = new_parser(description=IMPORT_HELP)
     parser.add_argument("file", nargs="?", type=str, metavar="FILE", help="the .pt file")
     parser.add_argument("--data", type=str, help="the data set it was condensed from: " + DATA_HELP)
-    names = "names of the classes in the order of the labels, where the data set is not at hand"
-    parser.add_argument("--classes", type=str, nargs="+", metavar="NAME", help=names)
     parser.add_argument("--out", type=str, metavar="SET", help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="write over the condensed set in --out")
     meaning = (
@@ -39,7 +37,7 @@ def declare() -> ArgumentParser:
     parser.add_argument(
         "--experiment", type=int, metavar="N", help="which set of a file of several (default: the first)"
     )
-    source_flags(parser)
+    source_flags(parser, classes="which classes the labels number, and in what order, of --data or without it")
     return quiet_flag(parser)
 
 

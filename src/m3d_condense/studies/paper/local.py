@@ -9,24 +9,27 @@ from functools import lru_cache
 from pathlib import Path
 
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.imagenet import SUBSETS
 from m3d_condense.data.load import load
 from m3d_condense.data.sources import HUB_SETS, NAMES
-from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
 __all__ = ["KNOWN", "DataSets"]
 
-IMAGENETTE = "imagenette"
-KNOWN = (*NAMES, IMAGENETTE)
+KNOWN = NAMES
 """Names that a grid may have for a data set."""
 COPIES: Mapping[str, tuple[str, ...]] = {
     "fashion-mnist": ("fashionmnist", "fmnist"),
     "cifar10": ("cifar10", "cifar10batchespy", "cifar10batchesbin", "cifar10binary", "cifar10python"),
     "cifar100": ("cifar100", "cifar100python", "cifar100binary"),
-    IMAGENETTE: ("imagenette", "imagenette2", "imagenette2160", "imagenette2320", "imagenettemini"),
+    "imagenette": ("imagenette", "imagenette2", "imagenette2160", "imagenette2320", "imagenettemini"),
+    "imagewoof": ("imagewoof", "imagewoof2", "imagewoof2160", "imagewoof2320"),
 }
 """What a copy may be called, in small letters and digits; others have their own name."""
-SIDES = {"imagenet-10": 224, "imagenet-100": 224, IMAGENETTE: 128}
+WHOLE_IMAGENET = ("imagenet", "imagenet1k", "ilsvrc2012")
+"""What a copy of ImageNet may be called: the classes of its subsets are picked from it."""
+SIDES = {"imagenet-10": 224, "imagenet-100": 224, "imagenette": 128, "imagewoof": 128}
 """Pixels that photographs are resized to."""
 FILES = (".npz", ".mat", ".parquet")
 
@@ -60,7 +63,8 @@ class DataSets:
             return load(place, size=size)
         tables = place.suffix == ".parquet" or any(place.rglob("*.parquet"))
         column = known.label_column if known is not None and tables else None
-        dataset = load(place, size=size, label_column=column)
+        whole = name in SUBSETS and _squeezed(place.name) in WHOLE_IMAGENET
+        dataset = load(place, size=size, label_column=column, classes=name if whole else None)
         mirrored = dataset.mirrored if known is None else known.mirrored
         named = dataclasses.replace(dataset, name=name, mirrored=mirrored)
         named.recall(dataset.computed())
@@ -70,19 +74,18 @@ class DataSets:
 
     def _place(self, name: str) -> str | Path:
         """Return what `load` takes: a name, or the path of a copy."""
-        if name == "digits":
+        if name == "digits" or self.root is None:
             return name
-        if self.root is None:
-            if name in HUB_SETS:
-                return name
-            raise UserError(f"{name} is not at hand: {Setting('data_root', 'DIR')} says where copies are")
         names = COPIES.get(name, (_squeezed(name),))
+        if name in SUBSETS:
+            names += WHOLE_IMAGENET
         found = sorted(
             entry
             for entry in self.root.iterdir()
             if (entry.is_dir() and _squeezed(entry.name) in names)
             or (entry.suffix in FILES and _squeezed(entry.stem) in names)
         )
+        found.sort(key=lambda entry: _squeezed(entry.name) in WHOLE_IMAGENET)  # a copy of its own comes first
         if not found:
             raise UserError(f"{name} is not at hand: no copy of it in {self.root}")
         return found[0]
