@@ -101,6 +101,8 @@ def _of_set(found: Found) -> Config:
     grown = condensed.settings.get("start_from")
     if isinstance(grown, dict) and grown.get("set") is not None:
         settings |= {"start_from": grown["set"], "keep_old": grown.get("kept")}
+    if condensed.settings.get("class_groups") is not None:
+        settings["class_groups"] = condensed.settings["class_groups"]
     network = str(settings.get("network"))
     if not imports_code(network):
         return Config(path=folder, settings=settings)

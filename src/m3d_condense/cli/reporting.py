@@ -153,6 +153,7 @@ def _command(condensed: CondensedSet, dataset: ImageDataset | None) -> str:
     values = {name: condensed.source.get(key) for key, name in SOURCE.items() if key != "data"}
     values |= {"method": recipe.method, "preset": recipe.preset, "ipc": recipe.ipc, "seed": recipe.seed}
     values |= {name: value for name, value in asdict(recipe).items() if usual[name] != value}
+    values["class_groups"] = condensed.settings.get("class_groups")
     grown_from = condensed.settings.get("start_from")
     if isinstance(grown_from, dict):
         values |= {"start_from": grown_from.get("set"), "keep_old": grown_from.get("kept")}
@@ -160,9 +161,12 @@ def _command(condensed: CondensedSet, dataset: ImageDataset | None) -> str:
             return ""
     told = {name: value for name, value in values.items() if value is not None and (name, value) != ("split_seed", 0)}
     paths = [data] if isinstance(data, str) else map(str, data)
-    flags = [f"{flag(Setting(name))} {shlex.quote(_shown(value))}" for name, value in told.items()]
+    flags = [f"{flag(Setting(name))} {_shown(value)}" for name, value in told.items()]
     return " ".join(["m3d condense", *map(shlex.quote, paths), *flags])
 
 
 def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """Return a value as a flag takes it, or the values of a list."""
+    if isinstance(value, list):
+        return " ".join(map(_shown, value))
+    return shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))

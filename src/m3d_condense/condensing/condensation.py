@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,14 +12,15 @@ from typing import Any
 
 import torch
 
-from m3d_condense.condensing import checkpoint
+from m3d_condense.condensing import checkpoint, groups
 from m3d_condense.condensing.growth import Earlier, earlier
 from m3d_condense.condensing.observing import Watching, observers
 from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.place import Place
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
-from m3d_condense.condensing.working import Working, abandoned
+from m3d_condense.condensing.working import abandoned
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
@@ -28,7 +29,6 @@ from m3d_condense.machine.group import current
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.leftovers import sweep
 from m3d_condense.tools.locks import alone
@@ -53,6 +53,7 @@ def condense(
     time_limit: float | None = None,
     start_from: CondensedSet | str | Path | None = None,
     keep_old: bool | None = None,
+    class_groups: int = 1,
     watch: int = 0,
     preview_every: int = 0,
     track: str | None = None,
@@ -80,6 +81,9 @@ def condense(
             `ipc` images a class. Its images are the first of their classes; the others start as usual.
         keep_old: whether those images stay as they are, to the bit; else they are where the optimisation starts. By
             default they stay where images or classes are added to them, and are optimised further where none is.
+        class_groups: how many groups the classes are condensed in, one after the other, and joined to one set: as if
+            each were a data set of its own, but for the draws. It takes the memory of one, and a network that is
+            trained tells the classes of its group apart.
         watch: steps between two scores of a small network on the test split, which are put into the history; 0 for
             none. They decide nothing, and their seconds do not count.
         preview_every: steps between two pictures of the images, OUT.preview.png; 0 for none.
@@ -95,31 +99,67 @@ def condense(
     if recipe.factor > min(dataset.size):
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
+    groups.check_groups(class_groups, dataset.num_classes, {"start_from": start_from, "watch": watch})
     check_memory(dataset, recipe)
     grown_from = _earlier(start_from, keep_old, dataset, recipe)
-    group, target = current(), Path(out) if out is not None else None
+    target = Path(out) if out is not None else None
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
     asked.check(target)
     engine = Engine(execution)
-    if target is None:
-        made = _made(dataset, recipe, engine, time_limit, asked, grown_from)
-        return _collect(dataset, recipe, made, engine.execution, time_limit, _told(grown_from, start_from))
-    identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
-    if grown_from is not None:
-        identity["start_from"] = grown_from.identity()
-    place = Place(target=target, identity=identity, overwrite=overwrite)
+    told = _told(grown_from, start_from)
+    task = Task(
+        dataset=dataset,
+        recipe=recipe,
+        engine=engine,
+        time_limit=time_limit,
+        asked=asked,
+        grown_from=grown_from,
+        told=told,
+        overwrite=overwrite,
+    )
+    return _in_groups(task, class_groups, target) if class_groups > 1 else _in_one(task, target)
+
+
+def _in_one(task: Task, target: Path | None) -> CondensedSet:
+    """Condense all the classes of a task together."""
+    place = task.place(target, {})
+    return _once(task, place, lambda: _collect(task, _made(task, place)))
+
+
+def _in_groups(task: Task, count: int, target: Path | None) -> CondensedSet:
+    """Condense the classes of a task in groups, one after the other, each for its share of the time."""
+    place = task.place(target, {"class_groups": count})
+    parts = groups.divided(task.dataset.num_classes, count)
+
+    def make() -> CondensedSet:
+        sets = []
+        for number, classes in enumerate(parts):
+            dataset = task.dataset.of_classes(classes)
+            notice(f"[{number + 1}/{count}] {dataset.num_classes} classes, from {dataset.class_names[0]} on")
+            limit = None if task.time_limit is None else task.time_limit / count
+            part = dataclasses.replace(task, dataset=dataset, time_limit=limit)
+            sets.append(_in_one(part, None if place is None else place.working.group(number, count)))
+        return groups.joined(sets, task.dataset, {"class_groups": count, "time_limit": task.time_limit})
+
+    return _once(task, place, make)
+
+
+def _once(task: Task, place: Place | None, make: Callable[[], CondensedSet]) -> CondensedSet:
+    """Return what is stored of a task if it is finished; else what `make` makes, and store it."""
+    if place is None:
+        return make()
+    group, target = current(), place.target
     finished = group.by_first(place.finished)  # which may lie where nothing can be written
     if finished is not None:
         with suppress(OSError):
             sweep(target)  # what a process left that was killed at its very end
         return finished
-    with group.held_by_first(lambda: alone(target, _stored_bytes(dataset, recipe))):
+    with group.held_by_first(lambda: alone(target, _stored_bytes(task.dataset, task.recipe))):
         finished = group.by_first(place.finished)
         if finished is not None:
             return finished
-        made = _made(dataset, recipe, engine, time_limit, asked, grown_from, place)
-        condensed = _collect(dataset, recipe, made, engine.execution, time_limit, _told(grown_from, start_from))
-        group.by_first(lambda: place.store(condensed, complete=made.steps == recipe.iterations))
+        condensed = make()
+        group.by_first(lambda: place.store(condensed, complete=condensed.steps == task.recipe.iterations))
     return condensed
 
 
@@ -158,6 +198,37 @@ def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overri
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """What is condensed, and how.
+
+    Attributes:
+        dataset, recipe, engine, time_limit: see `condense`.
+        asked: what looks on.
+        grown_from: images of an earlier set.
+        told: what the set's settings say of that.
+        overwrite: whether what is stored gives way.
+    """
+
+    dataset: ImageDataset
+    recipe: Recipe
+    engine: Engine
+    time_limit: float | None
+    asked: Watching
+    grown_from: Earlier | None
+    told: dict[str, Any]
+    overwrite: bool
+
+    def place(self, target: Path | None, more: dict[str, Any]) -> Place | None:
+        """Return where it is stored, told by what it is made of and `more`; None where it is not."""
+        if target is None:
+            return None
+        identity = {"recipe": dataclasses.asdict(self.recipe), "fingerprint": self.dataset.fingerprint, **more}
+        if self.grown_from is not None:
+            identity["start_from"] = self.grown_from.identity()
+        return Place(target=target, identity=identity, overwrite=self.overwrite)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Condensation:
     """What came of a run: the pixels, the steps and seconds they took, the history, and what was used."""
 
@@ -168,88 +239,23 @@ class Condensation:
     used: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a run is stored, and what may lie there.
-
-    Attributes:
-        target: the folder of the set; its checkpoint lies beside it.
-        identity: the run's recipe, its data's fingerprint, and what it grows from: what a checkpoint must agree with,
-            JSON-able; the loop adds its arithmetic.
-        overwrite: whether a set or a begun run of other settings gives way.
-    """
-
-    target: Path
-    identity: dict[str, Any]
-    overwrite: bool
-
-    @property
-    def working(self) -> Working:
-        """The files of the run beside the target."""
-        return Working.beside(self.target)
-
-    def finished(self) -> CondensedSet | None:
-        """Return the set at the target if it is of this very run, and that was completed.
-
-        Raises:
-            UserError: something else is there, and is not ours, or not to be overwritten; nothing has been changed.
-        """
-        CondensedSet.check_target(self.target)
-        saved = self.working.checkpoint
-        begun = saved.exists()
-        if self.overwrite:
-            if begun and not checkpoint.is_checkpoint(saved):
-                raise UserError(f"{saved} is no checkpoint of ours and would be lost; move it elsewhere")
-            return None
-        if not is_condensed_set(self.target):
-            return None
-        found = CondensedSet.load(self.target)
-        recipe = {name: found.settings.get(name) for name in self.identity["recipe"]}
-        made_from = {"recipe": recipe, "fingerprint": found.source.get("fingerprint")}
-        grown_from = found.settings.get("start_from")
-        if isinstance(grown_from, dict):
-            made_from["start_from"] = {name: value for name, value in grown_from.items() if name != "set"}
-        if made_from != self.identity:
-            raise UserError(
-                f"{self.target}: holds a condensed set of other settings or data; "
-                f"give another {Setting('out')}, or {Setting('overwrite', True)}"
-            )
-        if begun:
-            return None
-        notice(f"{self.target}: already condensed with these settings; {Setting('overwrite', True)} runs it again")
-        return found
-
-    def store(self, condensed: CondensedSet, *, complete: bool) -> None:
-        """Write the set; the checkpoint of a complete run has served."""
-        condensed.save(self.target)
-        self.working.clear(everything=complete)
-
-
-def _made(
-    dataset: ImageDataset,
-    recipe: Recipe,
-    engine: Engine,
-    time_limit: float | None,
-    asked: Watching,
-    grown_from: Earlier | None,
-    place: Place | None = None,
-) -> Condensation:
+def _made(task: Task, place: Place | None) -> Condensation:
     """Run the loop, or for a recipe without steps take the images it would start from."""
-    watch = Stopwatch()
+    watch, dataset, recipe, engine = Stopwatch(), task.dataset, task.recipe, task.engine
     target, working, identity = (None, None, {}) if place is None else (place.target, place.working, place.identity)
     anew = place is not None and place.overwrite
     if recipe.iterations == 0:
         if working is not None and not anew:
             saved = working.checkpoint
             current().by_first(lambda: checkpoint.read(saved, identity) is None)  # one of another run is not to be lost
-        pixels = start(dataset, recipe, engine, watch, grown_from)
+        pixels = start(dataset, recipe, engine, watch, task.grown_from)
         return Condensation(pixels=pixels, steps=0, seconds=watch.seconds, history=[], used=engine.describe())
     group = current()
-    track, shown = (asked.track, working) if group.leads else (None, None)
+    track, shown = (task.asked.track, working) if group.leads else (None, None)
     with tracking(track, target, dataset.name, dataclasses.asdict(recipe)) as tracker, abandoned(shown):
-        run = begin(dataset, recipe, engine, watch, grown_from)
-        observe = observers(asked, dataset, recipe, engine, shown, tracker)
-        run.loop(identity, None if working is None else working.checkpoint, time_limit, observe, anew=anew)
+        run = begin(dataset, recipe, engine, watch, task.grown_from)
+        observe = observers(task.asked, dataset, recipe, engine, shown, tracker)
+        run.loop(identity, None if working is None else working.checkpoint, task.time_limit, observe, anew=anew)
     used = run.plan.placed.describe() + (f"; {group.size} processes" if group.size > 1 else "")
     return Condensation(pixels=run.pixels, steps=run.step, seconds=watch.seconds, history=run.history, used=used)
 
@@ -265,17 +271,12 @@ def _stored_bytes(dataset: ImageDataset, recipe: Recipe) -> int:
     return FLOATS * 4 * dataset.num_classes * recipe.ipc * dataset.train.images[0].numel()
 
 
-def _collect(
-    dataset: ImageDataset,
-    recipe: Recipe,
-    made: Condensation,
-    execution: Execution,
-    time_limit: float | None,
-    grown_from: dict[str, Any],
-) -> CondensedSet:
+def _collect(task: Task, made: Condensation) -> CondensedSet:
     """Put together what is stored of a run."""
+    dataset, recipe, execution = task.dataset, task.recipe, task.engine.execution
     images, labels = made.pixels.to_uint8()
     versions, hardware = describe_environment()
+    limit = {"time_limit": task.time_limit}
     return CondensedSet(
         images=images,
         labels=labels,
@@ -284,7 +285,7 @@ def _collect(
         mean=dataset.mean,
         std=dataset.std,
         method=recipe.method,
-        settings=dataclasses.asdict(recipe) | dataclasses.asdict(execution) | {"time_limit": time_limit} | grown_from,
+        settings=dataclasses.asdict(recipe) | dataclasses.asdict(execution) | limit | task.told,
         source=dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint},
         seed=recipe.seed,
         versions=versions,

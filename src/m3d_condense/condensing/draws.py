@@ -26,7 +26,8 @@ class Draws:
 
     def __init__(self, dataset: ImageDataset, recipe: Recipe, pixels: Pixels, real: Tensor) -> None:
         self.recipe, self.pixels, self.real = recipe, pixels, real
-        self.num_classes, self.size, self.device = dataset.num_classes, dataset.size, pixels.values.device
+        self.size, self.device = dataset.size, pixels.values.device
+        self.numbers, self.drawn = dataset.numbers, dataset.whole.num_classes
         self.sampler = ClassSampler(dataset.train.labels, dataset.num_classes)
         self.normalised = augment.Normalisation(dataset.mean, dataset.std, self.device)
 
@@ -40,8 +41,8 @@ class Draws:
             let_go()
             read_ahead(self.real, self._chosen(step + 1, classes)[0].flatten())
         synthetic = self.pixels.draw(classes, recipe.batch_synthetic, streams)
-        drawn = augment.draw(recipe.siamese, self.num_classes, self.size, generator(recipe.seed, "augment", step))
-        drawn = drawn.of(classes, self.device)
+        drawn = augment.draw(recipe.siamese, self.drawn, self.size, generator(recipe.seed, "augment", step))
+        drawn = drawn.of(self._in_whole(classes), self.device)
         normalised = self.normalised
         return (
             augment.apply(normalised(real), drawn, normalised),
@@ -50,6 +51,10 @@ class Draws:
 
     def _chosen(self, step: int, classes: range) -> tuple[Tensor, list[torch.Generator]]:
         """Return the numbers K×N of the real images of a step, and the streams that its other draws come from."""
-        streams = [generator(self.recipe.seed, "step", step, k) for k in classes]
+        streams = [generator(self.recipe.seed, "step", step, k) for k in self._in_whole(classes)]
         pairs = zip(classes, streams, strict=True)
         return torch.cat([self.sampler.draw([k], self.recipe.batch_real, stream) for k, stream in pairs]), streams
+
+    def _in_whole(self, classes: range) -> range:
+        """Return the numbers of classes in the whole data set, by which they draw whatever group they are in."""
+        return self.numbers[classes.start : classes.stop : classes.step]

@@ -53,7 +53,9 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
     seen = seen_numbers(network, example, objective.layered)
     activations = activation_bytes(network, example, torch.float32) // torch.float32.itemsize
     compared = tuple([True] * num_classes if objective.joint else pixels.learning)
-    placed = engine.place(network, example, _images(recipe, objective, sum(compared), per_class))
+    # How the network runs follows from the images of all groups of classes, so that it does not depend on these.
+    groups = dataset.whole.num_classes / num_classes
+    placed = engine.place(network, example, _images(recipe, objective, sum(compared) * groups, per_class))
     if recipe.class_steps == "sequential":
         if objective.joint:
             raise UserError("this objective needs all classes at once", setting="class_steps", value="sequential")
@@ -80,7 +82,7 @@ def _runs(classes: range, compared: Sequence[bool]) -> list[range]:
     return [classes[first:end] for first, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _images(recipe: Recipe, objective: Objective, num_classes: int, per_class: int) -> float:
+def _images(recipe: Recipe, objective: Objective, num_classes: float, per_class: int) -> float:
     """Count the images that go through the network in all steps, forward and backward."""
     real_passes, synthetic_passes = objective.passes
     synthetic_passes += recipe.taught

@@ -39,16 +39,18 @@ def start(
 
 def _images(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch, shard: Shard) -> Tensor:
     """Return the images M×C×H×W in [0, 1] of each class of a shard."""
-    stream, num_classes = generator(recipe.seed, "initialise"), dataset.num_classes
+    stream, whole = generator(recipe.seed, "initialise"), dataset.whole
+    own = slice(dataset.numbers.start, dataset.numbers.stop)  # each class starts the same whatever group it is in
     if recipe.initialisation == "noise":
-        return shard.of(torch.rand(num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream))
+        noise = torch.rand(whole.num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream)
+        return shard.of(noise[own])
     count = recipe.ipc * recipe.factor**2
     coresets.notice_repeats(dataset, count)
     if recipe.initialisation in SELECTIONS:
-        chosen = coresets.select(dataset, recipe, count, shard.classes, engine, watch)
+        real, chosen = dataset, coresets.select(dataset, recipe, count, shard.classes, engine, watch)
     else:
-        sampler = ClassSampler(dataset.train.labels, num_classes)
-        chosen = shard.of(sampler.draw(range(num_classes), count, stream))
-    images = (dataset.train.images[index].float() / 255 for index in chosen)
+        sampler = ClassSampler(whole.train.labels, whole.num_classes)
+        real, chosen = whole, shard.of(sampler.draw(range(whole.num_classes), count, stream)[own])
+    images = (real.train.images[index].float() / 255 for index in chosen)
     mosaics = [mosaic(of_class, recipe.factor, recipe.mosaic) for of_class in images]
     return torch.stack(mosaics) if mosaics else torch.empty(0, recipe.ipc, dataset.channels, *dataset.size)

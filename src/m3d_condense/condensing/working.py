@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from m3d_condense.sets.folder import is_condensed_set
+
 CHECKPOINT, METRICS, PREVIEW = ".checkpoint", ".metrics.jsonl", ".preview.png"  # behind the set's name
+GROUPS = ".class-groups"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +23,13 @@ class Working:
         checkpoint: the run's state.
         metrics: its logged steps as JSON lines; the finished set has them too.
         preview: its images at the last step that was drawn.
+        groups: the folder of the sets of groups of classes, out of which the set will be made.
     """
 
     checkpoint: Path
     metrics: Path
     preview: Path
+    groups: Path
 
     @classmethod
     def beside(cls, target: Path) -> Working:
@@ -32,14 +39,30 @@ class Working:
             checkpoint=target.with_name(name + CHECKPOINT),
             metrics=target.with_name(name + METRICS),
             preview=target.with_name(name + PREVIEW),
+            groups=target.with_name(name + GROUPS),
         )
 
     def clear(self, *, everything: bool) -> None:
-        """Remove what the set that is stored now shows; with `everything`, the checkpoint too."""
+        """Remove what the set that is stored now shows; with `everything`, the checkpoint and the groups' sets too."""
         self.metrics.unlink(missing_ok=True)
         self.preview.unlink(missing_ok=True)
         if everything:
             self.checkpoint.unlink(missing_ok=True)
+            self._clear_groups()
+
+    def group(self, number: int, count: int) -> Path:
+        """Return the place of the set of one of `count` groups, counted from 0."""
+        return self.groups / f"{number + 1}-of-{count}"
+
+    def _clear_groups(self) -> None:
+        """Remove the sets of groups, and their folder unless anything else is in it."""
+        if not self.groups.is_dir():
+            return
+        for entry in self.groups.iterdir():
+            if re.fullmatch(r"\d+-of-\d+", entry.name) and is_condensed_set(entry):
+                shutil.rmtree(entry)
+        with suppress(OSError):
+            self.groups.rmdir()
 
 
 @contextmanager

@@ -131,10 +131,14 @@ def renumbered(labels: Sequence[Labels], numbers: Sequence[int], class_names: Se
 def chosen_rows(
     splits: Sequence[Rows], numbers: Sequence[int], class_names: Sequence[str]
 ) -> tuple[list[Rows], tuple[str, ...]]:
-    """Return the rows of some classes, in this order, and the names of these; their images are not yet read."""
+    """Return the rows of some classes and the names of these, in this order; the images are not read yet."""
+    from m3d_condense.data.tables import Files  # and pyarrow with it, which data out of the cache do not need
+
     chosen = []
     labels = renumbered([split.labels for split in splits], numbers, class_names)
     for split, own in zip(splits, labels, strict=True):
         kept = np.flatnonzero(own >= 0)
+        if isinstance(split.images, Files):  # files can be read in any order: then those of some classes lie together
+            kept = kept[np.argsort(own[kept], kind="stable")]
         chosen.append(split.select(kept, own[kept]))
     return chosen, tuple(class_names[number] for number in numbers)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -54,12 +54,28 @@ class Split:
     def __getitem__(self, indices: Tensor) -> Split:
         return Split(images=self.images[indices], labels=self.labels[indices])
 
+    def of_classes(self, classes: range) -> Split:
+        """Return the images of classes that follow one another, numbered from 0; a view, where they lie together."""
+        rows = torch.nonzero((self.labels >= classes.start) & (self.labels < classes.stop)).flatten()
+        first, end = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+        images = self.images[first:end] if end - first == len(rows) else self.images[rows]
+        return Split(images=images, labels=self.labels[rows] - classes.start)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Which classes of a whole data set a data set has, by their numbers there."""
+
+    whole: ImageDataset
+    classes: range
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageDataset:
     """Training and test splits of K classes; ``load(**source)`` gives it again, unless made of arrays.
 
-    `mirrored` says whether a mirrored image keeps its class; of a data set that is not known it is taken to.
+    `mirrored` says whether a mirrored image keeps its class; of a data set that is not known it is taken to. `part` is
+    that of a data set which `of_classes` returned, whose test split may be empty.
     """
 
     name: str
@@ -68,12 +84,13 @@ class ImageDataset:
     class_names: tuple[str, ...]
     source: dict[str, Any]
     mirrored: bool = True
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         assert self.train.images.shape[1:] == self.test.images.shape[1:]
         for split in (self.train, self.test):
-            assert len(split) > 0
-            assert 0 <= int(split.labels.min()) <= int(split.labels.max()) < self.num_classes
+            assert len(split) > 0 or (split is self.test and self.part is not None)
+            assert not len(split) or 0 <= int(split.labels.min()) <= int(split.labels.max()) < self.num_classes
 
     @property
     def num_classes(self) -> int:
@@ -89,6 +106,32 @@ class ImageDataset:
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return self.train.images.shape[2], self.train.images.shape[3]
+
+    @property
+    def whole(self) -> ImageDataset:
+        """The data set that this is a part of; this one, where it is none."""
+        return self if self.part is None else self.part.whole
+
+    @property
+    def numbers(self) -> range:
+        """The K classes' numbers in the whole."""
+        return range(self.num_classes) if self.part is None else self.part.classes
+
+    def of_classes(self, classes: range) -> ImageDataset:
+        """Return some classes that follow one another, as a data set of these alone, numbered from 0.
+
+        It has the normalisation of the whole. Its images are those of the whole where they lie together, else copies.
+        """
+        part = replace(
+            self,
+            train=self.train.of_classes(classes),
+            test=self.test.of_classes(classes),
+            class_names=self.class_names[classes.start : classes.stop],
+            part=Part(whole=self, classes=classes),
+        )
+        digest = hashlib.sha256(f"{self.fingerprint} {classes.start} {classes.stop}".encode()).hexdigest()
+        part.recall({"fingerprint": f"sha256:{digest}", "moments": self._moments})
+        return part
 
     def problem(self, *, mirrored: bool, ipc: int | None = None) -> Problem:
         """Return what settings may depend on.

@@ -41,7 +41,7 @@ class Rows:
         return self.parts or (np.arange(len(self.labels)),)
 
     def select(self, kept: NDArray[np.int64], labels: Labels) -> Rows:
-        """Return some of the rows, ascending, under new labels; the images of the others are not read."""
+        """Return some of the rows under new labels, ascending unless they are files; the others are not read."""
         numbers = np.arange(len(self.labels)) if self.rows is None else self.rows
         return replace(self, labels=labels, images=self.images.select(kept), rows=numbers[kept])
 

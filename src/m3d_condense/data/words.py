@@ -161,7 +161,7 @@ def is_hidden(name: str) -> bool:
 
 def is_our_leftover(name: str) -> bool:
     """Whether a file or folder is a temporary name of ours, or lies beside a set that is being made."""
-    beside = (".checkpoint", ".metrics.jsonl", ".tensorboard")
+    beside = (".checkpoint", ".metrics.jsonl", ".tensorboard", ".class-groups")
     return name.endswith(beside) or re.fullmatch(r"\..+\.[0-9a-f]{8}\.(partial|replaced)", name) is not None
 
 

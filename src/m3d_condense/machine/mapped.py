@@ -43,20 +43,26 @@ def map_images(path: Path, shape: Sequence[int]) -> Tensor:
 
 
 def file_of(images: Tensor) -> Path | None:
-    """Return the file whose memory these images are; None for others."""
-    mapping = _maps.get(images.data_ptr())
+    """Return the file in whose memory these images lie; None for others."""
+    mapping = _mapping(images)
     return None if mapping is None else mapping.path
 
 
 def read_ahead(images: Tensor, rows: Tensor) -> None:
     """Ask the system to read rows N of mapped images while other work goes on; does nothing for others."""
-    mapping = _maps.get(images.data_ptr())
+    mapping = _mapping(images)
     if mapping is None or not hasattr(mmap, "MADV_WILLNEED"):
         return
     size = images[0].numel()
     for row in rows.tolist():
-        start = row * size // mmap.PAGESIZE * mmap.PAGESIZE
-        mapping.madvise(mmap.MADV_WILLNEED, start, min((row + 1) * size, len(mapping)) - start)
+        first = images.storage_offset() + row * size
+        start = first // mmap.PAGESIZE * mmap.PAGESIZE
+        mapping.madvise(mmap.MADV_WILLNEED, start, min(first + size, len(mapping)) - start)
+
+
+def _mapping(images: Tensor) -> _Map | None:
+    """Return the mapping that images lie in, all or some of its own; None for others."""
+    return _maps.get(images.untyped_storage().data_ptr())
 
 
 def let_go() -> None:

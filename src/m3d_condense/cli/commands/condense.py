@@ -46,6 +46,8 @@ def declare() -> ArgumentParser:
         "stay where images or classes are added)"
     )
     parser.add_argument("--keep-old", type=bool, help=kept)
+    grouped = "groups that the classes are condensed in, one after the other, in the memory of one; joined to one set"
+    number_flag(parser, "--class-groups", 1, grouped)
     parser.add_argument("--overwrite", action="store_true", help="discard the finished or interrupted run in --out")
     number_flag(parser, "--watch", 0, f"{WATCH_HELP}; 0 for never")
     number_flag(parser, "--preview-every", 0, "draw the images every N steps, as OUT.preview.png; 0 for never")
@@ -67,7 +69,7 @@ def run(given: Namespace) -> int:
     dataset = load_data(given, given.data)
     out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
     settings = {field.name: given[field.name] for field in fields(Recipe)}
-    settings |= {name: given[name] for name in (*LOOKING_ON, "start_from", "keep_old")}
+    settings |= {name: given[name] for name in (*LOOKING_ON, "start_from", "keep_old", "class_groups")}
     condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
     notice(summary(condensed, dataset, out))
     print(as_shown(str(out)))

@@ -1,0 +1,73 @@
+"""Where a run is stored, and whether it has been made there already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m3d_condense.condensing import checkpoint
+from m3d_condense.condensing.working import Working
+from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.folder import is_condensed_set
+from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.progress import notice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run is stored, and what may lie there.
+
+    Attributes:
+        target: the folder of the set; its checkpoint lies beside it.
+        identity: the run's recipe, its data's fingerprint, what it grows from, and the number of its groups of classes
+            where there are several: what a checkpoint must agree with, JSON-able; the loop adds its arithmetic.
+        overwrite: whether a set or a begun run of other settings gives way.
+    """
+
+    target: Path
+    identity: dict[str, Any]
+    overwrite: bool
+
+    @property
+    def working(self) -> Working:
+        """The files of the run beside the target."""
+        return Working.beside(self.target)
+
+    def finished(self) -> CondensedSet | None:
+        """Return the set at the target if it is of this very run, and that was completed.
+
+        Raises:
+            UserError: something else is there, and is not ours, or not to be overwritten; nothing has been changed.
+        """
+        CondensedSet.check_target(self.target)
+        saved = self.working.checkpoint
+        begun = saved.exists()
+        if self.overwrite:
+            if begun and not checkpoint.is_checkpoint(saved):
+                raise UserError(f"{saved} is no checkpoint of ours and would be lost; move it elsewhere")
+            return None
+        if not is_condensed_set(self.target):
+            return None
+        found = CondensedSet.load(self.target)
+        recipe = {name: found.settings.get(name) for name in self.identity["recipe"]}
+        made_from = {"recipe": recipe, "fingerprint": found.source.get("fingerprint")}
+        if found.settings.get("class_groups") is not None:
+            made_from["class_groups"] = found.settings["class_groups"]
+        grown_from = found.settings.get("start_from")
+        if isinstance(grown_from, dict):
+            made_from["start_from"] = {name: value for name, value in grown_from.items() if name != "set"}
+        if made_from != self.identity:
+            raise UserError(
+                f"{self.target}: holds a condensed set of other settings or data; "
+                f"give another {Setting('out')}, or {Setting('overwrite', True)}"
+            )
+        if begun or ("class_groups" in self.identity and self.working.groups.exists()):
+            return None
+        notice(f"{self.target}: already condensed with these settings; {Setting('overwrite', True)} runs it again")
+        return found
+
+    def store(self, condensed: CondensedSet, *, complete: bool) -> None:
+        """Write the set; the checkpoint of a complete run has served."""
+        condensed.save(self.target)
+        self.working.clear(everything=complete)
