@@ -18,6 +18,7 @@ from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
+    from m3d_condense.condensing.estimate import Estimate
     from m3d_condense.data.dataset import ImageDataset
     from m3d_condense.machine.engine import Engine
     from m3d_condense.sets.condensed import CondensedSet, Score
@@ -99,6 +100,34 @@ def summary(condensed: CondensedSet, dataset: ImageDataset, out: Path) -> str:
         f"{condensed.nbytes / 1024:.0f} KiB, in {condensed.seconds:.0f} s; look at {out / 'preview.png'}, "
         f"score with: m3d evaluate {out}"
     )
+
+
+def print_estimate(found: Estimate, time_limit: float | None) -> None:
+    """Print what a condensation will take."""
+    from m3d_condense.machine.memory import readable
+    from m3d_condense.studies.paper.durations import duration
+    from m3d_condense.studies.table import PEAKS
+
+    steps = f"{found.iterations:,}"
+    if found.groups > 1:
+        steps += f" for each of {found.groups} groups of at most {found.classes} classes"
+    lines = {
+        "steps": steps,
+        "a step": duration(found.each),
+        "before the first": duration(found.before) + (" a group" if found.groups > 1 else ""),
+        "in all": f"about {duration(found.seconds)}",
+        "memory at its peak": f"{readable(found.peak[0]) or 'unknown'}, {PEAKS.get(found.peak[1], '')}",
+        "memory that is free": readable(found.free) or "unknown",
+        "pixels of the set": readable(found.nbytes),
+        "tried on": found.machine,
+    }
+    if time_limit is not None and found.each > 0:
+        fitting = int(max(time_limit / found.groups - found.before, 0) / found.each)
+        lines[f"within {duration(time_limit)}"] = f"about {min(fitting, found.iterations):,} steps"
+    table = Table(show_header=False, box=None)
+    for name, text in lines.items():
+        table.add_row(name, _cell(text))
+    Console().print(table)
 
 
 def percent(share: float) -> str:

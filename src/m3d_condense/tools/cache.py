@@ -111,11 +111,25 @@ def kept(
         return tensors
     begun = time.monotonic()
     tensors = {name: value.detach().contiguous().cpu() for name, value in train().items()}
-    if file is not None:
+    if file is not None and _keeping:
         note = f"{made_from.get('network', 'a network')}, of data {str(made_from.get('fingerprint', ''))[:15]}"
         with not_kept_said("trained networks"):
             write_entry(file, tensors, {"seconds": str(time.monotonic() - begun), "note": note})
     return tensors
+
+
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """Let `kept` write nothing while this lasts: for trials, whose networks are of no use later."""
+    global _keeping
+    before, _keeping = _keeping, False
+    try:
+        yield
+    finally:
+        _keeping = before
+
+
+_keeping = True
 
 
 def key_of(made_from: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -21,7 +21,12 @@ from m3d_condense.cli.flags import (
 from m3d_condense.cli.settings import execution, load_data, seconds
 from m3d_condense.cli.streams import as_shown
 from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
+
+if TYPE_CHECKING:
+    from m3d_condense.data.dataset import ImageDataset
+    from m3d_condense.machine.engine import Execution
 
 WATCH_HELP = (
     "score a small network every N steps on the test split: its accuracy is put into metrics.jsonl, decides nothing, "
@@ -48,6 +53,8 @@ def declare() -> ArgumentParser:
     parser.add_argument("--keep-old", type=bool, help=kept)
     grouped = "groups that the classes are condensed in, one after the other, in the memory of one; joined to one set"
     number_flag(parser, "--class-groups", 1, grouped)
+    tried = "try a few steps, print how long the run will take and how much memory, and store nothing"
+    parser.add_argument("--estimate", action="store_true", help=tried)
     parser.add_argument("--overwrite", action="store_true", help="discard the finished or interrupted run in --out")
     number_flag(parser, "--watch", 0, f"{WATCH_HELP}; 0 for never")
     number_flag(parser, "--preview-every", 0, "draw the images every N steps, as OUT.preview.png; 0 for never")
@@ -67,12 +74,26 @@ def run(given: Namespace) -> int:
     if given.out is not None:
         CondensedSet.check_target(given.out)
     dataset = load_data(given, given.data)
+    if given.estimate:
+        return _estimate(given, dataset, running)
     out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
     settings = {field.name: given[field.name] for field in fields(Recipe)}
     settings |= {name: given[name] for name in (*LOOKING_ON, "start_from", "keep_old", "class_groups")}
     condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
     notice(summary(condensed, dataset, out))
     print(as_shown(str(out)))
+    return 0
+
+
+def _estimate(given: Namespace, dataset: ImageDataset, running: Execution) -> int:
+    from m3d_condense.cli.tables import print_estimate
+    from m3d_condense.condensing.estimate import estimate
+
+    if given.start_from is not None:
+        raise UserError(f"tells of runs without {Setting('start_from')}", setting="estimate")
+    settings = {field.name: given[field.name] for field in fields(Recipe)}
+    found = estimate(dataset, class_groups=given.class_groups, execution=running, **settings)
+    print_estimate(found, seconds(given.time_limit))
     return 0
 
 

@@ -12,12 +12,10 @@ from pathlib import Path
 import torch
 
 from m3d_condense.condensing.condensation import condense
-from m3d_condense.condensing.coresets import SELECTOR_STEPS
+from m3d_condense.condensing.estimate import lightened, prepared
 from m3d_condense.condensing.trial import fitting_iterations
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
-from m3d_condense.recipes import protocols
-from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.folder import is_condensed_set
@@ -27,6 +25,7 @@ from m3d_condense.studies.paper.cells import Asked, cells
 from m3d_condense.studies.paper.local import DataSets
 from m3d_condense.studies.paper.reproduction import jobs_of
 from m3d_condense.studies.study import open_ledger
+from m3d_condense.tools.cache import nothing_kept
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
@@ -167,30 +166,20 @@ class _Trial:
 
     def _steps(self, job: Job, recipe: Recipe) -> float:
         """Return the seconds of a set's steps, without the networks that are trained before them."""
-        tried = dataclasses.replace(recipe, encoder_warmup=min(recipe.encoder_warmup, 1))
-        if recipe.encoders == "pool":
-            tried = dataclasses.replace(tried, encoder_count=1, encoder_steps=1)
-        _, start, each, _ = fitting_iterations(self.dataset_of(job.data), tried, self.engine, TRIAL)
+        with nothing_kept():
+            _, start, each, _ = fitting_iterations(self.dataset_of(job.data), lightened(recipe), self.engine, TRIAL)
         return start + each * recipe.iterations
 
     def _prepared(self, job: Job) -> float:
         """Return the seconds of training the networks that a set needs before its steps, if no other set had them."""
-        recipe, dataset = job.recipe, self.dataset_of(job.data)
+        recipe = job.recipe
         assert recipe is not None
-        images, shared = 0, True
-        if recipe.encoders == "pool" and recipe.iterations > 0:
-            images = recipe.encoder_count * recipe.encoder_steps * recipe.encoder_batch
-        elif recipe.initialisation in SELECTIONS and recipe.selection_features == "trained":
-            protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
-            images = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS) * protocol.training.batch
-        elif recipe.encoder_warmup:
-            networks, shared = -(-recipe.iterations // recipe.iterations_per_model), False
-            images = networks * recipe.encoder_warmup * recipe.encoder_batch
-        key = (job.data, recipe.seed, recipe.encoders == "pool", images)
-        if not images or (shared and key in self._shared):
+        needed = prepared(self.dataset_of(job.data), recipe)
+        key = (job.data, recipe.seed, recipe.encoders == "pool", needed.images)
+        if not needed.images or (needed.shared and key in self._shared):
             return 0.0
         self._shared.add(key)
-        return images * self.image_seconds(job.data, recipe.network, "quick", 1)
+        return needed.images * self.image_seconds(job.data, recipe.network, "quick", 1)
 
     def _scoring(self, job: Job) -> float:
         """Return the seconds to score a set by the networks that have not, and to compare its moments."""

@@ -1,0 +1,168 @@
+"""How long a condensation will take on this machine, and how much memory, from a trial of a few steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from m3d_condense import networks
+from m3d_condense.condensing import groups
+from m3d_condense.condensing.condensation import recipe_for
+from m3d_condense.condensing.coresets import SELECTOR_STEPS
+from m3d_condense.condensing.room import check_memory
+from m3d_condense.condensing.trial import fitting_iterations
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.load import load
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.memory import Peak, available_memory, peak_memory
+from m3d_condense.recipes import protocols
+from m3d_condense.recipes.names import SELECTIONS
+from m3d_condense.recipes.protocols import Training
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.cache import nothing_kept
+from m3d_condense.tools.progress import Reporter
+from m3d_condense.training.trainer import Trainer
+
+__all__ = ["Estimate", "Prepared", "estimate", "lightened", "prepared"]
+
+TRIAL = 20.0  # seconds, of which a tenth is tried, or a few steps
+TRAINED = 3  # training steps of a network that are timed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a condensation will take.
+
+    Attributes:
+        groups: of classes, one after the other.
+        classes: of the largest group, which was tried.
+        iterations: steps of each group.
+        before: seconds before the first step of a group: networks that are trained beforehand, compilation.
+        each: seconds of a step.
+        peak: memory in bytes at its peak, as far as the trial went, and what it is of; see `peak_memory`.
+        free: bytes of memory that were free before; None where the system does not tell.
+        nbytes: of the set.
+        machine: what it was tried on.
+    """
+
+    groups: int
+    classes: int
+    iterations: int
+    before: float
+    each: float
+    peak: Peak
+    free: int | None
+    nbytes: int
+    machine: str
+
+    @property
+    def seconds(self) -> float:
+        """Seconds in all."""
+        return self.groups * (self.before + self.iterations * self.each)
+
+
+def estimate(
+    data: Any,
+    *,
+    ipc: int = 10,
+    method: str = "m3d",
+    preset: str = "quick",
+    class_groups: int = 1,
+    execution: Execution | None = None,
+    **settings: Any,
+) -> Estimate:
+    """Try a few steps of what `condense` would do, and reckon the whole; nothing is stored.
+
+    The arguments are those of `condense`. Networks that are trained beforehand count though the cache may have them.
+
+    Raises:
+        UserError: as `condense`.
+    """
+    dataset, engine = load(data), Engine(execution)
+    recipe = recipe_for(dataset, method, preset, ipc, settings)
+    groups.check_groups(class_groups, dataset.num_classes, {})
+    check_memory(dataset, recipe)
+    largest = max(groups.divided(dataset.num_classes, class_groups), key=len)
+    part = dataset if class_groups == 1 else dataset.of_classes(largest)
+    free, peak = available_memory(), peak_memory(engine.device)
+    needed = prepared(part, recipe)
+    before, each = needed.images * _image_seconds(part, recipe, needed.batch, engine) if needed.images else 0.0, 0.0
+    if recipe.iterations:
+        with nothing_kept():
+            _, start, each, _ = fitting_iterations(part, lightened(recipe), engine, TRIAL)
+        before += start
+    return Estimate(
+        groups=class_groups,
+        classes=part.num_classes,
+        iterations=recipe.iterations,
+        before=before,
+        each=each,
+        peak=peak(),
+        free=free,
+        nbytes=dataset.num_classes * ipc * dataset.train.images[0].numel(),
+        machine=engine.describe(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What networks are trained on before the steps that need them.
+
+    Attributes:
+        images: that go through training steps, one network after the other.
+        batch: images of a training step.
+        shared: whether another run on the same data finds the networks in the cache.
+    """
+
+    images: int = 0
+    batch: int = 1
+    shared: bool = True
+
+
+def prepared(dataset: ImageDataset, recipe: Recipe) -> Prepared:
+    """Return what is trained for a run before its steps: a pool, a network that selects, or warm networks."""
+    batch = recipe.encoder_batch
+    if recipe.encoders == "pool" and recipe.iterations > 0:
+        return Prepared(images=recipe.encoder_count * recipe.encoder_steps * batch, batch=batch)
+    if recipe.initialisation in SELECTIONS and recipe.selection_features == "trained":
+        protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
+        steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
+        return Prepared(images=steps * protocol.training.batch, batch=protocol.training.batch)
+    count = math.ceil(recipe.iterations / recipe.iterations_per_model)
+    return Prepared(images=count * recipe.encoder_warmup * batch, batch=batch, shared=False)
+
+
+def lightened(recipe: Recipe) -> Recipe:
+    """Return a recipe of the same steps without what `prepared` counts, or nearly so."""
+    changes: dict[str, Any] = {"encoder_warmup": min(recipe.encoder_warmup, 1)}
+    if recipe.encoders == "pool":
+        changes |= {"encoder_count": 1, "encoder_steps": 1}
+    if recipe.initialisation in SELECTIONS and recipe.selection_features == "trained":
+        changes["initialisation"] = "random"
+    return dataclasses.replace(recipe, **changes)
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def _image_seconds(dataset: ImageDataset, recipe: Recipe, batch: int, engine: Engine) -> float:
+    """Return the seconds that a network of the recipe is trained on an image."""
+    shape = {"channels": dataset.channels, "num_classes": dataset.num_classes, "size": dataset.size}
+    network = networks.build(recipe.network, **shape)  # type: ignore[arg-type]
+    training = Training(batch=min(batch, len(dataset.train)), lr=recipe.encoder_lr, augmentation=recipe.siamese)
+    placed = engine.place(network, torch.zeros(1, dataset.channels, *dataset.size), TRAINED * training.batch)
+    trainer = Trainer(placed, training, dataset.mean, dataset.std)
+
+    def seconds(steps: int) -> float:
+        begun = time.monotonic()
+        trainer.fit([(dataset.train.images, dataset.train.labels)], [0], steps, Reporter("", steps, 0, "steps"))
+        if engine.device.type != "cpu":
+            torch.accelerator.synchronize(engine.device)
+        return time.monotonic() - begun
+
+    seconds(1)  # what the first step has to load is no network's
+    return seconds(TRAINED) / (TRAINED * training.batch)

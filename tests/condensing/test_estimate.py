@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from m3d_condense.cli.main import main
+from m3d_condense.condensing.estimate import Estimate, estimate, lightened, prepared
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.engine import Execution
+from m3d_condense.recipes import methods
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import set_quiet
+
+TINY: dict[str, Any] = {"ipc": 1, "batch_real": 4, "network": "convnet1"}
+
+
+@pytest.fixture(autouse=True)
+def _quietly() -> None:
+    set_quiet(True)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
+
+
+def estimated(digits: ImageDataset, **settings: Any) -> Estimate:
+    execution = Execution(compile="no", native=False)
+    return estimate(digits, execution=execution, **TINY | {"iterations": 1_000} | settings)
+
+
+def recipe(method: str, **overrides: Any) -> Recipe:
+    return methods.recipe(method, "quick", ipc=1, side=8, overrides=overrides)
+
+
+def test_an_estimate_is_of_all_steps_and_stores_nothing(digits: ImageDataset, tmp_path: Path) -> None:
+    found = estimated(digits, encoders="pool", encoder_count=2, encoder_steps=5, encoder_batch=8)
+    assert (found.iterations, found.groups, found.classes, found.nbytes) == (1_000, 1, 10, 10 * 64)
+    assert found.before > 0
+    assert found.each > 0
+    assert found.seconds == pytest.approx(found.before + 1_000 * found.each)
+    peak, of = found.peak
+    assert peak is None or peak > 2**20
+    assert of in ("run", "process", "device")
+    assert not [entry for entry in tmp_path.rglob("*") if entry.is_file()]
+
+
+def test_groups_follow_one_another(digits: ImageDataset) -> None:
+    found = estimated(digits, class_groups=3)
+    assert (found.groups, found.classes) == (3, 4)
+    assert found.seconds == pytest.approx(3 * (found.before + 1_000 * found.each))
+
+
+def test_a_selection_takes_no_steps(digits: ImageDataset) -> None:
+    found = estimated(digits, method="random", iterations=0)
+    assert (found.iterations, found.each, found.seconds) == (0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "images", "shared"),
+    [
+        ("m3d", {}, 0, False),
+        ("m3d-pool", {"encoder_count": 3, "encoder_steps": 7, "encoder_batch": 5}, 3 * 7 * 5, True),
+        # Of 100 steps four networks, each warmed up by 6 batches of 5.
+        ("idc", {"iterations": 100, "iterations_per_model": 30, "encoder_warmup": 6, "encoder_batch": 5}, 120, False),
+    ],
+)
+def test_what_is_trained_beforehand_is_counted_and_left_out_of_the_trial(
+    digits: ImageDataset, method: str, settings: dict[str, Any], images: int, shared: bool
+) -> None:
+    asked = recipe(method, **settings)
+    needed = prepared(digits, asked)
+    assert (needed.images, needed.shared) == (images, shared)
+    light = lightened(asked)
+    assert prepared(digits, light).images < max(images, 1)
+    assert (light.iterations, light.batch_real, light.encoders) == (asked.iterations, asked.batch_real, asked.encoders)
+
+
+def test_a_network_that_selects_is_counted(digits: ImageDataset) -> None:
+    asked = recipe("m3d", initialisation="herding")
+    assert prepared(digits, asked).images > 0
+    assert prepared(digits, lightened(asked)).images == 0
+    assert prepared(digits, recipe("m3d", initialisation="herding", selection_features="pixels")).images == 0
+
+
+def test_more_than_memory_holds_is_refused_before_the_trial(digits: ImageDataset) -> None:
+    with pytest.raises(UserError, match="ipc=1000000000: this takes .* of memory"):
+        estimated(digits, ipc=10**9)
+
+
+def test_the_command_prints_it_and_writes_no_set(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["condense", "digits", "--ipc", "1", "--network", "convnet1", "--batch-real", "4", "--estimate", "-q"]
+    asked += ["--native", "false", "--compile", "no"]
+    assert main([*asked, "--class-groups", "2", "--time-limit", "1m", "--out", "set"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("600 for each of 2 groups of at most 5 classes", "in all", "memory at its peak", "within 60 s"):
+        assert text in shown
+    assert not list(tmp_path.glob("*set*"))
+    assert main([*asked, "--start-from", "earlier"]) == 2
+    assert "--estimate: tells of runs without --start-from" in capsys.readouterr().err
