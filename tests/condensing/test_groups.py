@@ -191,6 +191,10 @@ def test_what_others_put_beside_the_groups_stays(digits: ImageDataset, tmp_path:
         ({"class_groups": 0}, "class_groups=0: at least 1"),
         ({"class_groups": 6}, "class_groups=6: at most 5, so that each of 10 classes has another in its group"),
         ({"class_groups": 2, "watch": 2}, "watch=2: needs all classes in one group"),
+        (
+            {"class_groups": 2, "method": "m3d-pool", "time_limit": 600.0, "iterations": None},
+            "time_limit: does not tell what each group takes of it; give encoder_steps and iterations",
+        ),
         ({"class_groups": 2, "start_from": "earlier"}, "start_from=earlier: needs all classes in one group"),
     ],
 )

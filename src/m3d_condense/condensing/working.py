@@ -11,8 +11,9 @@ from pathlib import Path
 
 from m3d_condense.sets.folder import is_condensed_set
 
-CHECKPOINT, METRICS, PREVIEW = ".checkpoint", ".metrics.jsonl", ".preview.png"  # behind the set's name
+CHECKPOINT, METRICS, PREVIEW, TIMETABLE = ".checkpoint", ".metrics.jsonl", ".preview.png", ".timetable.json"
 GROUPS = ".class-groups"
+"""Behind the set's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +24,14 @@ class Working:
         checkpoint: the run's state.
         metrics: its logged steps as JSON lines; the finished set has them too.
         preview: its images at the last step that was drawn.
+        timetable: how its time limit is divided, see `m3d_condense.condensing.timetable`.
         groups: the folder of the sets of groups of classes, out of which the set will be made.
     """
 
     checkpoint: Path
     metrics: Path
     preview: Path
+    timetable: Path
     groups: Path
 
     @classmethod
@@ -39,15 +42,17 @@ class Working:
             checkpoint=target.with_name(name + CHECKPOINT),
             metrics=target.with_name(name + METRICS),
             preview=target.with_name(name + PREVIEW),
+            timetable=target.with_name(name + TIMETABLE),
             groups=target.with_name(name + GROUPS),
         )
 
     def clear(self, *, everything: bool) -> None:
-        """Remove what the set that is stored now shows; with `everything`, the checkpoint and the groups' sets too."""
+        """Remove what the set that is stored now shows; with `everything`, all that a later call could go on from."""
         self.metrics.unlink(missing_ok=True)
         self.preview.unlink(missing_ok=True)
         if everything:
             self.checkpoint.unlink(missing_ok=True)
+            self.timetable.unlink(missing_ok=True)
             self._clear_groups()
 
     def group(self, number: int, count: int) -> Path:

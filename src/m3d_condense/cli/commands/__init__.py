@@ -15,6 +15,7 @@ from m3d_condense.cli.commands import (
     paper,
     push,
     report,
+    study,
     train,
 )
 
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate.COMMAND,
     "train": train.COMMAND,
     "compare": compare.COMMAND,
+    "study": study.COMMAND,
     "paper": paper.COMMAND,
     "report": report.COMMAND,
     "export": export.COMMAND,
