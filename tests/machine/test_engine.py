@@ -71,6 +71,12 @@ def test_features_in_pieces_equal_whole(monkeypatch: pytest.MonkeyPatch) -> None
     torch.testing.assert_close(used.features(images), whole, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("side", "most"), [(8, 256), (32, 256), (64, 256), (128, 64), (224, 20), (2048, 1)])
+def test_large_images_go_through_a_network_on_a_cpu_a_few_at_a_time(side: int, most: int) -> None:
+    placed = engine().place(networks.build("resnet10", channels=3, num_classes=2, size=(8, 8)), noise(1, 3, 8, 8), 0)
+    assert placed.piece(torch.empty(0, 3, side, side)) == most
+
+
 def test_an_encoders_weights_take_no_gradient_and_its_images_do() -> None:
     used = encoder(engine())
     images = noise(2, 3, 1, 8, 8).requires_grad_()

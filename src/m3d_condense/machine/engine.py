@@ -21,7 +21,7 @@ from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
 PIECE = 256  # images through a network at once on a CPU, where more gains nothing
-NATIVE_PIXELS = 2**20  # of the images through native blocks at once: 1,024 of 32×32
+CPU_PIXELS = 2**20  # of the images through a network on a CPU at once: 1,024 of 32×32, 20 of 224×224
 GPU_PIXELS = 2**22  # of the images through a network on a GPU at once; its kernels count numbers in 32 bits
 CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes, share of what is free
 COMPILE_SECONDS = 1.9  # a layer, to compile a network forward and backward, from cold
@@ -196,10 +196,10 @@ class Placed:
 
     def piece(self, images: Tensor, together: int = 1) -> int:
         """Return how many of these images …×H×W go at once through the network, or `together` networks as one."""
-        if not self.native and self.engine.device.type != "cuda":
-            return PIECE
-        most = NATIVE_PIXELS if self.native else GPU_PIXELS
-        return max(most // (images.shape[-2] * images.shape[-1] * together), 1)
+        on_cpu = self.native or self.engine.device.type != "cuda"
+        pixels = images.shape[-2] * images.shape[-1] * together
+        most = max((CPU_PIXELS if on_cpu else GPU_PIXELS) // pixels, 1)
+        return most if self.native or not on_cpu else min(most, PIECE)
 
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function of images, and more, that calls this network, as the network runs."""
