@@ -55,6 +55,8 @@ def declare() -> ArgumentParser:
     orders = Literal["accuracy", "seconds", "method", "bytes"]
     parser.add_argument("--sort", type=orders, default="accuracy", help=by)
     parser.add_argument("--overwrite", action="store_true", help="discard the comparison in --out, and its sets")
+    soft = "label sets of methods with a pool, as m3d label does, and score these with soft labels too"
+    parser.add_argument("--soft-labels", action="store_true", help=soft)
     source_flags(parser)
     recipe_flags(parser, "the recipes of all methods that take steps, in place of the preset's values")
     config_flag(parser)
@@ -68,7 +70,7 @@ def run(given: Namespace) -> int:
     limit, running = seconds(given.time_limit), execution(given)
     dataset = load_data(given, given.data)
     out = Path(given.out or Path("runs") / f"compare-{dataset.name}")
-    sets = ("methods", "ipc", "preset", "seeds", "seed", "overwrite")
+    sets = ("methods", "ipc", "preset", "seeds", "seed", "overwrite", "soft_labels")
     scores = ("networks", "protocol", "repeats", "epochs", "sort")
     recipe = [field.name for field in fields(Recipe) if field.name not in NAMING]
     comparison = compare(
