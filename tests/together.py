@@ -10,6 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+import pytest
 import torch
 from torch.distributed import TCPStore
 
@@ -23,6 +24,8 @@ def together(count: int, work: Callable[[], Any]) -> list[Any]:
 
     The processes are forked, so that they need not load torch again; one that is killed returns its exit status.
     """
+    if torch.cuda.is_initialized():
+        pytest.skip("a process that has used a GPU cannot be forked")
     context = multiprocessing.get_context("fork")
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
     # Hosted here, as by torchrun and not by a process of the group, which may end first.

@@ -188,6 +188,7 @@ DATADAM = SGD | {  # the paper's 8,000 iterations, batch 128 and rate 1; public 
 }
 POOL = {  # ours, with as many networks as DANCE (IJCAI 2024), trained as long
     "encoders": "pool",
+    "encoder_cutmix": 0.0,
     "iterations_per_model": 1,
     "encoder_count": 20,
     "encoder_steps": 12_000,

@@ -238,6 +238,15 @@ def test_what_a_killed_process_left_is_removed_in_time(folder: Path) -> None:
     assert (old.exists(), new.exists()) == (False, True)
 
 
+def test_what_another_process_takes_away_meanwhile_is_no_failure(folder: Path) -> None:
+    fill(folder)
+    for name in ("cats-00000000000000cc.safetensors", ".x-00000000000000aa.safetensors.new.partial"):
+        (folder / "images" / name).symlink_to(folder / "gone")  # in the listing, and gone when it is looked at
+    assert len(entries()) == 3
+    trim("images", 0)
+    assert [entry.path.parent.name for entry in entries()] == ["pools"]
+
+
 def test_listing_needs_no_torch(folder: Path) -> None:
     kept("pools", SETTINGS, 0, lambda: TENSORS, Credits())
     program = "import sys; from m3d_condense.tools.cache import entries; print(len(entries()), 'torch' in sys.modules)"

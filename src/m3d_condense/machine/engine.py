@@ -20,8 +20,9 @@ from m3d_condense.machine.process import recycle_pages
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
-PIECE, GPU_PIECE = 256, 4096  # images through a network at once; on a CPU more gains nothing
+PIECE = 256  # images through a network at once on a CPU, where more gains nothing
 NATIVE_PIXELS = 2**20  # of the images through native blocks at once: 1,024 of 32×32
+GPU_PIXELS = 2**22  # of the images through a network on a GPU at once; its kernels count numbers in 32 bits
 CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes, share of what is free
 COMPILE_SECONDS = 1.9  # a layer, to compile a network forward and backward, from cold
 EAGER_FLOPS = {"cpu": 1.5e11, "cuda": 2e13}  # a second, of a convolutional network without compilation
@@ -193,11 +194,12 @@ class Placed:
         """Return the same network, not compiled."""
         return dataclasses.replace(self, compiled=False)
 
-    def piece(self, images: Tensor) -> int:
-        """Return how many of these images …×H×W go through the network at once."""
-        if self.native:
-            return max(NATIVE_PIXELS // (images.shape[-2] * images.shape[-1]), 1)
-        return GPU_PIECE if self.engine.device.type == "cuda" else PIECE
+    def piece(self, images: Tensor, together: int = 1) -> int:
+        """Return how many of these images …×H×W go at once through the network, or `together` networks as one."""
+        if not self.native and self.engine.device.type != "cuda":
+            return PIECE
+        most = NATIVE_PIXELS if self.native else GPU_PIXELS
+        return max(most // (images.shape[-2] * images.shape[-1] * together), 1)
 
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function of images, and more, that calls this network, as the network runs."""

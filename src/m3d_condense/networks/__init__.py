@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -91,7 +93,8 @@ def initialise(network: nn.Module, seed: int) -> None:
     """Refill every parameter and buffer in place from the network's own initialisation, a function of the seed alone.
 
     That is PyTorch's default for ConvNet, He-normal convolutions for ResNet and DenseNet, and for others whatever they
-    do when they are made. Modules draw from torch's global generator, whose state is put back afterwards.
+    do when they are made. Modules draw from torch's global generator, whose state is put back afterwards; those of
+    this package draw on the CPU, so that a seed makes the same network on every device.
     """
     devices = {p.device for p in network.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=sorted(d.index for d in devices)):
@@ -102,7 +105,21 @@ def initialise(network: nn.Module, seed: int) -> None:
         for module in network.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
-                reset()
+                with _on_cpu(module):
+                    reset()
+
+
+@contextmanager
+def _on_cpu(module: nn.Module) -> Iterator[None]:
+    """Hold a module's own parameters on the CPU, and copy what they have become to where they were."""
+    placed = [(parameter, parameter.data) for parameter in module.parameters(recurse=False)]
+    for parameter, there in placed:
+        parameter.data = torch.empty(there.shape, dtype=there.dtype)
+    try:
+        yield
+    finally:
+        for parameter, there in placed:
+            parameter.data = there.copy_(parameter.data)
 
 
 def mixes_images(network: nn.Module) -> bool:

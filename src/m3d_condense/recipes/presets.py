@@ -92,6 +92,7 @@ def pool(problem: Problem) -> Values:
         "encoder_steps": 400,
         "encoder_batch": 256,
         "encoder_lr": 0.05,
+        "encoder_cutmix": 0.0,
         "cross_entropy": 0.05,
     }
 

@@ -98,7 +98,7 @@ class Recipe:
     encoder_weight_decay: Annotated[
         float, "weight decay of the encoders, for real, queue and pool; those trained on the synthetic images have none"
     ]
-    encoder_cutmix: Annotated[float, "for real: probability that CutMix mixes a training batch of the encoder"]
+    encoder_cutmix: Annotated[float, "for real and pool: probability that CutMix mixes a training batch of the encoder"]
     encoder_count: Annotated[int, "networks in a queue or pool"]
     encoder_points: Annotated[
         int,

@@ -195,7 +195,11 @@ def entries() -> list[Entry]:
     for kind in KINDS:
         folder = cache_folder() / kind
         paths = [path for path in folder.iterdir() if OURS.fullmatch(path.stem)] if folder.is_dir() else []
-        found += sorted((_entry(kind, path) for path in paths), key=lambda entry: -entry.used)
+        of_kind = []
+        for path in paths:
+            with suppress(FileNotFoundError):  # another process removes or replaces it
+                of_kind.append(_entry(kind, path))
+        found += sorted(of_kind, key=lambda entry: -entry.used)
     return found
 
 
@@ -248,8 +252,9 @@ def trim(kind: str, limit: int) -> None:
     """Remove the least recently used entries of a kind until the rest is within a limit, in bytes."""
     folder = cache_folder() / kind
     for path in folder.glob(".*.partial"):
-        if time.time() - path.stat().st_mtime > STALE:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process has just finished writing it
+            if time.time() - path.stat().st_mtime > STALE:
+                path.unlink()
     found = [entry for entry in entries() if entry.name.startswith(f"{kind}/")]
     while found and sum(entry.nbytes for entry in found) > limit:
         _discard(found.pop().path)

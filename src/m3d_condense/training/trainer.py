@@ -141,7 +141,7 @@ class Trainer:
             inputs = self.normalised(part.to(self.device))
             return self._logits(inputs.expand(count, *inputs.shape)).argmax(-1).T
 
-        named: Tensor = in_pieces(predicted, images, self.placed.piece(images)).T
+        named: Tensor = in_pieces(predicted, images, self.placed.piece(images, count)).T
         return named
 
     def _refill(self, seeds: Sequence[int]) -> list[Tensor]:

@@ -68,6 +68,7 @@ class PoolEncoders(EncoderSource):
             weight_decay=recipe.encoder_weight_decay,
             schedule="one-cycle",
             augmentation=augmentation if recipe.flip else augmentation.without("flip"),
+            cutmix=recipe.encoder_cutmix,
         )
 
     @staticmethod
