@@ -102,7 +102,7 @@ def test_what_cannot_label_a_set_is_refused(
     digits: ImageDataset, trained: list[TrainedNetwork], tmp_path: Path
 ) -> None:
     condensed = condense(digits, ipc=1, method="random")
-    with pytest.raises(UserError, match="made without a pool of networks; name files"):
+    with pytest.raises(UserError, match="no pool of networks is known of this set; name files"):
         label(condensed)
     with pytest.raises(UserError, match="takes images of"):
         label(condensed, [dataclasses.replace(trained[0], size=(9, 9))])

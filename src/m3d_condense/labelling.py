@@ -105,7 +105,7 @@ def pool_recipe(condensed: CondensedSet) -> Recipe:
     """
     recipe = recipe_of(condensed)
     if recipe is None or not has_pool(recipe):
-        raise UserError("this set was made without a pool of networks; name files of networks that m3d train wrote")
+        raise UserError("no pool of networks is known of this set; name files of networks that m3d train wrote")
     return recipe
 
 
@@ -127,7 +127,7 @@ def ensemble(teachers: Iterable[Teacher], images: Tensor, temperature: float, de
     for teacher in teachers:
         network = teacher.network.to(device).eval()
         logits = [network(teacher.normalise(part.to(device))) for part in torch.split(images, PIECE)]
-        said.append(torch.softmax(torch.cat(logits).double().cpu() / temperature, dim=1))
+        said.append(torch.softmax(torch.cat(logits).cpu().double() / temperature, dim=1))
     return torch.stack(said).mean(0).float()
 
 

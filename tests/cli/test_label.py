@@ -67,7 +67,7 @@ def test_files_of_networks_label_any_set(capsys: pytest.CaptureFixture[str]) -> 
     ("arguments", "said"),
     [
         (["label"], "m3d: no set given"),
-        (["label", "set"], "m3d: this set was made without a pool of networks; name files"),
+        (["label", "set"], "m3d: no pool of networks is known of this set; name files"),
         (["label", "set", "missing.safetensors"], "m3d: missing.safetensors is missing"),
         (["label", "set", "--temperature", "0"], "m3d: --temperature 0.0: a number above 0"),
         (["label", "elsewhere"], "m3d: elsewhere: not a condensed set"),

@@ -95,7 +95,10 @@ def store_score(condensed: CondensedSet, score: Score, path: str | Path) -> None
             raise UserError(f"{folder} has other soft labels than those scored; score it again")
         condensed.scores += [other for other in stored.scores if other not in condensed.scores]
         condensed.scores.append(score)
-        _write_known(replace(condensed, soft_labels=stored.soft_labels), folder)
+        known = replace(condensed, soft_labels=stored.soft_labels)
+        files.write_file_atomic(folder / META, _json(known))
+        _complete(known, folder)
+        files.write_file_atomic(folder / CARD, card(known))
 
 
 def store_soft_labels(condensed: CondensedSet, path: str | Path) -> None:
@@ -113,14 +116,9 @@ def store_soft_labels(condensed: CondensedSet, path: str | Path) -> None:
         files.write_file_atomic(folder / SOFT_LABELS, _soft_bytes(condensed.soft_labels))
         stored.add_soft_labels(condensed.soft_labels)
         condensed.scores = [*stored.scores, *(score for score in condensed.scores if score not in stored.scores)]
-        _write_known(condensed, folder)
-
-
-def _write_known(condensed: CondensedSet, folder: Path) -> None:
-    """Write what is known of the set whose images and soft labels a folder holds."""
-    files.write_file_atomic(folder / META, _json(condensed))
-    _complete(condensed, folder)
-    files.write_file_atomic(folder / CARD, card(condensed))
+        _complete(condensed, folder)
+        files.write_file_atomic(folder / CARD, card(condensed))
+        files.write_file_atomic(folder / META, _json(condensed))  # last: who finds the labels there finds all in place
 
 
 def _same(condensed: CondensedSet, folder: Path) -> CondensedSet:
