@@ -14,7 +14,7 @@ import torch
 from recipes_to_test import objective_named
 from torch import Tensor
 
-from benchmarks import plot, reference, run
+from benchmarks import minutes, plot, reference, run
 from benchmarks.harness import Comparison, alternate, publish, record
 from benchmarks.tables import duration
 from m3d_condense import networks
@@ -159,3 +159,30 @@ def test_every_benchmark_measures_prints_and_stores(name: str, tmp_path: Path) -
     assert section.count("\n| ") > 1
     assert stored["command"] in done.stdout
     assert all(side.get("peak_bytes", 1) > 0 for side in stored.get("sides", {}).values())
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [(40.0, "at most 2"), (50.0, "at most 2"), (55.0, "3"), (60.0, "4"), (61.0, "not reached")]
+)
+def test_minutes_to_an_accuracy_lie_between_two_points_in_proportion(target: float, said: str) -> None:
+    assert minutes.minutes_to(target, [(2.0, 50.0), (4.0, 60.0), (8.0, 58.0)]) == said
+
+
+def test_minutes_are_drawn_stored_and_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = ["--ipc", "1", "--epochs", "1", "--repeats", "1", "--device", "cpu", "--targets", "0", "100"]
+    command = ["minutes", "digits", "--methods", "dm", "--step-counts", "1", "3", "--random", *short]
+    monkeypatch.setattr(sys, "argv", [*command, "--out", str(tmp_path)])
+    minutes.main()
+    printed = capsys.readouterr()
+    assert "dm, minutes to 0 %: at most" in printed.out
+    assert "100 %: not reached" in printed.out
+    stored = json.loads((tmp_path / "minutes.json").read_text())
+    assert sorted(row["iterations"] for row in stored["rows"]) == [0, 1, 3]
+    assert (tmp_path / "minutes.png").read_bytes().startswith(b"\x89PNG")
+    drawn = (tmp_path / "minutes.svg").read_bytes()
+    minutes.main()
+    again = capsys.readouterr()
+    assert again.err.count("1 of 1 sets were scored before") == 3
+    assert (tmp_path / "minutes.svg").read_bytes() == drawn

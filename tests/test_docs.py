@@ -41,3 +41,10 @@ def test_every_command_is_one(page: Path, capsys: pytest.CaptureFixture[str]) ->
         asked = parse(words)
         assert asked is not None, words
         assert asked[0] == words[0]
+
+
+def test_the_links_of_the_readme_lead_to_files() -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    local = {link.partition("#")[0] for link in links if "://" not in link}
+    assert len(local) > 5
+    assert [link for link in sorted(local) if not (ROOT / link).exists()] == []

@@ -1,8 +1,8 @@
 """m3d-condense: a few synthetic images per class in place of a whole labelled image data set.
 
 `load` reads a data set, `condense` makes a condensed set of it, `evaluate` scores one, `compare` does both with several
-methods, and `train` keeps a network that was trained on either. Importing this package is cheap; torch is imported with
-the first of its names that is used.
+methods, `study` with several settings of one, and `train` keeps a network that was trained on either. Importing this
+package is cheap; torch is imported with the first of its names that is used.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from m3d_condense.scoring import evaluate
     from m3d_condense.sets.condensed import CondensedSet, Score
     from m3d_condense.studies.comparison import compare
+    from m3d_condense.studies.variants import study
     from m3d_condense.tools.errors import UserError
     from m3d_condense.training.trained import TrainedNetwork, load_network
 
@@ -40,6 +41,7 @@ __all__ = [
     "load_network",
     "moment_distances",
     "random_selections",
+    "study",
     "train",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "load_network": "training.trained",
     "moment_distances": "moments",
     "random_selections": "condensing.condensation",
+    "study": "studies.variants",
     "train": "fitting",
 }
 

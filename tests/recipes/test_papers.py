@@ -204,6 +204,7 @@ PUBLISHED: dict[str, tuple[dict[str, Any], dict[tuple[str, int], dict[str, Any]]
     "m3d-polynomial": (M3D | {"kernel": "polynomial"}, M3D_ELSEWHERE),
     "m3d-no-factor": (M3D | {"factor": 1}, {}),
     "m3d-pool": (M3D | POOL, {("cifar10", 1): {"lr": 1.0}}),
+    "m3d-plus": (M3D | POOL | {"teacher_lead": 1.0}, {}),
     "dm": (DM, DM_ELSEWHERE),
     "dm-2nd": (DM | {"objective": "moments2"}, DM_ELSEWHERE),
     "dm-3rd": (DM | {"objective": "moments3"}, DM_ELSEWHERE),

@@ -60,6 +60,19 @@ def scoring_flags(parser: ArgumentParser, epochs: str) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
 
 
+def table_flags(parser: ArgumentParser, noun: str, kind: str, seeds: int) -> None:
+    """Add the flags of a table of sets: how many of each kind, the time of each, and where all is kept."""
+    number_flag(parser, "--seeds", seeds, f"sets of each {kind}, each with a seed of its own")
+    number_flag(parser, "--seed", 0, "seed of the first of them, and of all networks")
+    limit = "time for each set, such as 90s, 10m or 2h; a short trial finds how many iterations fit in it"
+    parser.add_argument("--time-limit", type=str, metavar="TIME", help=limit)
+    parser.add_argument("--preset", type=str, default="quick", metavar="NAME", help="quick or paper (default: quick)")
+    by = "sort the table by accuracy, seconds, method or bytes (default: accuracy)"
+    orders = Literal["accuracy", "seconds", "method", "bytes"]
+    parser.add_argument("--sort", type=orders, default="accuracy", help=by)
+    parser.add_argument("--overwrite", action="store_true", help=f"discard the {noun} in --out, and its sets")
+
+
 def data_argument(parser: ArgumentParser) -> None:
     """Add the data set, by its place."""
     parser.add_argument("data", nargs="?", metavar="DATA", help="the data set: " + DATA_HELP)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
+from m3d_condense.condensing.timetable import Timetable
 from m3d_condense.condensing.working import Working, abandoned
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
@@ -75,7 +77,9 @@ def condense(
         preset: "quick" (minutes on two cores) or "paper".
         out: folder for the condensed set.
         overwrite: discard a finished or begun run of `out`.
-        time_limit: seconds of this call after which the loop stops and what there is is stored.
+        time_limit: seconds of this call after which the loop stops and what there is is stored. Where the encoders are
+            a pool, it is divided between the training of its networks and the steps, which then end within it; see
+            `m3d_condense.condensing.timetable`.
         start_from: an earlier set, or its folder, of some or all classes of the data, matched by name, and of at most
             `ipc` images a class. Its images are the first of their classes; the others start as usual.
         keep_old: whether those images stay as they are, to the bit; else they are where the optimisation starts. By
@@ -100,14 +104,14 @@ def condense(
     group, target = current(), Path(out) if out is not None else None
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
     asked.check(target)
-    engine = Engine(execution)
+    engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, settings)
     if target is None:
+        recipe = recipe if timetable is None else timetable.made(dataset, recipe, engine)
         made = _made(dataset, recipe, engine, time_limit, asked, grown_from)
         return _collect(dataset, recipe, made, engine.execution, time_limit, _told(grown_from, start_from))
-    identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
-    if grown_from is not None:
-        identity["start_from"] = grown_from.identity()
-    place = Place(target=target, identity=identity, overwrite=overwrite)
+    known = None if timetable is None or overwrite else group.by_first(partial(timetable.known, target))
+    recipe = recipe if known is None else dataclasses.replace(recipe, **known)
+    place = Place(target=target, identity=_identity(dataset, recipe, grown_from), overwrite=overwrite)
     finished = group.by_first(place.finished)  # which may lie where nothing can be written
     if finished is not None:
         with suppress(OSError):
@@ -117,10 +121,19 @@ def condense(
         finished = group.by_first(place.finished)
         if finished is not None:
             return finished
+        if timetable is not None and known is None:
+            recipe = timetable.made(dataset, recipe, engine, target)
+            place = dataclasses.replace(place, identity=_identity(dataset, recipe, grown_from))
         made = _made(dataset, recipe, engine, time_limit, asked, grown_from, place)
         condensed = _collect(dataset, recipe, made, engine.execution, time_limit, _told(grown_from, start_from))
         group.by_first(lambda: place.store(condensed, complete=made.steps == recipe.iterations))
     return condensed
+
+
+def _identity(dataset: ImageDataset, recipe: Recipe, grown_from: Earlier | None) -> dict[str, Any]:
+    """Return what a checkpoint or a set of this run agrees with."""
+    identity = {"recipe": dataclasses.asdict(recipe), "fingerprint": dataset.fingerprint}
+    return identity if grown_from is None else identity | {"start_from": grown_from.identity()}
 
 
 def _earlier(
@@ -249,7 +262,8 @@ def _made(
     with tracking(track, target, dataset.name, dataclasses.asdict(recipe)) as tracker, abandoned(shown):
         run = begin(dataset, recipe, engine, watch, grown_from)
         observe = observers(asked, dataset, recipe, engine, shown, tracker)
-        run.loop(identity, None if working is None else working.checkpoint, time_limit, observe, anew=anew)
+        left = None if time_limit is None else time_limit - watch.seconds
+        run.loop(identity, None if working is None else working.checkpoint, left, observe, anew=anew)
     used = run.plan.placed.describe() + (f"; {group.size} processes" if group.size > 1 else "")
     return Condensation(pixels=run.pixels, steps=run.step, seconds=watch.seconds, history=run.history, used=used)
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-CHECKPOINT, METRICS, PREVIEW = ".checkpoint", ".metrics.jsonl", ".preview.png"  # behind the set's name
+CHECKPOINT, METRICS, PREVIEW, TIMETABLE = ".checkpoint", ".metrics.jsonl", ".preview.png", ".timetable.json"
+"""Behind the set's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +19,13 @@ class Working:
         checkpoint: the run's state.
         metrics: its logged steps as JSON lines; the finished set has them too.
         preview: its images at the last step that was drawn.
+        timetable: how its time limit is divided, see `m3d_condense.condensing.timetable`.
     """
 
     checkpoint: Path
     metrics: Path
     preview: Path
+    timetable: Path
 
     @classmethod
     def beside(cls, target: Path) -> Working:
@@ -32,14 +35,16 @@ class Working:
             checkpoint=target.with_name(name + CHECKPOINT),
             metrics=target.with_name(name + METRICS),
             preview=target.with_name(name + PREVIEW),
+            timetable=target.with_name(name + TIMETABLE),
         )
 
     def clear(self, *, everything: bool) -> None:
-        """Remove what the set that is stored now shows; with `everything`, the checkpoint too."""
+        """Remove what the set that is stored now shows; with `everything`, all that a later call could go on from."""
         self.metrics.unlink(missing_ok=True)
         self.preview.unlink(missing_ok=True)
         if everything:
             self.checkpoint.unlink(missing_ok=True)
+            self.timetable.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -62,6 +62,12 @@ METHODS: Mapping[str, Method] = {
         presets.pool_quick,
         presets.pool_paper,
     ),
+    "m3d-plus": _row(
+        "M3D on encoders out of a pool trained longer, with cross-entropy under their trained ends",
+        papers.POOL,
+        presets.plus_quick,
+        presets.plus_paper,
+    ),
     "dm": _row("DM: distribution matching by class means", papers.DM, *_dm),
     "dm-2nd": _row("DM with variances", papers.TABLE_1, *_dm, objective="moments2"),
     "dm-3rd": _row("DM with variances and third moments", papers.TABLE_1, *_dm, objective="moments3"),

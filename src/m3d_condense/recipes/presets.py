@@ -102,6 +102,16 @@ def pool_quick(problem: Problem) -> Values:
     return quick(problem) | m3d(problem) | pool(problem)
 
 
+def plus_quick(problem: Problem) -> Values:
+    """Return M3D on a pool of few networks, trained long, with the cross-entropy under their trained ends."""
+    return pool_quick(problem) | {"encoder_count": 4, "encoder_steps": 2_400, "teacher_lead": 1.0}
+
+
+def plus_paper(problem: Problem) -> Values:
+    """Return the same on the large pool; no paper has this row."""
+    return pool_paper(problem) | {"teacher_lead": 1.0}
+
+
 def pool_paper(problem: Problem) -> Values:
     """Return M3D on a pool as large as DANCE's, 20 networks of 60 epochs on 50,000 images; no paper has this row."""
     return m3d_paper(problem) | pool(problem) | {"encoder_count": 20, "encoder_steps": 12_000}

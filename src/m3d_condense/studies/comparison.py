@@ -20,7 +20,7 @@ from m3d_condense.studies.study import run_study
 from m3d_condense.studies.table import ORDERS
 from m3d_condense.tools.errors import Setting, UserError
 
-__all__ = ["compare"]
+__all__ = ["check_networks", "compare"]
 
 RANDOM, ALL = "random", "all"
 
@@ -82,7 +82,7 @@ def compare(
     scorers, flip = tuple(dict.fromkeys(networks)), given.get("flip")
     scoring = Scoring(networks=scorers, protocol=protocol, repeats=repeats, seed=seed, epochs=epochs, flip=flip)
     dataset = load(data)
-    _check_networks(scorers, dataset)
+    check_networks(scorers, dataset)
     jobs = [
         job_for(dataset, method, preset=preset, ipc=images, seed=number, scoring=scoring, settings=given)
         for number in range(seed, seed + seeds)
@@ -128,7 +128,7 @@ def _methods(asked: Sequence[str], random: bool, sort: str, settings: Mapping[st
     return [name for name in names if random or name != RANDOM]
 
 
-def _check_networks(names: Iterable[str], dataset: ImageDataset) -> None:
+def check_networks(names: Iterable[str], dataset: ImageDataset) -> None:
     """Raise `UserError` for a network that could score no set of these images."""
     for name in names:
         networks.build(name, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)

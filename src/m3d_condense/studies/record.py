@@ -70,10 +70,17 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What a trial found: the iterations that fit in the time limit, and whether the networks were compiled."""
+    """What a trial found.
+
+    Attributes:
+        iterations: that fit in the time limit.
+        compiled: whether the networks were compiled.
+        encoder_steps: that each network of a pool is trained by; None where there is no pool, or they were given.
+    """
 
     iterations: int
     compiled: bool
+    encoder_steps: int | None = None
     format_version: Literal[1] = 1
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from m3d_condense.condensing.condensation import condense
+from m3d_condense.condensing.condensation import condense, recipe_for
+from m3d_condense.condensing.timetable import divided
 from m3d_condense.condensing.trial import fitting_iterations
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.labelling import label
@@ -155,6 +156,8 @@ class Worker:
         if self.time_limit is not None and recipe.iterations > 0:
             fitted = self._fitted(job, recipe, dataset, self.time_limit)
             recipe = dataclasses.replace(recipe, iterations=fitted.iterations)
+            if fitted.encoder_steps is not None:
+                recipe = dataclasses.replace(recipe, encoder_steps=fitted.encoder_steps)
             # Compiled as in the trial: the decision for fewer iterations could be another, and with it their time.
             execution = dataclasses.replace(execution, compile="yes" if fitted.compiled else "no")
         found = folder is not None and is_condensed_set(folder)
@@ -173,12 +176,17 @@ class Worker:
             return known
 
         def try_out() -> Fitted:
-            count, start, each, compiled = fitting_iterations(dataset, recipe, self.engine, limit)
+            preset = recipe_for(dataset, recipe.method, recipe.preset, recipe.ipc, {})
+            steps, tried = None, recipe
+            if recipe.encoders == "pool" and recipe.encoder_steps == preset.encoder_steps:
+                tried = divided(dataset, recipe, self.engine, limit, given=("iterations",))
+                steps = tried.encoder_steps
+            count, start, each, compiled = fitting_iterations(dataset, tried, self.engine, limit)
             if start + each > limit:
                 said = f"too short: {start:.0f} s pass before the first step"
                 raise UserError(said, setting="time_limit", value=f"{limit:g}s")
             notice(f"{job.label}: {count} iterations fit in {limit:g} s ({each:.2g} s each)")
-            return Fitted(iterations=count, compiled=compiled)
+            return Fitted(iterations=count, compiled=compiled, encoder_steps=steps)
 
         fitted = self.group.once(f"{self.ledger.folder}/{job.series}/{limit}", try_out)
         self.ledger.keep_fitted(job, fitted)

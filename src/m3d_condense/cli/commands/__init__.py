@@ -16,6 +16,7 @@ from m3d_condense.cli.commands import (
     paper,
     push,
     report,
+    study,
     train,
 )
 
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate.COMMAND,
     "train": train.COMMAND,
     "compare": compare.COMMAND,
+    "study": study.COMMAND,
     "paper": paper.COMMAND,
     "report": report.COMMAND,
     "export": export.COMMAND,

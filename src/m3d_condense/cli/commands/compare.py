@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -15,10 +14,10 @@ from m3d_condense.cli.flags import (
     data_argument,
     execution_flags,
     new_parser,
-    number_flag,
     recipe_flags,
     scoring_flags,
     source_flags,
+    table_flags,
 )
 from m3d_condense.cli.settings import execution, load_data, seconds
 from m3d_condense.cli.streams import complain
@@ -43,18 +42,10 @@ def declare() -> ArgumentParser:
     parser.add_argument("--methods", nargs="+", choices=names, default=["all"], metavar="NAME", help=shown)
     per_class = "stored images per class; several numbers make several sets (default: 10)"
     parser.add_argument("--ipc", type=int, nargs="+", default=[10], metavar="N", help=per_class)
-    parser.add_argument("--preset", type=str, default="quick", metavar="NAME", help="quick or paper (default: quick)")
-    number_flag(parser, "--seeds", 3, "sets of each kind, each with a seed of its own")
-    number_flag(parser, "--seed", 0, "seed of the first of them, and of all networks")
-    limit = "time for each set, such as 90s, 10m or 2h; a short trial finds how many iterations fit in it"
-    parser.add_argument("--time-limit", type=str, metavar="TIME", help=limit)
     parser.add_argument("--no-random", action="store_true", help="leave random selection out of the comparison")
     parser.add_argument("--no-whole", action="store_true", help="leave the whole data set out of the comparison")
+    table_flags(parser, "comparison", "kind", seeds=3)
     scoring_flags(parser, "in place of the protocol's; on the whole data set, at most the protocol's for that")
-    by = "sort the table by accuracy, seconds, method or bytes (default: accuracy)"
-    orders = Literal["accuracy", "seconds", "method", "bytes"]
-    parser.add_argument("--sort", type=orders, default="accuracy", help=by)
-    parser.add_argument("--overwrite", action="store_true", help="discard the comparison in --out, and its sets")
     soft = "label sets of methods with a pool, as m3d label does, and score these with soft labels too"
     parser.add_argument("--soft-labels", action="store_true", help=soft)
     source_flags(parser)

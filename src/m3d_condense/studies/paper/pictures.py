@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
-__all__ = ["draw"]
+__all__ = ["draw", "save_figure"]
 
 DPI = 100  # pixels of a PNG in an inch
 PLOT = 6.4, 4.2  # inches
@@ -44,10 +44,11 @@ def draw(grid: Grid, planned: Sequence[Cell], rows: Sequence[Beside], folder: Pa
         figure = _images(planned, rows, folder)
     elif grid.shown != "table" and any(row.mean is not None for row in rows):
         figure = _curves(grid, rows) if grid.shown == "curves" else _bars(grid, rows)
-    return [] if figure is None else [_save(figure, folder / f"{grid.name}.{kind}") for kind in ("svg", "png")]
+    return [] if figure is None else [save_figure(figure, folder / f"{grid.name}.{kind}") for kind in ("svg", "png")]
 
 
-def _save(figure: Figure, file: Path) -> Path:
+def save_figure(figure: Figure, file: Path) -> Path:
+    """Write a figure as the kind of picture that the file's ending says, the same bytes each time; return the file."""
     import matplotlib
 
     kind = file.suffix.removeprefix(".")

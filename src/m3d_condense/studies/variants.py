@@ -1,0 +1,147 @@
+"""A study of settings: variants of one method, scored on training images that were held out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from m3d_condense.condensing.room import check_memory
+from m3d_condense.data.held_out import held_out
+from m3d_condense.data.load import load
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count, meanings
+from m3d_condense.studies.comparison import check_networks
+from m3d_condense.studies.job import Job, Scoring, job_for
+from m3d_condense.studies.results import Results
+from m3d_condense.studies.study import run_study
+from m3d_condense.tools.errors import Setting, UserError
+
+__all__ = ["study"]
+
+ELSEWHERE = {"method": "methods are what compare compares", "preset": "", "ipc": "", "seed": "give seeds=N"}
+
+
+def study(
+    data: Any,
+    *,
+    vary: Mapping[str, Sequence[Any]],
+    together: bool = False,
+    method: str = "m3d",
+    ipc: int = 10,
+    preset: str = "quick",
+    hold_out: float = 0.1,
+    seeds: int = 1,
+    seed: int = 0,
+    time_limit: float | None = None,
+    networks: Sequence[str] = ("convnet",),
+    protocol: str = "quick",
+    repeats: int = 3,
+    epochs: int | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    sort: str = "accuracy",
+    execution: Execution | None = None,
+    **settings: Any,
+) -> Results:
+    """Condense a data set by variants of a method, and score each where the test images are not seen.
+
+    A share of the training images is held out of all that makes the sets, and they are scored on it: so the best
+    variant may be chosen by the table. Its figure to report is that of a set of the whole training split on the test
+    split, which `condense` and `evaluate` give. With ``hold_out=0`` the table is of the test split.
+
+    With `out`, the same call goes on where an earlier one stopped, and values and seeds may be added.
+
+    Args:
+        data: anything `load` takes, or what it returned.
+        vary: fields of `Recipe`, and the values that each is given in turn, while the others stay as they are.
+        together: whether every combination of the values is tried instead.
+        method, ipc, preset: what is varied; as it is, it is the first row.
+        hold_out: share of each class's training images that is held out; 0 for none.
+        seeds: how many sets of each variant; their seeds are `seed`, `seed` + 1, …
+        time_limit: seconds for each set; as many iterations as fit.
+        seed, networks, protocol, repeats, epochs, out, overwrite, sort, execution: as of `compare`.
+        **settings: fields of `Recipe` in place of the preset's, in all variants.
+
+    Raises:
+        UserError: for settings or data that cannot be used, before any work; an `out` of another study.
+    """
+    check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
+    given = {name: value for name, value in settings.items() if value is not None}
+    scorers, flip = tuple(dict.fromkeys(networks)), given.get("flip")
+    scoring = Scoring(networks=scorers, protocol=protocol, repeats=repeats, seed=seed, epochs=epochs, flip=flip)
+    dataset = load(data)
+    if hold_out:
+        dataset = held_out(dataset, hold_out)
+    check_networks(scorers, dataset)
+    jobs: dict[Any, Job] = {}
+    for number in range(seed, seed + seeds):
+        for changes in _variants(vary, together):
+            variant = " ".join(f"{name}={value}" for name, value in changes.items())
+            asked: dict[str, Any] = {"preset": preset, "ipc": ipc, "seed": number, "settings": given | changes}
+            job = job_for(dataset, method, scoring=scoring, variant=variant, **asked)
+            if job.recipe is None or job.recipe.iterations == 0:
+                raise UserError(f"{method} takes no steps, and has nothing to vary", setting="method", value=method)
+            check_memory(dataset, job.recipe)
+            jobs.setdefault(job.recipe, job)
+    scored_on = f"held out, {hold_out:g} of the training images" if hold_out else "the test split"
+    source = {"data": dataset.name, "fingerprint": dataset.fingerprint, "preset": preset, "scored_on": scored_on}
+    return run_study(
+        list(jobs.values()),
+        lambda name: dataset,
+        name="study",
+        settings=source | {"method": method} | scoring.settings() | given,
+        engine=Engine(execution),
+        time_limit=time_limit,
+        folder=None if out is None else Path(out),
+        overwrite=overwrite,
+        sort=sort,
+    )
+
+
+def _variants(vary: Mapping[str, Sequence[Any]], together: bool) -> Iterator[dict[str, Any]]:
+    """Yield what each variant changes: first nothing, then one value of one setting, or every combination."""
+    known = meanings()
+    for name, values in vary.items():
+        if name in ELSEWHERE or name not in known:
+            said = ELSEWHERE.get(name) or "no setting of a recipe that can be varied"
+            raise UserError(f"{name}: {said}", setting="vary", value=name)
+        if not values:
+            raise UserError(f"{Setting(name)} has no values to be varied over")
+    yield {}
+    if together:
+        yield from (dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values()))
+        return
+    for name, values in vary.items():
+        yield from ({name: value} for value in values)
+
+
+def parsed(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Read values to vary, each setting as NAME=VALUE,VALUE….
+
+    Raises:
+        UserError: for a setting that there is not, or a value that is none of its type.
+    """
+    known, found = meanings(), dict[str, list[Any]]()
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = name.strip().removeprefix("--").replace("-", "_")
+        if not equals or name not in known:
+            example = "such as lr=0.01,0.02"
+            raise UserError(f"a setting of a recipe and its values, {example}", setting="vary", value=text)
+        kind = cast(Any, known[name][0])
+        found.setdefault(name, []).extend(_value(name, kind, value.strip()) for value in values.split(","))
+    return found
+
+
+def _value(name: str, kind: type, text: str) -> Any:
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise UserError("true or false", setting=name, value=text)
+        return text == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise UserError(what, setting=name, value=text) from None

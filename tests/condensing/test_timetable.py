@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from m3d_condense.condensing import timetable
+from m3d_condense.condensing.condensation import condense, recipe_for
+from m3d_condense.condensing.timetable import FEWEST, divided, rounded_down
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.errors import UserError
+
+TINY: dict[str, Any] = {"method": "m3d-plus", "ipc": 1, "encoder_count": 2, "network": "convnet1", "batch_real": 4}
+TINY |= {"encoder_batch": 8}
+LIMIT = 4.0
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
+
+
+def pool(digits: ImageDataset, **settings: Any) -> Recipe:
+    given = {name: value for name, value in TINY.items() if name not in ("method", "ipc")} | settings
+    return recipe_for(digits, "m3d-plus", "quick", 1, given)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(50, 40), (10, 10), (60, 60), (99.9, 80), (100, 100), (149, 100), (150, 150), (2399, 2000), (12_000, 10_000)],
+)
+def test_steps_are_rounded_down(number: float, expected: int) -> None:
+    assert rounded_down(number) == expected
+
+
+def test_both_numbers_follow_from_the_limit(digits: ImageDataset, plain: Execution) -> None:
+    made = divided(digits, pool(digits), Engine(plain), LIMIT, given=())
+    assert made.encoder_steps == rounded_down(made.encoder_steps)
+    assert 1 <= made.iterations <= 600
+    assert dataclasses.replace(made, encoder_steps=2_400, iterations=600) == pool(digits)
+
+
+def test_what_is_given_stays(digits: ImageDataset, plain: Execution) -> None:
+    recipe = pool(digits, encoder_steps=7)
+    assert divided(digits, recipe, Engine(plain), LIMIT, given=("encoder_steps",)).encoder_steps == 7
+    assert divided(digits, recipe, Engine(plain), LIMIT, given=("iterations",)).iterations == recipe.iterations
+
+
+def test_a_limit_that_no_pool_fits_in_is_refused(digits: ImageDataset, plain: Execution) -> None:
+    with pytest.raises(UserError, match=f"too short: 2 networks of {FEWEST} training steps"):
+        condense(digits, time_limit=1e-3, execution=plain, **TINY)
+
+
+def refuse(*arguments: object, **settings: object) -> Recipe:
+    raise AssertionError("the limit is divided again")
+
+
+def test_a_finished_set_is_found_again_by_the_same_limit(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "set"
+    first = condense(digits, out=out, time_limit=LIMIT, execution=plain, **TINY)
+    monkeypatch.setattr(timetable, "divided", refuse)
+    again = condense(digits, out=out, time_limit=LIMIT, execution=plain, **TINY)
+    assert again.settings == first.settings
+    with pytest.raises(UserError, match="other settings or data"):
+        condense(digits, out=out, execution=plain, **TINY)
+
+
+def test_a_run_that_was_stopped_goes_on_by_the_same_timetable(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, made = tmp_path / "set", pool(digits, encoder_steps=3, iterations=20)
+    monkeypatch.setattr(timetable, "divided", lambda *arguments, **settings: made)
+
+    def stop(*arguments: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("m3d_condense.condensing.run.Run.loop", stop)
+    with pytest.raises(KeyboardInterrupt):
+        condense(digits, out=out, time_limit=LIMIT, execution=plain, **TINY)
+    monkeypatch.undo()
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(timetable, "divided", refuse)
+    finished = condense(digits, out=out, time_limit=LIMIT, execution=plain, **TINY)
+    assert (finished.settings["encoder_steps"], finished.settings["iterations"]) == (3, 20)
+    assert not (tmp_path / "set.timetable.json").exists()
+
+
+def test_without_a_limit_or_a_pool_nothing_is_divided(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timetable, "divided", refuse)
+    few: dict[str, Any] = {"ipc": 1, "network": "convnet1", "batch_real": 4, "iterations": 2, "execution": plain}
+    condense(digits, method="m3d", time_limit=60, **few)
+    condense(digits, method="m3d-plus", encoder_count=1, encoder_steps=2, **few)
+    condense(digits, method="m3d-plus", encoder_count=1, encoder_steps=2, time_limit=60, **few)
