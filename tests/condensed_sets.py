@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from m3d_condense.sets.condensed import CondensedSet, Score
+from m3d_condense.sets.soft import SoftLabels
 
 
 def make(num_classes: int = 3, ipc: int = 2, shape: tuple[int, int, int] = (3, 8, 8), **changes: Any) -> CondensedSet:
@@ -30,3 +31,17 @@ def make(num_classes: int = 3, ipc: int = 2, shape: tuple[int, int, int] = (3, 8
         "scores": [Score.of("convnet3", "idc", [60.0, 61.5, 62.25], {"epochs": 10})],
     }
     return CondensedSet(**values | changes)
+
+
+def soft_labels(condensed: CondensedSet, seed: int = 0, **origin: Any) -> SoftLabels:
+    """Probabilities of the decoded images of a set, of no network."""
+    shape = len(condensed.images) * condensed.factor**2, condensed.num_classes
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return SoftLabels.of(logits.softmax(1), {"temperature": 1.0, "networks": [{"network": "convnet"}]} | origin)
+
+
+def make_soft(seed: int = 0, **changes: Any) -> CondensedSet:
+    """A set with soft labels."""
+    condensed = make(**changes)
+    condensed.add_soft_labels(soft_labels(condensed, seed))
+    return condensed

@@ -9,6 +9,7 @@ import numpy as np
 import pictures
 import pytest
 import torch
+from condensed_sets import soft_labels
 from torch import Tensor
 
 from m3d_condense.condensing.condensation import condense, random_selections
@@ -16,8 +17,9 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Execution
 from m3d_condense.recipes.protocols import Training
-from m3d_condense.scoring import evaluate, source_of
+from m3d_condense.scoring import evaluate, labels_of, source_of
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.soft import SoftLabels
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import Reporter, set_quiet
 from m3d_condense.training.trainer import Trainer
@@ -84,6 +86,37 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor, int]
 
     monkeypatch.setattr(Trainer, "fit", fit)
     return seen
+
+
+def test_soft_labels_are_trained_on_where_the_set_has_them(
+    chosen: CondensedSet, digits: ImageDataset, plain: Execution
+) -> None:
+    hard = score(chosen, digits, plain)
+    labelled = dataclasses.replace(chosen)
+    exact = torch.nn.functional.one_hot(labelled.decode()[1], 10).float()
+    labelled.add_soft_labels(SoftLabels.of(exact, {}))
+    soft = score(labelled, digits, plain)
+    assert (hard.labels, soft.labels) == ("hard", "soft")
+    assert soft.accuracies == pytest.approx(hard.accuracies, abs=1.0)  # the same labels, up to rounding
+    assert soft.settings["soft_labels"] == labelled.soft_labels.fingerprint  # type: ignore[union-attr]
+    again = score(labelled, digits, plain, labels="hard")
+    assert again.accuracies == hard.accuracies
+    assert again.settings.keys() == hard.settings.keys()
+    labelled.add_soft_labels(SoftLabels.of(exact.roll(1, dims=1), {}))
+    turned = score(labelled, digits, plain, epochs=30)  # networks learn these, and not the hard ones
+    assert turned.mean < 20
+
+
+def test_soft_labels_are_asked_for_where_all_have_them(chosen: CondensedSet, digits: ImageDataset) -> None:
+    labelled = dataclasses.replace(chosen)
+    labelled.add_soft_labels(soft_labels(labelled))
+    assert labels_of([labelled, labelled], None) == "soft"
+    assert labels_of([labelled, chosen], None) == labels_of([digits], None) == "hard"
+    for subjects in ([labelled, chosen], [digits]):
+        with pytest.raises(UserError, match="labels=soft: what is trained on has no soft labels"):
+            labels_of(subjects, "soft")
+    with pytest.raises(UserError, match="labels=x: one of hard, soft"):
+        labels_of([labelled], "x")
 
 
 def test_the_networks_are_the_same_on_any_set(

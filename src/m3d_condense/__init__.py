@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from m3d_condense.data.dataset import ImageDataset
     from m3d_condense.data.load import load
     from m3d_condense.fitting import train
+    from m3d_condense.labelling import label
     from m3d_condense.machine.engine import Execution
     from m3d_condense.moments import MomentDistances, moment_distances
     from m3d_condense.scoring import evaluate
@@ -35,6 +36,7 @@ __all__ = [
     "compare",
     "condense",
     "evaluate",
+    "label",
     "load",
     "load_network",
     "moment_distances",
@@ -54,6 +56,7 @@ _HOMES = {
     "compare": "studies.comparison",
     "condense": "condensing.condensation",
     "evaluate": "scoring",
+    "label": "labelling",
     "load": "data.load",
     "load_network": "training.trained",
     "moment_distances": "moments",

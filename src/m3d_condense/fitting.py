@@ -17,10 +17,12 @@ from m3d_condense.scoring import (
     Subject,
     accuracies_of,
     adapted,
+    labels_of,
     mirrored,
     repeat_seed,
     settings_of,
     source_of,
+    told_of,
     trainer_for,
 )
 from m3d_condense.sets.condensed import CondensedSet
@@ -43,6 +45,7 @@ def train(
     seed: int = 0,
     epochs: int | None = None,
     flip: bool | None = None,
+    labels: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     execution: Execution | None = None,
@@ -61,6 +64,7 @@ def train(
         epochs: in place of the protocol's.
         flip: whether a mirrored image keeps its class; by default as in that score, as the set was condensed, or as the
             data set says.
+        labels: "hard" or "soft" labels of a condensed set; by default soft ones where it has them.
         out: file to keep the network in, as safetensors; `load_network` reads it.
         overwrite: replace a trained network at `out`; any other file there is refused.
         execution: device, precision, compilation.
@@ -76,7 +80,8 @@ def train(
         raise UserError(f"a data set is tested on its own test split, so {chosen.name} takes no other data")
     dataset = chosen if isinstance(chosen, ImageDataset) else source_of(chosen, data)
     scored_by, flip = _followed(chosen, dataset, protocol, epochs, flip)
-    trained = _trained(chosen, dataset, network, scored_by, flip, seed, Engine(execution))
+    labels = labels_of([chosen], labels)
+    trained = _trained(chosen, dataset, network, scored_by, flip, seed, labels, Engine(execution))
     if out is not None:
         trained.save(out)
     return trained
@@ -141,13 +146,14 @@ def _trained(
     protocol: Protocol,
     flip: bool,
     seed: int,
+    labels: str,
     engine: Engine,
 ) -> TrainedNetwork:
     """Train and test the first of the networks that scoring would train."""
     watch = Stopwatch()
     trainer = trainer_for(architecture, protocol, dataset, subject, 1, engine)
     (accuracy,) = accuracies_of(
-        trainer, protocol, [subject], dataset, [repeat_seed(seed, 0)], f"Training {architecture}"
+        trainer, protocol, [subject], dataset, [repeat_seed(seed, 0)], f"Training {architecture}", labels
     )
     network = networks.build(
         architecture, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size
@@ -163,7 +169,7 @@ def _trained(
         std=subject.std,
         accuracy=accuracy,
         protocol=protocol.name,
-        settings=settings_of(protocol, trainer, dataset, seed, flip),
+        settings=settings_of(protocol, trainer, dataset, seed, flip) | told_of(subject, labels),
         trained_on=_described(subject),
         tested_on={"name": dataset.name, "images": len(dataset.test), "fingerprint": dataset.fingerprint},
         seconds=round(watch.seconds, 3),

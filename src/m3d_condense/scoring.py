@@ -24,6 +24,7 @@ from m3d_condense.recipes import protocols
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.sets.condensed import CondensedSet, Score
+from m3d_condense.sets.soft import HARD, SOFT, check_labels
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice, progress
 from m3d_condense.tools.seeds import derive
@@ -45,6 +46,7 @@ def evaluate(
     seed: int = 0,
     epochs: int | None = None,
     flip: bool | None = None,
+    labels: str | None = None,
     execution: Execution | None = None,
 ) -> Score:
     """Train networks from scratch on a set and test them on the real test split.
@@ -62,6 +64,8 @@ def evaluate(
         seed: of all n; the r-th network starts the same on any set.
         epochs: in place of the protocol's.
         flip: whether a mirrored image keeps its class; by default as the set was condensed, or as the data set says.
+        labels: what the networks are trained on, "hard" or "soft" labels; by default soft ones where every subject has
+            them, and else hard ones. The score says which.
         execution: device, precision, compilation.
 
     Returns:
@@ -78,10 +82,35 @@ def evaluate(
     if flip is None:
         flip = mirrored(first, dataset)
     scored_by = adapted(protocol, first, epochs, flip)
+    labels = labels_of(subjects, labels)
     trainer = trainer_for(network, scored_by, dataset, first, repeats, Engine(execution))
     seeds = [repeat_seed(seed, r) for r in range(repeats)]
-    accuracies = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}")
-    return Score.of(network, protocol, accuracies, settings_of(scored_by, trainer, dataset, seed, flip))
+    accuracies = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}", labels)
+    settings = settings_of(scored_by, trainer, dataset, seed, flip) | told_of(first, labels)
+    return Score.of(network, protocol, accuracies, settings)
+
+
+def labels_of(subjects: Sequence[Subject], asked: str | None) -> str:
+    """Return what networks are trained on, "hard" or "soft" labels: as asked, else soft where all subjects have them.
+
+    Raises:
+        UserError: for another kind of labels, or soft ones that a subject has not.
+    """
+    having = [isinstance(one, CondensedSet) and one.soft_labels is not None for one in subjects]
+    if asked is None:
+        return SOFT if all(having) else HARD
+    check_labels(asked)
+    if asked == SOFT and not all(having):
+        said = "what is trained on has no soft labels; m3d label adds them to a condensed set"
+        raise UserError(said, setting="labels", value=asked)
+    return asked
+
+
+def told_of(subject: Subject, labels: str) -> dict[str, Any]:
+    """Return what the settings of a training say of soft labels; nothing of hard ones, which are the usual."""
+    if labels == HARD or not isinstance(subject, CondensedSet) or subject.soft_labels is None:
+        return {}
+    return {"labels": labels, "soft_labels": subject.soft_labels.fingerprint}
 
 
 def adapted(name: str, subject: Subject, epochs: int | None, flip: bool) -> Protocol:
@@ -158,6 +187,7 @@ def accuracies_of(
     dataset: ImageDataset,
     seeds: Sequence[int],
     title: str,
+    labels: str = HARD,
 ) -> list[float]:
     """Train a network for each seed, the subjects taking turns, and return their test accuracies in percent.
 
@@ -166,7 +196,7 @@ def accuracies_of(
     """
     engine = trainer.placed.engine
     test = engine.resident(dataset.test.images), dataset.test.labels
-    sets = [_resident(engine, *_training_set(subject)) for subject in subjects]
+    sets = [_resident(engine, *_training_set(subject, labels)) for subject in subjects]
     steps, group = protocol.steps(len(sets[0][0])), current()
     starts, own = range(0, len(seeds), trainer.together), dict[int, list[float]]()
     with progress(title, math.ceil(len(seeds) / group.size) * steps, unit="steps") as bar:
@@ -184,10 +214,10 @@ def _resident(engine: Engine, images: Tensor, labels: Tensor) -> TrainingSet:
     return images, labels.to(images.device)
 
 
-def _training_set(subject: Subject) -> tuple[Tensor, Tensor]:
-    """Return images N×C×H×W, uint8 or floats in [0, 1], and labels N."""
+def _training_set(subject: Subject, labels: str = HARD) -> tuple[Tensor, Tensor]:
+    """Return images N×C×H×W, uint8 or floats in [0, 1], and their labels N, or probabilities N×K."""
     if isinstance(subject, CondensedSet):
-        return subject.decode()
+        return subject.decode()[0], subject.decoded_labels(labels)
     return subject.train.images, subject.train.labels
 
 

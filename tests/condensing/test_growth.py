@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from condensed_sets import soft_labels
 from torch import Tensor
 
 from m3d_condense.condensing.condensation import condense, recipe_for
@@ -129,6 +130,16 @@ def test_the_earlier_set_is_told(digits: ImageDataset, old: CondensedSet, tmp_pa
     assert "start_from" not in old.settings
     other = CondensedSet(**vars(old) | {"images": 255 - old.images})
     assert other.fingerprint != old.fingerprint
+
+
+def test_soft_labels_of_the_earlier_set_do_not_go_into_the_new_one(digits: ImageDataset, old: CondensedSet) -> None:
+    data, labelled = some_classes(digits, "1", "7", "3"), dataclasses.replace(old)
+    labelled.add_soft_labels(soft_labels(labelled))
+    with recorded() as notices:
+        grown = grow(data, ipc=3, start_from=labelled)
+    assert any("soft labels" in notice for notice in notices)
+    assert grown.soft_labels is None
+    assert torch.equal(grown.images, grow(data, ipc=3, start_from=old).images)
 
 
 def test_a_grown_run_goes_on_to_the_same_bits(digits: ImageDataset, old: CondensedSet, tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ def evaluate(path: Path, *more: str) -> int:
     return main(["evaluate", str(path), "--networks", "convnet1", "--repeats", "1", "--epochs", "1", *MACHINE, *more])
 
 
+def label(path: Path, *more: str) -> int:
+    return main(["label", str(path), *MACHINE, *more])
+
+
 def compare(out: Path, *more: str) -> int:
     methods = ["--methods", "dm", "--no-whole", "--seeds", "1", "--repeats", "1", "--epochs", "1"]
     networks = ["--networks", "convnet1", "--iterations", "2"]

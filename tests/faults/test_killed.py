@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from faults import commands
 from killing import begun, ended, killed_after, kills
 
@@ -133,6 +134,36 @@ def test_evaluate_is_killed_before_every_file_operation(
     for number in operations(work, say, "evaluate"):
         assert commands.accuracies(folder / "set") in ([score], [score, score]), number
         assert commands.pixels(folder / "set") == before, number
+        assert commands.leftovers(folder) == [], number
+        CondensedSet.check_target(folder / "set")
+        put()
+
+
+@pytest.mark.parametrize("labelled", [False, True], ids=["without labels", "over other labels"])
+def test_label_is_killed_before_every_file_operation(
+    tmp_path: Path, own_cache: Path, say: Callable[[str], None], labelled: bool
+) -> None:
+    folder, old = tmp_path / "runs", tmp_path / "old"
+    done(lambda: commands.condense(old / "set", "m3d-pool", iterations=1))
+    done(lambda: commands.evaluate(old / "set"))
+    if labelled:
+        done(lambda: commands.label(old / "set", "--temperature", "3"))
+
+    def put() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(old, folder)
+
+    def work() -> int:
+        return commands.label(folder / "set", "--overwrite")
+
+    put()
+    done(work)
+    expected = CondensedSet.load(folder / "set")
+    put()
+    for number in operations(work, say, "label"):
+        found = CondensedSet.load(folder / "set")
+        assert torch.equal(found.decoded_labels("soft"), expected.decoded_labels("soft")), number
+        assert (found.scores, found.fingerprint) == (expected.scores, expected.fingerprint), number
         assert commands.leftovers(folder) == [], number
         CondensedSet.check_target(folder / "set")
         put()

@@ -17,7 +17,15 @@ NETWORK = "convnet1-width8"
 
 def line(name: str, accuracy: float | None, nbytes: int | None = 640, seconds: float | None = 2.0) -> Compared:
     return Compared(
-        name=name, ipc=1, network="convnet", accuracy=accuracy, spread=1.0, n=3, nbytes=nbytes, seconds=seconds
+        name=name,
+        ipc=1,
+        network="convnet",
+        accuracy=accuracy,
+        spread=1.0,
+        n=3,
+        nbytes=nbytes,
+        class_bytes=None if nbytes is None else nbytes / 10,
+        seconds=seconds,
     )
 
 
@@ -25,13 +33,14 @@ def test_the_best_comes_first_and_what_is_not_known_last() -> None:
     found = comparison([line("b", 50.0), line("unknown", None), line("a", 60.0)], "")
     assert [row[0].text for row in found.rows] == ["a", "b", "unknown"]
     assert [row[3].text for row in found.rows] == ["60.0 ± 1.0", "50.0 ± 1.0", ""]
-    assert [cell.value for cell in found.rows[0]] == [None, 1, None, 60.0, 640, 2.0]
+    assert [cell.value for cell in found.rows[0]] == [None, 1, None, 60.0, 64, 2.0]
+    assert found.rows[0][4].text == "0.0625"
 
 
 def test_accuracy_is_drawn_against_size_and_time_where_they_are_known() -> None:
     rows = [line("one", 50.0), line("whole", 90.0, nbytes=None, seconds=None)]
     drawn = comparison(rows, "").charts
-    assert ["bytes of pixels" in drawn[0], "seconds of condensing" in drawn[1]] == [True, True]
+    assert ["against bytes" in drawn[0], "seconds of condensing" in drawn[1]] == [True, True]
     assert all("one" in chart and "whole" not in chart for chart in drawn)
     assert comparison([line("one", None)], "").charts == []
 

@@ -27,6 +27,16 @@ def text_of(html: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", body).replace("\u00a0", " ").split())
 
 
+def test_the_accuracy_of_a_set_is_with_hard_labels() -> None:
+    hard = Score.of("convnet", "quick", [60.0, 62.0], {})
+    soft = Score.of("convnet", "quick", [70.0, 72.0], {"labels": "soft", "soft_labels": "sha256:0"})
+    known = facts(scores=[hard, soft])
+    assert known.accuracy == (61.0, hard.std, 2)
+    said = text_of(page([known]))
+    assert "a network trained on nothing else reaches 61.0 %" in said
+    assert "convnet quick, soft labels 2 71.0 ± 1.4" in said
+
+
 def test_the_page_tells_all_that_is_asked_of_it(report: Path) -> None:
     said = text_of(report.read_text(encoding="utf-8"))
     for part in (

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from condensed_sets import make
 
-from m3d_condense.report.gathering import recipe_of
 from m3d_condense.report.trials import Setup
 from m3d_condense.sets.condensed import CondensedSet, Score
+from m3d_condense.sets.stored import recipe_of
 
 
 def scored(*scores: tuple[str, str, dict[str, Any]]) -> CondensedSet:

@@ -10,7 +10,7 @@ import datasets
 import pytest
 import torch
 import yaml
-from condensed_sets import make
+from condensed_sets import make, make_soft
 
 from m3d_condense.data.sources import HUB_SETS
 from m3d_condense.sets.card import card
@@ -126,3 +126,19 @@ def test_the_cards_own_code_loads_the_set(
     assert torch.equal(theirs["labels"], labels)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (condensed.mean, condensed.std))
     assert torch.allclose(theirs["normalised"], (images - mean) / std)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_cards_own_code_loads_soft_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: int) -> None:
+    condensed = make_soft(factor=factor)
+    monkeypatch.chdir(condensed.save(tmp_path / "set"))
+    text = Path("README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    results: list[dict[str, Any]] = [{}, {}]
+    for block, names in zip(blocks[1:], results, strict=True):
+        exec(block, names)
+    for names in results:
+        assert torch.equal(names["probabilities"], condensed.decoded_labels("soft"))
+    count = 6 * factor**2
+    assert f"| Soft labels | 3 probabilities for each of {count} decoded images, float16, {6 * count} bytes |" in text
+    assert f"| Stored in all | {6 * 192 + 6 * count:,} bytes |" in text

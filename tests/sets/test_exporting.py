@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from condensed_sets import make
+from condensed_sets import make, make_soft
 from PIL import Image
 from pyarrow import parquet
 from torch import Tensor
@@ -235,3 +235,52 @@ def test_an_export_that_fails_leaves_nothing(
 def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="form=zip: one of png, npz, parquet, webdataset, pt"):
         export(make(), tmp_path / "set.zip", "zip")
+
+
+# Soft labels
+
+
+def test_soft_labels_go_with_the_decoded_images(tmp_path: Path) -> None:
+    condensed = make_soft(factor=2)
+    expected = condensed.decoded_labels("soft")
+    with np.load(export(condensed, tmp_path / "set.npz", "npz"), allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["soft_labels"], expected.numpy())
+        assert np.array_equal(arrays["labels"], condensed.decode()[1].numpy())
+    table = parquet.read_table(export(condensed, tmp_path / "set.parquet", "parquet"))
+    assert torch.equal(torch.tensor(table["probabilities"].to_pylist()), expected)
+    with tarfile.open(export(condensed, tmp_path / "set.tar", "webdataset")) as archive:
+        said = [json.loads(archive.extractfile(name).read()) for name in archive.getnames() if name.endswith(".json")]  # type: ignore[union-attr]
+    assert torch.equal(torch.tensor([one["probabilities"] for one in said]), expected)
+    content = torch.load(export(condensed, tmp_path / "set.pt", "pt"), weights_only=True)
+    assert condensed.soft_labels is not None
+    assert torch.equal(content["soft_labels"], condensed.soft_labels.probabilities)
+
+
+@pytest.mark.usefixtures("offline")
+def test_datasets_reads_the_probabilities_of_a_table(tmp_path: Path) -> None:
+    condensed = make_soft()
+    file = export(condensed, tmp_path / "set.parquet", "parquet")
+    rows = datasets.load_dataset("parquet", data_files=str(file), split="train")
+    assert torch.equal(torch.tensor(rows["probabilities"]), condensed.decoded_labels("soft"))
+    assert rows["label"] == condensed.decode()[1].tolist()
+
+
+@pytest.mark.parametrize("form", ["npz", "parquet"])
+def test_images_with_soft_labels_can_be_condensed_again(tmp_path: Path, form: str) -> None:
+    data = load(str(export(make_soft(ipc=5), tmp_path / FORMS[form], form)))
+    assert data.class_names == ("class 0", "class 1", "class 2")
+
+
+def test_an_export_without_soft_labels_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    condensed, single = make_soft(factor=2), make_soft(factor=1)
+    told = {"png": "a png export has no place for soft labels", "npz": "holds no soft labels: each stored image is"}
+    told |= {"parquet": told["npz"], "webdataset": told["npz"], "pt": ""}
+    for form, message in told.items():
+        export(condensed, tmp_path / FORMS[form], form, stored=True)
+        said = capsys.readouterr().err
+        assert message in said
+        assert bool(said) == bool(message)
+    export(single, tmp_path / "single.npz", "npz", stored=True)
+    assert capsys.readouterr().err == ""
+    with np.load(tmp_path / "single.npz") as arrays:
+        assert arrays["soft_labels"].shape == (6, 3)

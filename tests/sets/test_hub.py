@@ -7,7 +7,7 @@ import huggingface_hub.constants as constants
 import numpy as np
 import pytest
 import torch
-from condensed_sets import make
+from condensed_sets import make, make_soft
 from hub_stand_in import READER, Hub, Repository
 
 from m3d_condense.sets.condensed import CondensedSet, Score
@@ -150,6 +150,18 @@ def test_a_pushed_set_is_fetched_as_it_was(saved: Path, hub: Hub) -> None:
     assert torch.equal(fetched.images, condensed.images)
     assert (fetched.settings, fetched.source) == (condensed.settings, condensed.source)
     assert sorted(file.name for file in folder.rglob("*") if file.is_file()) == ["condensed.json", "images.safetensors"]
+
+
+@logged_in
+def test_soft_labels_go_to_the_hub_and_come_back(tmp_path: Path, hub: Hub) -> None:
+    condensed = make_soft()
+    push(condensed.save(tmp_path / "soft"), "me/digits")
+    folder = fetch("me/digits")
+    assert folder is not None
+    fetched = CondensedSet.load(folder)
+    assert torch.equal(fetched.decoded_labels("soft"), condensed.decoded_labels("soft"))
+    push(make().save(tmp_path / "hard"), "me/digits")
+    assert "soft-labels.safetensors" not in hub.repositories["me/digits"].files
 
 
 @logged_in

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from condensed_sets import make
+from condensed_sets import make, make_soft
 from torch import Tensor, nn
 
 from m3d_condense.condensing.condensation import condense
@@ -136,6 +136,22 @@ def test_images_are_mirrored_where_the_set_says_they_may_be(
 def test_what_cannot_be_loaded_is_refused(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make().loader(**asked)
+
+
+def test_soft_labels_come_with_their_images() -> None:
+    condensed = make_soft(factor=2)
+    (images, soft), *rest = condensed.loader(24, augment=None, seed=5, labels="soft")
+    assert rest == []
+    ((again, hard),) = condensed.loader(24, augment=None, seed=5)
+    assert torch.equal(images, again)
+    decoded, labels = condensed.decode()
+    normalised, expected = condensed.normalise(decoded), condensed.decoded_labels("soft")
+    for image, probabilities, label in zip(images, soft, hard, strict=True):
+        place = next(number for number, one in enumerate(normalised) if torch.equal(one, image))
+        assert torch.equal(probabilities, expected[place])
+        assert label == labels[place]
+    with pytest.raises(UserError, match="labels=soft: this set has no soft labels; m3d label adds them"):
+        make().loader(4, labels="soft")
 
 
 def test_a_plain_loop_over_the_loader_trains_a_network(digits: ImageDataset) -> None:

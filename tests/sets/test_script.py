@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from condensed_sets import make
+from condensed_sets import make, make_soft
 from torch import Tensor
 
 from m3d_condense.condensing.condensation import condense
@@ -78,6 +78,18 @@ def test_the_script_trains_and_tests(
     assert torch.equal(made["labels"], labels)
     inputs = condensed.normalise(test_images(condensed).images)
     assert torch.equal(made["guesses"], made["network"](inputs).argmax(1))
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_script_trains_on_soft_labels_where_the_set_has_them(factor: int) -> None:
+    condensed = make_soft(shape=(3, 8, 8), factor=factor)
+    lines = written(condensed, adapted("quick")).read_text().splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 120
+    assert any("soft labels" in line for line in lines)
+    made = ran(Path("train.py"))
+    assert torch.allclose(made["labels"], condensed.decoded_labels("soft"), atol=1e-3)
+    torch.testing.assert_close(made["images"], condensed.decode()[0])
 
 
 def moments(images: Tensor) -> Tensor:

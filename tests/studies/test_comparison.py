@@ -14,7 +14,6 @@ from small_studies import ASKED, PLAIN, SCORED, TINY, score
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
-from m3d_condense.machine.memory import readable
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet
@@ -22,6 +21,7 @@ from m3d_condense.studies import worker
 from m3d_condense.studies.comparison import compare
 from m3d_condense.studies.results import Results
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.text import kib
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -265,6 +265,39 @@ def test_mistakes_in_python_are_user_errors(digits: ImageDataset, wrong: dict[st
         compare(digits, **wrong)
 
 
+# Soft labels
+
+
+def test_sets_with_a_pool_are_scored_with_soft_labels_too(
+    digits: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pooled = {"methods": ["m3d-pool", "dm"], "ipc": 1, "seeds": 1, "networks": ["convnet1"], "whole": False}
+    asked: dict[str, Any] = {**pooled, **TINY, **SCORED, "encoder_count": 2, "encoder_steps": 3, "out": tmp_path / "c"}
+    alone = compare(digits, **asked)
+    both = compare(digits, soft_labels=True, **asked)
+    rows = {(row.method, row.network): row for row in both.rows}
+    softly = rows.pop(("m3d-pool", "convnet1, soft labels"))
+    assert rows.keys() == {(name, "convnet1") for name in ("random", "m3d-pool", "dm")}
+    assert rows == {(row.method, row.network): row for row in alone.rows}  # hard scores are mixed with no others
+    assert (rows["m3d-pool", "convnet1"].size_bytes, softly.size_bytes) == (640, 840)
+    assert (rows["m3d-pool", "convnet1"].class_bytes, softly.class_bytes) == (64, 84)
+    held = CondensedSet.load(tmp_path / "c" / "sets" / "digits-m3d-pool-quick-ipc1-seed0")
+    assert [score.labels for score in held.scores] == ["hard", "soft"]
+    assert (held.scores[0].mean, held.scores[1].mean) == (rows["m3d-pool", "convnet1"].mean, softly.mean)
+    assert [line["KiB a class"] for line in both.table() if "soft" in line["network"]] == ["0.082"]
+
+    def train(*given: Any, **settings: Any) -> None:
+        raise AssertionError("was scored before")
+
+    monkeypatch.setattr(worker, "evaluate", train)
+    assert compare(digits, soft_labels=True, **asked).rows == both.rows
+    for cell in (tmp_path / "c" / "cells").glob("*m3d-pool*"):
+        cell.unlink()  # the scores are found in the set, each under its labels
+    again = {(row.method, row.network): row.mean for row in compare(digits, soft_labels=True, **asked).rows}
+    assert again["m3d-pool", "convnet1"] == rows["m3d-pool", "convnet1"].mean
+    assert again["m3d-pool", "convnet1, soft labels"] == softly.mean
+
+
 # The table
 
 
@@ -284,7 +317,7 @@ def test_json_csv_and_markdown_agree(finished: Path) -> None:
         assert cells["ipc"] == values["ipc"]
         assert cells["accuracy, %"] == f"{row['mean']:.1f} ± {row['std']:.1f}"
         assert (cells["n"], cells["iterations"]) == (values["n"], values["iterations"])
-        assert cells["size"] == readable(row["size_bytes"])
+        assert cells["KiB a class"] == kib(row["size_bytes"] / 10)
     for word in ("sample standard deviation", "protocol quick, 1 epochs", "preset quick", "torch"):
         assert word in text
 

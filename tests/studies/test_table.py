@@ -26,7 +26,11 @@ SOME = known(
         (40.0, 44.0),
         {"seconds": 0.01, "size_bytes": 640, "peak_bytes": 5 * 2**20},
     ),
-    (job("dm", ipc=1), (60.0, 61.0), {"seconds": 9.0, "size_bytes": 640, "peak_of": "run", "iterations": 3}),
+    (
+        job("dm", ipc=1),
+        (60.0, 61.0),
+        {"seconds": 9.0, "size_bytes": 640, "classes": 10, "peak_of": "run", "iterations": 3},
+    ),
     (job("dm", ipc=1, seed=1), (62.0, 63.0), {"seconds": 12.0, "size_bytes": 640, "peak_of": "run", "iterations": 3}),
     (job("dm", ipc=2), (70.0,), {"seconds": 99.5, "size_bytes": 1280, "peak_bytes": 2**30, "iterations": 3}),
     (job("m3d", ipc=1), (), {"errors": {"convnet1": "larger than the images"}}),
@@ -85,7 +89,7 @@ def test_as_text_every_figure_has_its_unit_and_few_digits() -> None:
         "n": "4",
         "seconds": "10",
         "memory": "",
-        "size": "640 B",
+        "KiB a class": "0.0625",
         "iterations": "3",
     }
     assert (lines["random", "1"]["seconds"], lines["random", "1"]["memory"]) == ("0.0", "5.0 MiB")

@@ -170,6 +170,44 @@ def test_mixed_labels_count_by_their_share_of_the_pixels(digits: ImageDataset, p
     assert float(got.detach()) == pytest.approx(expected / 6, rel=1e-5)
 
 
+def probabilities(count: int, classes: int = 10) -> torch.Tensor:
+    return torch.randn(count, classes, generator=torch.Generator().manual_seed(3)).softmax(1)
+
+
+def test_soft_labels_are_mixed_by_the_shares_of_the_pixels(digits: ImageDataset, plain: Execution) -> None:
+    from m3d_condense.training import augment
+
+    made = trainer(dataclasses.replace(IDC, augmentation=Augmentation(), cutmix=1.0), plain)
+    images, soft = digits.train.images[:6], probabilities(6)
+    mixed, order, share = augment.cutmix(
+        (images.float() / 255 - 0.3) / 0.4, torch.Generator().manual_seed(1), probability=1.0
+    )
+    assert 0.1 < share < 0.9
+    logits = made.network(mixed)
+    target = share * soft + (1 - share) * soft[order]  # the mixed labels, as CutMix defines them
+    got = made.loss([(images, soft)], [torch.Generator().manual_seed(1)])
+    expected = -(target * logits.log_softmax(1)).sum(1).mean()
+    assert float(got.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    weight = made.network.get_parameter("classifier.weight")
+    (gradient,) = torch.autograd.grad(got, weight)
+    features = made.network.features(mixed)  # type: ignore[operator]
+    by_hand = (logits.softmax(1) - target).T @ features / 6  # of a linear classifier under softmax
+    assert torch.allclose(gradient, by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize("cutmix", [0.0, 1.0])
+def test_hard_labels_are_soft_ones_with_one_class(digits: ImageDataset, plain: Execution, cutmix: float) -> None:
+    made = trainer(dataclasses.replace(IDC, cutmix=cutmix), plain)
+    images, labels = digits.train.images[:8], digits.train.labels[:8]
+    found = []
+    for targets in (labels, torch.nn.functional.one_hot(labels, 10).float()):
+        loss = made.loss([(images, targets)], [torch.Generator().manual_seed(1)])
+        found.append((loss.detach(), torch.autograd.grad(loss, list(made.network.parameters()))))
+    (hard, hard_gradients), (soft, soft_gradients) = found
+    assert torch.allclose(hard, soft, rtol=1e-6)
+    assert all(map(torch.allclose, hard_gradients, soft_gradients))
+
+
 def test_every_image_has_its_own_augmentation(
     digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:

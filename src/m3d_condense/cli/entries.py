@@ -15,8 +15,9 @@ from m3d_condense.condensing.condensation import random_selections
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
-from m3d_condense.scoring import mirrored, source_of
+from m3d_condense.scoring import labels_of, mirrored, source_of
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.soft import HARD, SOFT, check_labels
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
@@ -39,6 +40,24 @@ class Entry:
     flip: bool
     folder: Path | None = None
 
+    def labels(self, asked: str | None) -> list[str]:
+        """Return the labels that networks are trained on in turn; soft ones come with hard ones before them.
+
+        Random selections and whole data sets have hard ones, whatever is asked for.
+
+        Raises:
+            UserError: as of `labels_of`.
+        """
+        one = self.trained_on
+        return [HARD, SOFT] if isinstance(one, CondensedSet) and labels_of([one], asked) == SOFT else [HARD]
+
+    def class_bytes(self, labels: str) -> float:
+        """Return the bytes a class of what one network is trained on, as stored."""
+        one = self.trained_on
+        first = one if isinstance(one, CondensedSet | ImageDataset) else one[0]
+        whole = first.bytes_for(labels) if isinstance(first, CondensedSet) else first.train.images.nbytes
+        return whole / self.dataset.num_classes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -59,7 +78,11 @@ def entries(given: Namespace) -> list[Entry]:
         raise UserError("no set given; name the folders that m3d condense made")
     protocols.check(given.protocol, given.epochs)
     check_count("repeats", given.repeats, least=1, most=MOST_NETWORKS)
+    if given.labels is not None:
+        check_labels(given.labels)
     sets, sources = _loaded(given)
+    for one in sets:
+        one.labels(given.labels)
     for dataset in {source.dataset.fingerprint: source.dataset for source in sources}.values():
         for name in given.networks:
             networks.build(name, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)

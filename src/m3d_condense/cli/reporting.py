@@ -20,12 +20,14 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import check_count
 from m3d_condense.report.comparing import Compared, is_comparison, of_folder
-from m3d_condense.report.gathering import Asked, gather, recipe_of
+from m3d_condense.report.gathering import Asked, gather
 from m3d_condense.report.page import check_target, write_page
 from m3d_condense.report.trials import Setup
 from m3d_condense.scoring import side_of, source_of
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import REPORT
+from m3d_condense.sets.soft import HARD
+from m3d_condense.sets.stored import recipe_of
 from m3d_condense.sets.text import one_line
 from m3d_condense.studies.ledger import SETS
 from m3d_condense.tools.errors import Setting, UserError
@@ -93,8 +95,9 @@ def _best(comparison: Path) -> Path:
     for cell in sorted((comparison / "cells").glob("*.json")):
         record = read(cell, Record, "run m3d compare again")
         folder = comparison / SETS / cell.stem
-        if record.scores and set_at(folder) is not None:
-            found.append((max(score.mean for score in record.scores.values()), folder))
+        means = [score.mean for score in record.scores.values() if score.labels == HARD]
+        if means and set_at(folder) is not None:
+            found.append((max(means), folder))
     if not found:
         raise UserError(f"{comparison}: has no condensed set with a score yet; name a set beside it")
     return max(found)[1]

@@ -9,8 +9,9 @@ from m3d_condense.cli.finding import Found, need
 from m3d_condense.cli.streams import as_shown
 from m3d_condense.machine.memory import readable
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.soft import SoftLabels
 from m3d_condense.sets.text import one_line
-from m3d_condense.tools.text import shown
+from m3d_condense.tools.text import kib, shown
 
 MOST_NAMES = 20  # class names that are printed
 MOST = 1000  # characters of a line
@@ -36,18 +37,38 @@ def _lines(found: Found, condensed: CondensedSet) -> list[str]:
         "method": _method(condensed),
         "source": f"{source.get('name', 'unnamed')}, fingerprint {source.get('fingerprint', 'unknown')}",
         "images": f"{count:,} of {channels}×{height}×{width}, {readable(condensed.nbytes)}{tiles}",
+        "bytes": _bytes(condensed),
         "classes": f"{condensed.num_classes}: {names}{more}",
         "made": f"{condensed.created}, {condensed.steps:,} steps in {condensed.seconds:,.0f} s, seed {condensed.seed}",
     }
+    if condensed.soft_labels is not None:
+        facts["labels"] = f"a class an image; soft ones too, {_origin(condensed.soft_labels)}"
     if condensed.imported:
         facts["made"] = f"imported {condensed.created}"
     lines = [f"{name:9}{shown(value, MOST)}" for name, value in facts.items()]
     scores = [
-        f"score    {one_line(score.network)}, {one_line(score.protocol)}: {score.mean:.2f} ± {score.std:.2f} %"
+        f"score    {one_line(score.network)}, {one_line(score.trained_by)}: {score.mean:.2f} ± {score.std:.2f} %"
         f" (n = {score.n})"
         for score in condensed.scores
     ]
     return [as_shown(line) for line in [*lines, *(scores or ["score    none yet: m3d evaluate adds one"])]]
+
+
+def _bytes(condensed: CondensedSet) -> str:
+    """Say what the pixels take, what the soft labels take, and both by class."""
+    pixels, classes, soft = condensed.nbytes, condensed.num_classes, condensed.soft_labels
+    if soft is None:
+        return f"{pixels:,} of pixels, {kib(pixels / classes)} KiB a class"
+    whole = pixels + soft.nbytes
+    parts = f"{pixels:,} of pixels, {soft.nbytes:,} of soft labels, {whole:,} in all"
+    return f"{parts}, {kib(whole / classes)} KiB a class"
+
+
+def _origin(soft: SoftLabels) -> str:
+    networks, temperature = soft.origin.get("networks"), soft.origin.get("temperature")
+    if not isinstance(networks, list):
+        return f"from {soft.origin.get('file', 'elsewhere')}"
+    return f"of {len(networks)} network{'' if len(networks) == 1 else 's'} at temperature {temperature}"
 
 
 def _method(condensed: CondensedSet) -> str:

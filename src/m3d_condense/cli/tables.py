@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from rich.table import Table
 from m3d_condense.cli.streams import as_shown
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
+from m3d_condense.tools.text import kib
 
 if TYPE_CHECKING:
     from m3d_condense.condensing.estimate import Estimate
@@ -25,15 +26,27 @@ if TYPE_CHECKING:
     from m3d_condense.studies.results import Results
 
 
-def print_scores(rows: Sequence[tuple[str, Score]], as_json: bool) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A line of the table of scores: what was trained on, by name, its score, and its bytes a class as stored."""
+
+    name: str
+    score: Score
+    class_bytes: float
+
+
+def print_scores(rows: Sequence[Scored], as_json: bool) -> None:
     """Print scores, each under the name of what was trained on."""
     if as_json:
-        print(json.dumps([{"set": name} | asdict(score) for name, score in rows], indent=2))
+        told = [{"set": row.name, "labels": row.score.labels, "bytes_per_class": row.class_bytes} for row in rows]
+        print(json.dumps([one | asdict(row.score) for one, row in zip(told, rows, strict=True)], indent=2))
         return
-    table = Table("trained on", "network", "protocol", "n", "test accuracy, %")
-    for name, score in rows:
+    table = Table("trained on", "network", "protocol", "KiB a class", "n", "accuracy, %")
+    for row in rows:
+        score = row.score
         spread = f" ± {score.std:.1f}" if score.n > 1 else ""
-        table.add_row(*map(_cell, (name, score.network, score.protocol, str(score.n), f"{score.mean:.1f}{spread}")))
+        numbers = kib(row.class_bytes), str(score.n), f"{score.mean:.1f}{spread}"
+        table.add_row(*map(_cell, (row.name, score.network, score.trained_by, *numbers)))
     Console().print(table)
 
 
@@ -128,6 +141,18 @@ def print_estimate(found: Estimate, time_limit: float | None) -> None:
     for name, text in lines.items():
         table.add_row(name, _cell(text))
     Console().print(table)
+
+
+def labelled(condensed: CondensedSet, folder: Path) -> str:
+    """Say in one line what soft labels a set has, what they take, and what to do next."""
+    soft = condensed.soft_labels
+    assert soft is not None
+    count, networks = len(soft.probabilities), len(soft.origin["networks"])
+    by = f"{networks} network{'' if networks == 1 else 's'}"
+    return (
+        f"soft labels of {count:,} decoded images by {by} at temperature {soft.origin['temperature']:g}: "
+        f"{kib(soft.nbytes)} KiB beside {kib(condensed.nbytes)} KiB of pixels; score with: m3d evaluate {folder}"
+    )
 
 
 def percent(share: float) -> str:

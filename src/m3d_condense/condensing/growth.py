@@ -17,6 +17,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.progress import notice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +78,8 @@ def earlier(
     """
     condensed = given if isinstance(given, CondensedSet) else CondensedSet.load(given)
     _check(condensed, dataset, recipe)
+    if condensed.soft_labels is not None:
+        notice("the soft labels of the set to start from do not go into the new one; m3d label makes them for that")
     labels = {name: label for label, name in enumerate(condensed.class_names)}
     images = [
         condensed.images[condensed.labels == labels[name]] if name in labels else condensed.images[:0]

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from m3d_condense.machine.memory import readable
 from m3d_condense.report import charts
 from m3d_condense.report.facts import Facts
 from m3d_condense.report.words import duration
@@ -17,6 +16,7 @@ from m3d_condense.sets.text import one_line
 from m3d_condense.studies.table import Row
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import read_json
+from m3d_condense.tools.text import kib
 
 FILE = "comparison.json"
 
@@ -32,6 +32,7 @@ class Compared:
     spread: float | None
     n: int
     nbytes: int | None
+    class_bytes: float | None
     seconds: float | None
 
 
@@ -61,7 +62,14 @@ class Comparison:
     charts: Sequence[str]
 
 
-COLUMNS = (("set", False), ("ipc", True), ("network", False), ("accuracy, %", True), ("size", True), ("time", True))
+COLUMNS = (
+    ("set", False),
+    ("ipc", True),
+    ("network", False),
+    ("accuracy, %", True),
+    ("KiB a class", True),
+    ("time", True),
+)
 
 
 def is_comparison(folder: Path) -> bool:
@@ -89,6 +97,7 @@ def of_folder(folder: Path) -> list[Compared]:
             spread=row.std,
             n=row.n,
             nbytes=row.size_bytes,
+            class_bytes=row.class_bytes,
             seconds=row.seconds,
         )
         for row in rows
@@ -112,6 +121,7 @@ def _compared(facts: Facts) -> Compared:
         spread=std,
         n=n,
         nbytes=condensed.nbytes,
+        class_bytes=condensed.nbytes / condensed.num_classes,
         seconds=condensed.seconds,
     )
 
@@ -120,7 +130,7 @@ def comparison(rows: Sequence[Compared], text: str) -> Comparison:
     """Return the table of these lines, best first, and accuracy against size and against time."""
     ordered = sorted(rows, key=lambda row: -1.0 if row.accuracy is None else row.accuracy, reverse=True)
     drawn = []
-    for name, label in (("nbytes", "bytes of pixels"), ("seconds", "seconds of condensing")):
+    for name, label in (("nbytes", "bytes"), ("seconds", "seconds of condensing")):
         points = [_point(row, getattr(row, name)) for row in ordered if row.accuracy is not None and getattr(row, name)]
         if points:
             drawn.append(charts.tradeoff(points, title=f"Test accuracy against {label}", label=label))
@@ -141,6 +151,6 @@ def _cells(row: Compared) -> list[Cell]:
         Cell(text="" if row.ipc is None else str(row.ipc), value=row.ipc or 0),
         Cell(text=row.network),
         Cell(text=accuracy, value=-1.0 if row.accuracy is None else row.accuracy),
-        Cell(text=readable(row.nbytes), value=row.nbytes or 0),
+        Cell(text="" if row.class_bytes is None else kib(row.class_bytes), value=row.class_bytes or 0.0),
         Cell(text="" if row.seconds is None else duration(row.seconds), value=row.seconds or 0.0),
     ]

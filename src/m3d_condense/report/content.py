@@ -235,7 +235,7 @@ def _scores(condensed: CondensedSet) -> list[ScoreRow]:
         rows.append(
             ScoreRow(
                 network=one_line(score.network),
-                protocol=one_line(score.protocol),
+                protocol=one_line(score.trained_by),
                 n=score.n,
                 accuracy=f"{score.mean:.1f}" + (f" ± {score.std:.1f}" if score.n > 1 else ""),
                 interval=f"{low:.1f} to {high:.1f}" if ends else "one network has none",

@@ -16,6 +16,7 @@ from m3d_condense.report.nearest import Nearest
 from m3d_condense.report.projection import Projection
 from m3d_condense.report.trials import Setup, Trials
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.soft import HARD
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,10 +72,11 @@ class Facts:
     def accuracy(self) -> tuple[float, float, int] | None:
         """Mean, sample standard deviation and count of the set's accuracies: its stored score, or the report's own.
 
-        The stored one is the last by the report's network and protocol, where it is of no fewer networks.
+        The stored one is the last by the report's network and protocol, with hard labels, as the report's own networks
+        are trained, where it is of no fewer networks.
         """
-        setup = self.setup
-        stored = [s for s in self.condensed.scores if (s.network, s.protocol) == (setup.network, setup.protocol)]
+        wanted = (self.setup.network, self.setup.protocol, HARD)
+        stored = [s for s in self.condensed.scores if (s.network, s.protocol, s.labels) == wanted]
         if stored and (self.own is None or stored[-1].n >= len(self.own.accuracies)):
             return stored[-1].mean, stored[-1].std, stored[-1].n
         return None if self.own is None else self.own.summary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,16 +14,15 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.sampler import ClassSampler
 from m3d_condense.machine.engine import Engine
 from m3d_condense.moments import MomentDistances, moment_distances
-from m3d_condense.recipes.names import SELECTIONS, imports_code
-from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.report.facts import Facts, View
 from m3d_condense.report.nearest import Nearest, nearest
 from m3d_condense.report.projection import principal_components
 from m3d_condense.report.trials import Setup, Trials, features, trials
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.stored import recipe_of
 from m3d_condense.sets.tiles import cut
 from m3d_condense.tools.cache import Tensors
-from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.seeds import generator
 from m3d_condense.tools.stopwatch import Stopwatch
 
@@ -110,19 +109,6 @@ def _networks(
     random = trials(selections, dataset, setup, engine, asked.repeats, f"{title} random images")
     whole = trials([dataset], dataset, setup, engine, 1, f"{title} all the data") if asked.whole else None
     return own, random, whole
-
-
-def recipe_of(condensed: CondensedSet) -> Recipe | None:
-    """Return the recipe that a set was made by; None where its settings are not one, as those of an imported set.
-
-    Nor where its network is code, which no set may have imported.
-    """
-    names = {field.name for field in fields(Recipe)}
-    try:
-        found = Recipe(**{name: value for name, value in condensed.settings.items() if name in names})
-    except (TypeError, AttributeError, UserError):
-        return None
-    return None if imports_code(str(found.network)) else found
 
 
 def _initial(

@@ -23,6 +23,8 @@ def card(condensed: CondensedSet) -> str:
 
     count, factor = len(condensed.images), condensed.factor
     stored = {name: getattr(condensed, name) for name in ("settings", "source", "versions", "hardware")}
+    if condensed.soft_labels is not None:
+        stored["soft_labels"] = condensed.soft_labels.origin
     content = DatasetCard.from_template(
         DatasetCardData(**_header(condensed)),
         template_path=str(TEMPLATE),
@@ -32,6 +34,7 @@ def card(condensed: CondensedSet) -> str:
         stored_count=f"{count:,}",
         decoded_count=f"{count * factor**2:,}",
         factor=factor,
+        soft=condensed.soft_labels is not None,
         facts=_facts(condensed),
         scores=_scores(condensed),
         mean=list(condensed.mean),
@@ -99,8 +102,19 @@ def _facts(condensed: CondensedSet) -> dict[str, str]:
         "Classes": f"{condensed.num_classes}: {names}{more}",
         "Images per class": str(least) if least == most else f"{least} to {most}",
         "Stored": f"{count:,} images {channels}×{height}×{width}, uint8, {condensed.nbytes:,} bytes",
+        **_soft(condensed),
         "Factor": f"{factor}: {tiles}",
     }
+
+
+def _soft(condensed: CondensedSet) -> dict[str, str]:
+    """What the soft labels are and take, of a set that has them."""
+    soft = condensed.soft_labels
+    if soft is None:
+        return {}
+    count, classes = soft.probabilities.shape
+    told = f"{classes} probabilities for each of {count:,} decoded images, float16, {soft.nbytes:,} bytes"
+    return {"Soft labels": told, "Stored in all": f"{condensed.nbytes + soft.nbytes:,} bytes"}
 
 
 def _making(condensed: CondensedSet) -> dict[str, str]:
@@ -118,7 +132,7 @@ def _making(condensed: CondensedSet) -> dict[str, str]:
 
 def _scores(condensed: CondensedSet) -> list[tuple[str, ...]]:
     return [
-        (_escape(score.network), _escape(score.protocol), str(score.n), f"{score.mean:.2f} ± {score.std:.2f}")
+        (_escape(score.network), _escape(score.trained_by), str(score.n), f"{score.mean:.2f} ± {score.std:.2f}")
         for score in condensed.scores
     ]
 

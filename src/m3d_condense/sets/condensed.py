@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,57 +17,16 @@ from torch.utils.data import DataLoader
 
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.sets.loading import augmentation_named, loader
+from m3d_condense.sets.score import Score
+from m3d_condense.sets.soft import HARD, SOFT, SoftLabels, check_labels
 from m3d_condense.sets.tiles import decode
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
 from m3d_condense.training.augment import Normalisation, normalised
 
+__all__ = ["IMPORTED", "CondensedSet", "Score", "tensor_problem"]
+
 IMPORTED = "imported"  # the method of sets that were made by other code
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """Test accuracy of n networks trained from scratch on a condensed set: one line of its `scores`.
-
-    Attributes:
-        network, protocol: their names.
-        n: how many networks were trained.
-        mean, std: of the accuracies, percent; `std` is the sample standard deviation, 0.0 when n is 1.
-        accuracies: one a network, percent in [0, 100].
-        settings: the protocol's settings, seed, data fingerprint, versions: enough to repeat it.
-    """
-
-    network: str
-    protocol: str
-    n: int
-    mean: float
-    std: float
-    accuracies: list[float]
-    settings: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        if self.n != len(self.accuracies) or not self.accuracies:
-            raise UserError(f"a score of {self.n} networks has {len(self.accuracies)} accuracies")
-        wrong = [accuracy for accuracy in self.accuracies if not 0 <= accuracy <= 100]
-        if wrong:
-            raise UserError(f"accuracies {wrong[:5]} are not percentages; give numbers in [0, 100]")
-        if not (0 <= self.mean <= 100 and 0 <= self.std < math.inf):
-            raise UserError(f"mean {self.mean} and std {self.std} are not of percentages")
-        object.__setattr__(self, "settings", files.plain_json("settings of a score", self.settings))
-
-    @classmethod
-    def of(cls, network: str, protocol: str, accuracies: Sequence[float], settings: dict[str, Any]) -> Score:
-        """Make the score of these accuracies (percent), mean and standard deviation computed."""
-        values = [float(accuracy) for accuracy in accuracies]
-        return cls(
-            network=network,
-            protocol=protocol,
-            n=len(values),
-            mean=statistics.fmean(values) if values else 0.0,
-            std=statistics.stdev(values) if len(values) > 1 else 0.0,
-            accuracies=values,
-            settings=settings,
-        )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -96,6 +53,7 @@ class CondensedSet:
             {"step": …, "accuracy": …, "seconds": …}, in percent. Numbers that are not finite are stored as null and
             load as NaN.
         scores: newest last.
+        soft_labels: of the decoded images, beside the labels of the stored ones; None for a set without.
 
     Raises:
         UserError: the parts do not fit together; the message says which.
@@ -118,6 +76,7 @@ class CondensedSet:
     created: str
     history: list[dict[str, float]] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    soft_labels: SoftLabels | None = None
 
     def __post_init__(self) -> None:
         self.images, self.labels = self.images.cpu().contiguous(), self.labels.cpu().contiguous()
@@ -126,6 +85,7 @@ class CondensedSet:
         for name in ("settings", "source", "versions", "hardware"):
             setattr(self, name, files.plain_json(name, getattr(self, name)))
         problem = tensor_problem(self.images, self.labels) or self._class_problem() or self._number_problem()
+        problem = problem or self._soft_problem(self.soft_labels)
         if problem:
             raise UserError(problem)
 
@@ -154,9 +114,17 @@ class CondensedSet:
         """Bytes the stored pixels take."""
         return self.images.nbytes
 
+    def bytes_for(self, labels: str) -> int:
+        """Return the bytes of what a network is trained on, as stored: 8-bit pixels, and soft labels if it sees them.
+
+        Raises:
+            UserError: as of `decoded_labels`.
+        """
+        return self.nbytes + (self._soft().nbytes if self._takes_soft(labels) else 0)
+
     @property
     def fingerprint(self) -> str:
-        """``sha256:…`` of what a network sees of the set: images, labels, factor and class names."""
+        """``sha256:…`` of images, labels, factor and class names; soft labels have one of their own."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), self.factor, self.class_names)).encode())
         for tensor in (self.images, self.labels):
             digest.update(tensor.numpy().data)
@@ -167,8 +135,15 @@ class CondensedSet:
 
         The tiles of one stored image follow one another.
         """
-        labels = self.labels.repeat_interleave(self.factor**2)
-        return decode(self.images.float() / 255, self.factor), labels
+        return decode(self.images.float() / 255, self.factor), self.decoded_labels()
+
+    def decoded_labels(self, labels: str = HARD) -> Tensor:
+        """Return the labels of the images that `decode` gives: int64 N·l², or with "soft" float32 probabilities N·l²×K.
+
+        Raises:
+            UserError: for another kind of labels, or soft ones of a set that has none.
+        """
+        return self._soft().decode() if self._takes_soft(labels) else self.labels.repeat_interleave(self.factor**2)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return images as a network that is trained on this set is to see them.
@@ -185,7 +160,13 @@ class CondensedSet:
         return normalised(images, self.mean, self.std)
 
     def loader(
-        self, batch_size: int, augment: str | None = "idc", seed: int = 0, *, flip: bool | None = None
+        self,
+        batch_size: int,
+        augment: str | None = "idc",
+        seed: int = 0,
+        *,
+        flip: bool | None = None,
+        labels: str = HARD,
     ) -> DataLoader[tuple[Tensor, Tensor]]:
         """Return a loader of what a network trains on: batches of normalised images and labels, on the CPU.
 
@@ -198,15 +179,16 @@ class CondensedSet:
                 jitter and lighting, as the protocol idc from 64 pixels on), or None.
             seed: of the order and of the augmentation.
             flip: whether a mirrored image keeps its class; by default as the set was condensed, or else true.
+            labels: "hard" for a class an image, "soft" for its probabilities; cross-entropy takes either.
 
         Raises:
-            UserError: for a batch size below 1, or an unknown augmentation.
+            UserError: for a batch size below 1, an unknown augmentation, or labels that the set has not.
         """
         own = self.settings.get("flip")
         mirrored = flip if flip is not None else own is None or bool(own)
-        images, labels = self.decode()
+        images, wanted = self.decode()[0], self.decoded_labels(labels)
         normalised = Normalisation(self.mean, self.std, images.device)
-        return loader(images, labels, augmentation_named(augment, flip=mirrored), normalised, batch_size, seed)
+        return loader(images, wanted, augmentation_named(augment, flip=mirrored), normalised, batch_size, seed)
 
     def save(self, path: str | Path) -> Path:
         """Write the set as the folder `path`, whole or not at all, over an older set there.
@@ -251,6 +233,40 @@ class CondensedSet:
         from m3d_condense.sets.folder import store_score
 
         store_score(self, score, path)
+
+    def add_soft_labels(self, soft: SoftLabels, path: str | Path | None = None) -> None:
+        """Give the set soft labels, in place of those it has; with `path`, also the set stored there.
+
+        Scores with other soft labels are dropped; those with hard labels, and the images, stay as they are.
+
+        Raises:
+            UserError: they are not of this set's decoded images and classes, or `path` does not hold this set.
+        """
+        problem = self._soft_problem(soft)
+        if problem:
+            raise UserError(problem)
+        self.soft_labels = soft
+        self.scores = [one for one in self.scores if one.settings.get("soft_labels") in (None, soft.fingerprint)]
+        if path is not None:
+            from m3d_condense.sets.folder import store_soft_labels
+
+            store_soft_labels(self, path)
+
+    def _takes_soft(self, labels: str) -> bool:
+        check_labels(labels)
+        return labels == SOFT
+
+    def _soft(self) -> SoftLabels:
+        if self.soft_labels is None:
+            raise UserError("this set has no soft labels; m3d label adds them", setting="labels", value=SOFT)
+        return self.soft_labels
+
+    def _soft_problem(self, soft: SoftLabels | None) -> str | None:
+        expected = (len(self.images) * self.factor**2, self.num_classes)
+        if soft is None or tuple(soft.probabilities.shape) == expected:
+            return None
+        found = tuple(soft.probabilities.shape)
+        return f"soft labels of {found} for {expected[0]} decoded images of {expected[1]} classes"
 
     def _class_problem(self) -> str | None:
         if not all(isinstance(name, str) for name in self.class_names):

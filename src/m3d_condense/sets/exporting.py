@@ -1,7 +1,8 @@
 """A condensed set in the files of other tools: an image folder, npz, parquet, webdataset, or tensors for torch.load.
 
 Every form holds the decoded images, which a network trains on, or with `stored` the images as they are stored. They are
-8-bit, decoded ones rounded; only ``pt`` holds what `CondensedSet.decode` gives. Each form leaves a mark, which its
+8-bit, decoded ones rounded; only ``pt`` holds what `CondensedSet.decode` gives. Soft labels, which are of the decoded
+images, go with these into every form that has a place for them. Each form leaves a mark, which its
 readers pass over, so that an export may be written again and nothing else is written over.
 """
 
@@ -15,6 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ from m3d_condense.sets.text import one_line
 from m3d_condense.sets.torch_files import read_torch
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import check_folder, check_name, write_file, write_folder
+from m3d_condense.tools.progress import notice
 
 NAME_LENGTH = 60  # letters of a class name in a folder's name: 240 bytes at most, of 255 that a name may have
 MARK = "m3d-condense"  # of a file that was exported
@@ -43,12 +46,15 @@ class Form:
         write: writes a set, decoded or stored, to an empty file, or into an empty folder.
         ours: tells of what is at a path whether it was written so; any error means no.
         folder: whether it is a folder.
+        soft: which soft labels it holds: "none", those of "decoded" images, or "all", beside stored images too, each
+            of which is several decoded ones.
     """
 
     text: str
     write: Callable[[CondensedSet, Path, bool], None]
     ours: Callable[[Path], bool]
     folder: bool = False
+    soft: Literal["none", "decoded", "all"] = "decoded"
 
 
 def export(
@@ -62,7 +68,9 @@ def export(
         form: a key of `FORMS`: ``png`` (one sub-folder of images a class), ``npz`` (arrays images, N×H×W×C or N×H×W
             uint8, labels and class_names), ``parquet`` (columns image and label, as `datasets` reads them),
             ``webdataset`` (a tar of NUMBER.png, NUMBER.cls and NUMBER.json) or ``pt`` (a dict that ``torch.load`` reads
-            with weights_only=True, of images, labels, class_names, factor, mean and std).
+            with weights_only=True, of images, labels, class_names, factor, mean and std). Soft labels are an array
+            ``soft_labels`` in ``npz``, an entry of this name, as stored, in ``pt``, a column ``probabilities`` in
+            ``parquet``, and so named in each NUMBER.json.
         stored: write the images as they are stored instead of decoded.
         overwrite: write over an older export of the same form at `target`; over nothing else.
 
@@ -74,6 +82,10 @@ def export(
         raise UserError(f"one of {', '.join(FORMS)}", setting="form", value=form)
     path, chosen = Path(target), FORMS[form]
     check_export(path, form, overwrite=overwrite)
+    if condensed.soft_labels is not None and chosen.soft == "none":
+        notice(f"{path}: a {form} export has no place for soft labels, and holds the classes alone")
+    elif condensed.soft_labels is not None and chosen.soft == "decoded" and _soft(condensed, stored) is None:
+        notice(f"{path}: holds no soft labels: each stored image is several decoded ones, which these are of")
     if chosen.folder:
         with write_folder(path, replaceable=lambda folder: overwrite and _is_ours(folder, chosen)) as new:
             chosen.write(condensed, new, stored)
@@ -119,6 +131,12 @@ def _images(condensed: CondensedSet, stored: bool) -> Iterator[tuple[int, Tensor
             number += 1
 
 
+def _soft(condensed: CondensedSet, stored: bool) -> Tensor | None:
+    """Return the probabilities of the images that are exported, float32, a row each; None where there are none."""
+    tiled = stored and condensed.factor > 1
+    return None if condensed.soft_labels is None or tiled else condensed.soft_labels.decode()
+
+
 def _write_image_folder(condensed: CondensedSet, folder: Path, stored: bool) -> None:
     folders = [folder / name for name in folder_names(condensed.class_names)]
     for class_folder in folders:
@@ -151,13 +169,13 @@ def _write_npz(condensed: CondensedSet, file: Path, stored: bool) -> None:
     batches = list(eight_bit_batches(condensed, stored=stored))
     images = torch.cat([images for images, _ in batches]).permute(0, 2, 3, 1).squeeze(3)
     labels = torch.cat([labels for _, labels in batches])
+    soft = _soft(condensed, stored)
+    arrays: dict[str, Any] = {"images": images.numpy(), "labels": labels.numpy()}
+    arrays["class_names"] = np.array(condensed.class_names, dtype=np.str_)
+    if soft is not None:
+        arrays["soft_labels"] = soft.numpy()
     with file.open("wb") as sink:
-        np.savez_compressed(
-            sink,
-            images=images.numpy(),
-            labels=labels.numpy(),
-            class_names=np.array(condensed.class_names, dtype=np.str_),
-        )
+        np.savez_compressed(sink, **arrays)
     with zipfile.ZipFile(file, "a") as archive:
         archive.comment = MARK.encode()
 
@@ -168,7 +186,7 @@ def _is_npz(file: Path) -> bool:
 
 
 def _write_parquet(condensed: CondensedSet, file: Path, stored: bool) -> None:
-    write_table(condensed, file, stored=stored, made_by=MARK)
+    write_table(condensed, file, stored=stored, made_by=MARK, probabilities=_soft(condensed, stored))
 
 
 def _is_parquet(file: Path) -> bool:
@@ -176,11 +194,14 @@ def _is_parquet(file: Path) -> bool:
 
 
 def _write_webdataset(condensed: CondensedSet, file: Path, stored: bool) -> None:
-    names = distinct(condensed.class_names)
+    names, soft = distinct(condensed.class_names), _soft(condensed, stored)
     with file.open("wb") as sink, tarfile.open(fileobj=sink, mode="w", pax_headers={"comment": MARK}) as archive:
         for number, image, label in _images(condensed, stored):
-            said = json.dumps({"label": label, "class_name": names[label]})
-            for ending, data in (("png", png(image)), ("cls", str(label).encode()), ("json", said.encode())):
+            said: dict[str, Any] = {"label": label, "class_name": names[label]}
+            if soft is not None:
+                said["probabilities"] = soft[number].tolist()
+            text = json.dumps(said).encode()
+            for ending, data in (("png", png(image)), ("cls", str(label).encode()), ("json", text)):
                 entry = tarfile.TarInfo(f"{number:06}.{ending}")
                 entry.size = len(data)
                 archive.addfile(entry, io.BytesIO(data))
@@ -193,7 +214,7 @@ def _is_webdataset(file: Path) -> bool:
 
 def _write_pt(condensed: CondensedSet, file: Path, stored: bool) -> None:
     images, labels = (condensed.images, condensed.labels) if stored else condensed.decode()
-    content = {
+    content: dict[str, Any] = {
         "images": images,
         "labels": labels,
         "class_names": list(condensed.class_names),
@@ -202,6 +223,8 @@ def _write_pt(condensed: CondensedSet, file: Path, stored: bool) -> None:
         "std": list(condensed.std),
         "made_by": MARK,
     }
+    if condensed.soft_labels is not None:
+        content["soft_labels"] = condensed.soft_labels.probabilities
     with file.open("wb") as sink:  # a path would be stored in it
         torch.save(content, sink)
 
@@ -212,10 +235,12 @@ def _is_pt(file: Path) -> bool:
 
 
 FORMS: dict[str, Form] = {
-    "png": Form(text="a folder of images a class", write=_write_image_folder, ours=_is_image_folder, folder=True),
+    "png": Form(
+        text="a folder of images a class", write=_write_image_folder, ours=_is_image_folder, folder=True, soft="none"
+    ),
     "npz": Form(text="arrays for numpy", write=_write_npz, ours=_is_npz),
     "parquet": Form(text="a table of images", write=_write_parquet, ours=_is_parquet),
     "webdataset": Form(text="a tar of images", write=_write_webdataset, ours=_is_webdataset),
-    "pt": Form(text="tensors for torch.load", write=_write_pt, ours=_is_pt),
+    "pt": Form(text="tensors for torch.load", write=_write_pt, ours=_is_pt, soft="all"),
 }
 """By name, as they are listed: a new form is written here."""

@@ -1,6 +1,8 @@
 """A condensed set on disk: the folder that holds it is written, read and checked here.
 
 `images.safetensors` and `condensed.json` are the set; the tables, the card and the preview are made of it for readers.
+Soft labels, where a set has them, are a file of their own, and its condensed.json is of the next format version: a
+reader that knows nothing of soft labels refuses the set in place of reading half of it.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -20,24 +22,34 @@ from torch import Tensor
 from m3d_condense.sets.card import card
 from m3d_condense.sets.condensed import CondensedSet, Score, tensor_problem
 from m3d_condense.sets.preview import preview
+from m3d_condense.sets.soft import SOFT, SoftLabels
 from m3d_condense.sets.tables import STORED, TABLES, write_table
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.leftovers import held, restore_folder, written_name
 
 FORMAT_VERSION = 1
+WITH_SOFT_LABELS = 2  # the format version of condensed.json beside which soft labels lie
 IMAGES, META, CARD, PREVIEW = "images.safetensors", "condensed.json", "README.md", "preview.png"
-METRICS, REPORT = "metrics.jsonl", "report.html"
-OPTIONAL = {METRICS, REPORT}
+METRICS, REPORT, SOFT_LABELS = "metrics.jsonl", "report.html", "soft-labels.safetensors"
+OPTIONAL = {METRICS, REPORT, SOFT_LABELS}
 OURS = {IMAGES, META, CARD, PREVIEW, *TABLES.values(), *OPTIONAL}
 OUR_FOLDERS = {str(Path(table).parent) for table in TABLES.values()}
 AGAIN = "fetch or make the set again"
+UNTYPED = {"images", "labels", "soft_labels"}  # tensors, which have files of their own
 STORED_TYPES: dict[str, Any] = {
     "shape": list[int],
-    **{name: hint for name, hint in get_type_hints(CondensedSet).items() if hint is not Tensor},
+    **{name: hint for name, hint in get_type_hints(CondensedSet).items() if name not in UNTYPED},
     "history": list[dict[str, float | None]],
 }
 """What condensed.json holds beside the format version, in order, and the type of each."""
+
+
+class _Soft(msgspec.Struct):
+    """What condensed.json says of soft labels, last."""
+
+    fingerprint: str
+    origin: dict[str, Any]
 
 
 def write_set(condensed: CondensedSet, path: str | Path) -> Path:
@@ -46,6 +58,8 @@ def write_set(condensed: CondensedSet, path: str | Path) -> Path:
         tensors = {"images": condensed.images, "labels": condensed.labels}
         (folder / IMAGES).write_bytes(save(tensors, metadata={"format_version": str(FORMAT_VERSION)}))
         (folder / META).write_bytes(_json(condensed))
+        if condensed.soft_labels is not None:
+            (folder / SOFT_LABELS).write_bytes(_soft_bytes(condensed.soft_labels))
         (folder / CARD).write_text(card(condensed), encoding="utf-8")
         preview(condensed).save(folder / PREVIEW)
         if condensed.history:
@@ -59,13 +73,14 @@ def write_set(condensed: CondensedSet, path: str | Path) -> Path:
 def read_set(path: str | Path) -> CondensedSet:
     """Read the folder `path`, see `CondensedSet.load`."""
     folder = Path(path)
-    meta = _read_meta(folder)
+    meta, told = _read_meta(folder)
+    soft = None if told is None else _read_soft(folder / SOFT_LABELS, told)
     images, labels = _read_images(folder / IMAGES, meta.pop("shape"))
     meta["history"] = [
         {key: math.nan if value is None else value for key, value in step.items()} for step in meta["history"]
     ]
     try:
-        return CondensedSet(images=images, labels=labels, **meta)
+        return CondensedSet(images=images, labels=labels, soft_labels=soft, **meta)
     except UserError as error:
         raise UserError(f"{folder / META} is damaged: {error}; {AGAIN}") from None
 
@@ -75,14 +90,47 @@ def store_score(condensed: CondensedSet, score: Score, path: str | Path) -> None
     folder = Path(path)
     restore_folder(folder)
     with held(folder, wait=True):  # another process that stores a score there ends first
-        stored = read_set(folder)
-        if not (torch.equal(stored.images, condensed.images) and torch.equal(stored.labels, condensed.labels)):
-            raise UserError(f"{folder} holds another set than the one scored; give the folder of that one")
+        stored = _same(condensed, folder)
+        if score.labels == SOFT and _fingerprint(stored) != score.settings.get("soft_labels"):
+            raise UserError(f"{folder} has other soft labels than those scored; score it again")
         condensed.scores += [other for other in stored.scores if other not in condensed.scores]
         condensed.scores.append(score)
-        files.write_file_atomic(folder / META, _json(condensed))
+        known = replace(condensed, soft_labels=stored.soft_labels)
+        files.write_file_atomic(folder / META, _json(known))
+        _complete(known, folder)
+        files.write_file_atomic(folder / CARD, card(known))
+
+
+def store_soft_labels(condensed: CondensedSet, path: str | Path) -> None:
+    """Store a set's soft labels in the folder that holds it, see `CondensedSet.add_soft_labels`.
+
+    At every moment the folder holds the set as it was, without soft labels, or with the new ones.
+    """
+    assert condensed.soft_labels is not None
+    folder = Path(path)
+    restore_folder(folder)
+    with held(folder, wait=True):
+        stored = _same(condensed, folder)
+        if stored.soft_labels is not None:  # condensed.json may not name labels that are being replaced
+            files.write_file_atomic(folder / META, _json(replace(stored, soft_labels=None)))
+        files.write_file_atomic(folder / SOFT_LABELS, _soft_bytes(condensed.soft_labels))
+        stored.add_soft_labels(condensed.soft_labels)
+        condensed.scores = [*stored.scores, *(score for score in condensed.scores if score not in stored.scores)]
         _complete(condensed, folder)
         files.write_file_atomic(folder / CARD, card(condensed))
+        files.write_file_atomic(folder / META, _json(condensed))  # last: who finds the labels there finds all in place
+
+
+def _same(condensed: CondensedSet, folder: Path) -> CondensedSet:
+    """Read the set in a folder, which must have the images and labels of this one."""
+    stored = read_set(folder)
+    if not (torch.equal(stored.images, condensed.images) and torch.equal(stored.labels, condensed.labels)):
+        raise UserError(f"{folder} holds another set; give the folder of this one")
+    return stored
+
+
+def _fingerprint(condensed: CondensedSet) -> str | None:
+    return None if condensed.soft_labels is None else condensed.soft_labels.fingerprint
 
 
 def metrics(history: Sequence[Mapping[str, float]]) -> str:
@@ -137,10 +185,14 @@ def _complete(condensed: CondensedSet, folder: Path) -> None:
 
 
 def _json(condensed: CondensedSet) -> bytes:
-    content = {"format_version": FORMAT_VERSION, "shape": list(condensed.images.shape)}
+    soft = condensed.soft_labels
+    version = FORMAT_VERSION if soft is None else WITH_SOFT_LABELS
+    content: dict[str, Any] = {"format_version": version, "shape": list(condensed.images.shape)}
     content |= {name: getattr(condensed, name) for name in STORED_TYPES if name != "shape"}
     content["history"] = [_finite(entry) for entry in condensed.history]
     content["scores"] = [asdict(score) for score in condensed.scores]
+    if soft is not None:
+        content["soft_labels"] = {"fingerprint": soft.fingerprint, "origin": soft.origin}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "backslashreplace")  # a half character, as in badly encoded file names: its escape
 
@@ -149,26 +201,32 @@ def _finite(entry: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if math.isfinite(value) else None for key, value in entry.items()}
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
-    """Read condensed.json and check its format version, keys and types."""
+def _soft_bytes(soft: SoftLabels) -> bytes:
+    return save({"probabilities": soft.probabilities}, metadata={"format_version": str(WITH_SOFT_LABELS)})
+
+
+def _read_meta(folder: Path) -> tuple[dict[str, Any], _Soft | None]:
+    """Read condensed.json and check its format version, keys and types; return what it says of soft labels apart."""
     file = folder / META
     if not is_condensed_set(folder):
         raise UserError(f"{folder} is not a condensed set: it has no {META}; give the folder that m3d wrote")
     content = files.read_json(file)
     found = content.get("format_version")
-    if found != FORMAT_VERSION:
-        newer = isinstance(found, int) and found > FORMAT_VERSION
+    if isinstance(found, bool) or found not in (FORMAT_VERSION, WITH_SOFT_LABELS):
+        newer = isinstance(found, int) and found > WITH_SOFT_LABELS
         remedy = "update with pip install -U m3d-condense" if newer else AGAIN
-        raise UserError(f"{file} has the format version {found!r}, not {FORMAT_VERSION}; {remedy}")
-    return {name: _value(file, content, name) for name in STORED_TYPES}
+        known = f"{FORMAT_VERSION} or, with soft labels, {WITH_SOFT_LABELS}"
+        raise UserError(f"{file} has the format version {found!r}, not {known}; {remedy}")
+    soft = _value(file, content, "soft_labels", _Soft) if found == WITH_SOFT_LABELS else None
+    return {name: _value(file, content, name, kind) for name, kind in STORED_TYPES.items()}, soft
 
 
-def _value(file: Path, content: dict[str, Any], name: str) -> Any:
+def _value(file: Path, content: dict[str, Any], name: str, kind: Any) -> Any:
     """Return a value of condensed.json as the record has it; raise `UserError` where it is of another type."""
     if name not in content:
         raise UserError(f"{file} is damaged: it has no {name!r}; {AGAIN}")
     try:
-        return msgspec.convert(content[name], STORED_TYPES[name])
+        return msgspec.convert(content[name], kind)
     except msgspec.ValidationError as error:
         raise UserError(f"{file} is damaged: it has a wrong {name!r} ({error}); {AGAIN}") from None
 
@@ -185,3 +243,17 @@ def _read_images(file: Path, shape: list[int]) -> tuple[Tensor, Tensor]:
     if list(images.shape) != shape:
         raise UserError(f"{file} and {META} are not of one set; {AGAIN}")
     return images, labels
+
+
+def _read_soft(file: Path, told: _Soft) -> SoftLabels:
+    """Read the soft labels of which condensed.json tells this."""
+    tensors, _ = files.read_tensors(file)
+    if set(tensors) != {"probabilities"}:
+        raise UserError(f"{file} holds no soft labels; {AGAIN}")
+    try:
+        soft = SoftLabels(probabilities=tensors["probabilities"], origin=told.origin)
+    except UserError as error:
+        raise UserError(f"{file} is damaged: {error}; {AGAIN}") from None
+    if soft.fingerprint != told.fingerprint:
+        raise UserError(f"{file} and {META} are not of one set; {AGAIN}")
+    return soft

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.sets.folder import IMAGES, META, OURS, files_of
+from m3d_condense.sets.folder import IMAGES, META, OURS, SOFT_LABELS, files_of
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import is_quiet
 
@@ -27,7 +27,8 @@ NO_FILES = {".gitattributes"}  # made by the hub itself
 def fetch(hub_id: str) -> Path | None:
     """Return the folder, in the cache of `huggingface_hub`, of the set that the hub holds; None where it holds none.
 
-    Only the two files that are the set are fetched. Without a network, what was fetched before is returned.
+    Only the files that are the set are fetched: two, or three with soft labels. Without a network, what was fetched
+    before is returned.
 
     Raises:
         UserError: the hub cannot be asked, or does not give it.
@@ -35,7 +36,7 @@ def fetch(hub_id: str) -> Path | None:
     from huggingface_hub import snapshot_download
 
     with _told(f"{hub_id}: is no local path, and the hub did not give it"):
-        files = [META, IMAGES]
+        files = [META, IMAGES, SOFT_LABELS]
         folder = Path(snapshot_download(hub_id, repo_type=KIND, allow_patterns=files, library_name=LIBRARY))
     return folder if (folder / META).is_file() else None
 

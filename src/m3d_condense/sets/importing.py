@@ -14,6 +14,7 @@ from torch import Tensor
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.sets.condensed import IMPORTED, CondensedSet
 from m3d_condense.sets.layouts import Content
+from m3d_condense.sets.soft import SoftLabels, are_probabilities
 from m3d_condense.sets.values import Constants, Pixels, eight_bit
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
@@ -54,7 +55,7 @@ def import_set(
         real: returns the data set it was condensed from; called after all that can be checked without it.
         pixels: what the values mean.
         factor: l, where each image holds l×l tiles; None as the file says, or for layouts that never have tiles, 1.
-        hard_labels: take the likeliest class of soft labels, which a condensed set cannot hold.
+        hard_labels: leave soft labels out, and take the likeliest class of each.
 
     Raises:
         UserError: the values, the tiles or the labels could mean more than one thing; the message names the settings.
@@ -62,6 +63,7 @@ def import_set(
     pixels = pixels or Pixels()
     tiles = _factor(content, file, factor)
     labels = _hard(content.labels, file, hard_labels)
+    soft = None if hard_labels else _soft(content, file, tiles)
     images, meaning = eight_bit(content.images, file, pixels, lambda: real().images)
     settings = {"layout": content.layout, "file": file.name, "sha256": _digest(file), "pixels": meaning}
     known = real()
@@ -78,6 +80,7 @@ def import_set(
         source=known.source,
         seed=0,
         settings=settings | {"labels": "hard" if content.labels.ndim == 1 else "the likeliest of soft ones"},
+        soft_labels=soft,
         versions=versions,
         hardware=hardware,
         seconds=0.0,
@@ -103,16 +106,24 @@ def _factor(content: Content, file: Path, given: int | None) -> int:
 
 
 def _hard(labels: Tensor, file: Path, hard_labels: bool) -> Tensor:
-    """Return a class for each image."""
+    """Return a class for each image: of soft labels the likeliest."""
     if labels.ndim == 1:
         return labels
-    one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(dim=1) == 1).all()
-    if not one_hot and not hard_labels:
+    if not hard_labels and not are_probabilities(labels):
         raise UserError(
-            f"{file}: its labels are soft, {labels.shape[1]} numbers each, and a condensed set holds a class each; "
-            f"{Setting('hard_labels', True)} takes the likeliest, and scores then differ from those with soft labels"
+            f"{file}: its labels are soft, {labels.shape[1]} numbers each, and no probabilities, which a condensed set "
+            f"holds; {Setting('hard_labels', True)} takes the likeliest class, and scores then differ from those with "
+            "soft labels"
         )
     return labels.argmax(dim=1)
+
+
+def _soft(content: Content, file: Path, factor: int) -> SoftLabels | None:
+    """Return the probabilities of the decoded images, where the file has others than a class for each."""
+    found = content.soft
+    if found is None and content.labels.ndim == 2 and not ((content.labels == 0) | (content.labels == 1)).all():
+        found = content.labels.repeat_interleave(factor**2, dim=0)
+    return None if found is None else SoftLabels.of(found, {"file": file.name})
 
 
 def _moments(images: Tensor, content: Content, pixels: Pixels, real: Real) -> Constants:

@@ -38,6 +38,7 @@ class Content:
     Attributes:
         images: N×C×H×W, uint8 or float32, finite, C 1 or 3; what their values mean, the file does not say.
         labels: N int64, or N×K float32 of soft labels.
+        soft: (N·l²)×K float32, probabilities of the decoded images, where the file has them beside the labels.
         layout: its name, see above.
         class_names, factor, mean, std: where the file says them.
     """
@@ -45,6 +46,7 @@ class Content:
     images: Tensor
     labels: Tensor
     layout: str
+    soft: Tensor | None = None
     class_names: tuple[str, ...] | None = None
     factor: int | None = None
     mean: tuple[float, ...] | None = None
@@ -111,6 +113,9 @@ def _export(file: Path, content: dict[str, Any]) -> Content:
         values = content.get(name)
         if isinstance(values, list) and all(isinstance(value, float) for value in values):
             known[name] = tuple(values)
+    if isinstance(content.get("soft_labels"), Tensor) and isinstance(content["images"], Tensor):
+        soft = _plain(file, content["soft_labels"])
+        known["soft"] = _labels(file, soft, len(content["images"]) * known.get("factor", 1) ** 2)
     return _content(file, content["images"], content["labels"], layout="export", **known)
 
 

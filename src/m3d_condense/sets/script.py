@@ -41,6 +41,8 @@ def write_script(
 ) -> Path:
     """Write a script that trains a ConvNet on a set and tests it, and beside it the test images that it reads.
 
+    It trains on soft labels where the set has them.
+
     The script reads the set from its folder, by the way there from its own, and imports torch and safetensors alone.
     The images are in NAME-test.safetensors for a script NAME.py: images, N×C×H×W uint8, and labels, N.
 
@@ -67,6 +69,7 @@ def write_script(
         protocol=protocol,
         training=protocol.training,
         rates=_rates(protocol.training),
+        soft=condensed.soft_labels is not None,
         mark=MARK,
         **_pictures(condensed),
         **_convnet(condensed, network),

@@ -1,11 +1,14 @@
-"""How the networks were trained that a set was last scored with: what is trained on it follows that again."""
+"""What a stored set says of its making and its scoring, as settings that can be used again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from m3d_condense.recipes.names import imports_code
 from m3d_condense.recipes.protocols import PROTOCOLS
+from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.tools.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +41,16 @@ def stored_protocol(condensed: CondensedSet) -> StoredProtocol:
         epochs=epochs if isinstance(epochs, int) else None,
         flip=flip if isinstance(flip, bool) else None,
     )
+
+
+def recipe_of(condensed: CondensedSet) -> Recipe | None:
+    """Return the recipe that a set was made by; None where its settings are not one, as those of an imported set.
+
+    Nor where its network is code, which no set may have imported.
+    """
+    names = {field.name for field in fields(Recipe)}
+    try:
+        found = Recipe(**{name: value for name, value in condensed.settings.items() if name in names})
+    except (TypeError, AttributeError, UserError):
+        return None
+    return None if imports_code(str(found.network)) else found

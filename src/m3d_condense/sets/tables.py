@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 from PIL import Image
@@ -26,18 +27,31 @@ TABLES = {DECODED: "data/train-00000-of-00001.parquet", STORED: "stored/train-00
 
 BATCH_VALUES = 2**24  # pixel values that are decoded at a time
 PIXELS = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+PROBABILITIES = pa.list_(pa.float32())
 
 
-def write_table(condensed: CondensedSet, file: Path, *, stored: bool, made_by: str | None = None) -> None:
+def write_table(
+    condensed: CondensedSet,
+    file: Path,
+    *,
+    stored: bool,
+    made_by: str | None = None,
+    probabilities: Tensor | None = None,
+) -> None:
     """Write the columns `image` and `label` as parquet, a row an image: as decoded, rounded to 8 bits, or as stored.
 
-    `made_by` is added to the metadata of the schema, where readers that do not look for it pass over it.
+    `made_by` is added to the metadata of the schema, where readers that do not look for it pass over it. Probabilities,
+    a row for each image, become a column of this name.
     """
-    schema = _schema(condensed.class_names, made_by)
+    schema = _schema(condensed.class_names, made_by, soft=probabilities is not None)
+    done = 0
     with file.open("wb") as sink, parquet.ParquetWriter(sink, schema) as writer:
         for images, labels in eight_bit_batches(condensed, stored=stored):
             pixels = [{"bytes": png(image), "path": None} for image in images]
             columns = [pa.array(pixels, PIXELS), pa.array(labels.tolist(), pa.int64())]
+            if probabilities is not None:
+                columns.append(pa.array(probabilities[done : done + len(labels)].tolist(), PROBABILITIES))
+            done += len(labels)
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
@@ -66,12 +80,17 @@ def png(image: Tensor, texts: PngInfo | None = None) -> bytes:
     return buffer.getvalue()
 
 
-def _schema(class_names: Sequence[str], made_by: str | None) -> pa.Schema:
-    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": distinct(class_names)}}
+def _schema(class_names: Sequence[str], made_by: str | None, *, soft: bool) -> pa.Schema:
+    features: dict[str, Any] = {"image": {"_type": "Image"}}
+    features["label"] = {"_type": "ClassLabel", "names": distinct(class_names)}
+    columns = [("image", PIXELS), ("label", pa.int64())]
+    if soft:
+        features["probabilities"] = {"_type": "Sequence", "feature": {"_type": "Value", "dtype": "float32"}}
+        columns.append(("probabilities", PROBABILITIES))
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     if made_by is not None:
         metadata["made_by"] = made_by
-    return pa.schema([("image", PIXELS), ("label", pa.int64())], metadata=metadata)
+    return pa.schema(columns, metadata=metadata)
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def compare(
     out: str | Path | None = None,
     overwrite: bool = False,
     sort: str = "accuracy",
+    soft_labels: bool = False,
     execution: Execution | None = None,
     **settings: Any,
 ) -> Results:
@@ -66,6 +68,8 @@ def compare(
             of, and the condensed sets.
         overwrite: discard the comparison in `out`, and its sets.
         sort: rows by "accuracy" (best first), "seconds", "method" or "bytes".
+        soft_labels: give the sets of methods with a pool of networks soft labels, see `label`, and score them with
+            these too, in rows of their own.
         execution: device, precision, compilation, memory.
         **settings: fields of `Recipe` in place of the presets', for every method that takes steps.
 
@@ -85,6 +89,11 @@ def compare(
         for images in dict.fromkeys([ipc] if isinstance(ipc, int) else ipc)
         for method in named
     ]
+    if soft_labels:
+        jobs = [dataclasses.replace(job, soft_labels=True) for job in jobs]
+        if all(job.scorers == scorers for job in jobs):
+            said = "goes with a method that has a pool of networks, such as m3d-pool"
+            raise UserError(said, setting="soft_labels")
     for job in jobs:
         if job.recipe is not None:
             check_memory(dataset, job.recipe)

@@ -9,15 +9,24 @@ from typing import Any
 
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.labelling import has_pool
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
+from m3d_condense.sets.soft import HARD, SOFT
 from m3d_condense.tools.errors import UserError
 
-__all__ = ["WHOLE", "Job", "Scoring", "job_for"]
+__all__ = ["WHOLE", "Job", "Scoring", "job_for", "network_and_labels"]
 
 WHOLE = "whole"
+SOFTLY = ", soft labels"  # behind the name of a network that is trained on these
 OF_SELECTIONS = {"selection_features", "network", "flip"}  # the settings that a method without steps has a use for
+
+
+def network_and_labels(scorer: str) -> tuple[str, str]:
+    """Return the network that a scorer of a job names, and the labels that it is trained on."""
+    network = scorer.removesuffix(SOFTLY)
+    return network, HARD if network == scorer else SOFT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +78,7 @@ class Job:
         scoring: the networks and their protocol.
         variant: name of a recipe that is not its method's own; empty for a method as its preset has it.
         moments: whether the moments of its images' features are compared with the training set's, too.
+        soft_labels: whether a set that is made with a pool of networks gets soft labels, and is scored with these too.
     """
 
     data: str
@@ -76,6 +86,14 @@ class Job:
     scoring: Scoring
     variant: str = ""
     moments: bool = False
+    soft_labels: bool = False
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """What scores the set: each network, and for soft labels each once more, as "convnet, soft labels"."""
+        networks = self.scoring.networks
+        softly = self.soft_labels and self.recipe is not None and has_pool(self.recipe)
+        return (*networks, *(f"{network}{SOFTLY}" for network in networks)) if softly else networks
 
     @property
     def label(self) -> str:
@@ -116,7 +134,7 @@ class Job:
         return f"{self.data}: {self.label}, {self.recipe.ipc} per class, seed {self.recipe.seed}"
 
     def identity(self) -> dict[str, Any]:
-        """Return what a record of this job must agree with, as JSON holds it; networks and moments may be added."""
+        """Return what a record of this job must agree with, as JSON holds it; what scores it may be added to."""
         recipe = None if self.recipe is None else asdict(self.recipe)
         return {"data": self.data, "label": self.label, "recipe": recipe, "scoring": self.scoring.settings()}
 

@@ -95,7 +95,7 @@ class Ledger:
 
     def missing(self, job: Job) -> list[str]:
         """Return the networks that have not scored a job's set yet."""
-        return self.record(job).missing(job.scoring.networks)
+        return self.record(job).missing(job.scorers)
 
     def finished(self, job: Job) -> bool:
         """Return whether all that a job asks for is known."""
@@ -103,7 +103,7 @@ class Ledger:
 
     def failed(self, job: Job) -> list[str]:
         """Return the networks for which a job went wrong the last time."""
-        return self.record(job).failed(job.scoring.networks)
+        return self.record(job).failed(job.scorers)
 
     def fitted(self, job: Job) -> Fitted | None:
         """Return what the trial for a job's series found; None where there was none."""

@@ -34,6 +34,8 @@ class Record:
         seconds: that condensing took.
         peak_bytes, peak_of: memory at its peak, and of what it is, see `peak_memory`.
         size_bytes: of the stored pixels.
+        label_bytes: of the soft labels, where it has any.
+        classes: how many it has.
         iterations: of the loop that condenses.
         settings: of the recipe as it was run.
         versions, hardware: what the job last ran on, see `describe_environment`.
@@ -49,6 +51,8 @@ class Record:
     peak_bytes: int | None = None
     peak_of: str = ""
     size_bytes: int | None = None
+    label_bytes: int | None = None
+    classes: int | None = None
     iterations: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

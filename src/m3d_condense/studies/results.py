@@ -43,7 +43,7 @@ class Results:
     def failed(self) -> int:
         """How many of the sets could not be made or scored."""
         pairs = zip(self.jobs, self.records, strict=True)
-        return sum(bool(record.failed(job.scoring.networks)) for job, record in pairs)
+        return sum(bool(record.failed(job.scorers)) for job, record in pairs)
 
     @property
     def rows(self) -> list[table.Row]:

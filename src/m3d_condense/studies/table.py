@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from m3d_condense.machine.memory import readable
-from m3d_condense.studies.job import Job
+from m3d_condense.sets.soft import SOFT
+from m3d_condense.studies.job import Job, network_and_labels
 from m3d_condense.studies.record import Record
-from m3d_condense.tools.text import shown
+from m3d_condense.tools.text import kib, shown
 
 __all__ = ["ORDERS", "Row", "Sample", "environments", "make_rows", "notes", "to_csv", "to_markdown", "to_text"]
 
@@ -35,6 +36,7 @@ class Sample:
     peak_bytes: int | None
     peak_of: str
     size_bytes: int | None
+    class_bytes: float | None
     iterations: int | None
 
 
@@ -47,12 +49,14 @@ class Row:
     Attributes:
         data: name of the data set.
         method: what the sets are made by, see `Job.label`; "whole" is the training split, without ipc and seeds.
-        preset, ipc, network: what was made, and what was trained on it.
+        preset, ipc, network: what was made, and what was trained on it, such as "convnet" or "convnet, soft labels".
         mean, std: of all accuracies of all seeds, percent; `std` is the sample standard deviation, 0.0 when n is 1.
         n: how many networks were trained.
         seconds: that condensing took, the median over the seeds.
         peak_bytes, peak_of: memory at its peak, the most over the seeds, and of what it is, see `peak_memory`.
-        size_bytes: of the stored pixels, the most over the seeds.
+        size_bytes: of what the network was trained on, the most over the seeds: 8-bit pixels, and soft labels as stored
+            where it saw them.
+        class_bytes: the same by class.
         iterations: of the loop that condenses, the most over the seeds.
         error: what went wrong; empty where nothing did.
         seeds: the sets, one a seed.
@@ -73,6 +77,7 @@ class Row:
     iterations: int | None
     error: str
     seeds: list[Sample]
+    class_bytes: float | None = None
 
     @property
     def accuracy(self) -> str:
@@ -102,7 +107,7 @@ def make_rows(known: Iterable[tuple[Job, Record]], sort: str = "accuracy") -> li
     for job, record in known:
         if record.scores or record.errors:
             series.setdefault(job.series, []).append((job, record))
-    rows = [_row(members, network) for members in series.values() for network in members[0][0].scoring.networks]
+    rows = [_row(members, network) for members in series.values() for network in members[0][0].scorers]
     return sorted(rows, key=ORDERS[sort])
 
 
@@ -114,7 +119,8 @@ def to_text(rows: Sequence[Row]) -> list[dict[str, str]]:
         named = {name: _text(getattr(row, name)) for name in ("data", "method", "preset", "ipc", "network")}
         line = {name: text for name, text in named.items() if name in ("method", "ipc", *varying)}
         line |= {"accuracy, %": row.accuracy, "n": str(row.n), "seconds": _text(row.seconds)}
-        line |= {"memory": readable(row.peak_bytes), "size": readable(row.size_bytes)}
+        size = "" if row.class_bytes is None else kib(row.class_bytes)
+        line |= {"memory": readable(row.peak_bytes), "KiB a class": size}
         lines.append(line | {"iterations": _text(row.iterations)})
     return lines
 
@@ -194,6 +200,7 @@ def _row(members: Sequence[tuple[Job, Record]], network: str) -> Row:
         peak_bytes=_most(sample.peak_bytes for sample in samples),
         peak_of=" or ".join(sorted({sample.peak_of for sample in samples if sample.peak_of})),
         size_bytes=_most(sample.size_bytes for sample in samples),
+        class_bytes=max((one.class_bytes for one in samples if one.class_bytes is not None), default=None),
         iterations=_most(sample.iterations for sample in samples),
         error="; ".join(dict.fromkeys(errors)),
         seeds=samples,
@@ -201,7 +208,9 @@ def _row(members: Sequence[tuple[Job, Record]], network: str) -> Row:
 
 
 def _sample(job: Job, record: Record, network: str) -> Sample:
-    score = record.scores.get(network)
+    score, size = record.scores.get(network), record.size_bytes
+    if size is not None and network_and_labels(network)[1] == SOFT:
+        size += record.label_bytes or 0
     return Sample(
         seed=job.seed,
         mean=None if score is None else score.mean,
@@ -209,7 +218,8 @@ def _sample(job: Job, record: Record, network: str) -> Sample:
         seconds=record.seconds,
         peak_bytes=record.peak_bytes,
         peak_of=record.peak_of,
-        size_bytes=record.size_bytes,
+        size_bytes=size,
+        class_bytes=None if size is None or record.classes is None else size / record.classes,
         iterations=record.iterations,
     )
 

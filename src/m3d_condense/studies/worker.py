@@ -12,6 +12,7 @@ from m3d_condense.condensing.condensation import condense, recipe_for
 from m3d_condense.condensing.timetable import divided
 from m3d_condense.condensing.trial import fitting_iterations
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.labelling import label
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.group import ALONE, current, working_in
@@ -22,7 +23,8 @@ from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import Subject, adapted, evaluate, mirrored, training_settings
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.sets.folder import is_condensed_set
-from m3d_condense.studies.job import Job
+from m3d_condense.sets.soft import HARD, SOFT
+from m3d_condense.studies.job import Job, network_and_labels
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.record import Fitted, Record
 from m3d_condense.tools.errors import Setting, UserError
@@ -106,12 +108,15 @@ class Worker:
         made: tuple[Subject, ImageDataset] | None = None
         with self._keeping(job, record, missing or [MOMENTS]):
             dataset = self._dataset(job, record)
+            record.classes = dataset.num_classes
             made = self._subject(job, record, dataset), dataset
         if made is None:
             return
-        for network in missing:
-            with self._keeping(job, record, [network]):
-                record.scores[network] = self._score(job, network, *made)
+        for scorer in missing:
+            with self._keeping(job, record, [scorer]):
+                network, labels = network_and_labels(scorer)
+                subject = made[0] if labels == HARD else self._labelled(job, record, *made)
+                record.scores[scorer] = self._score(job, network, labels, subject, made[1])
         if job.moments and record.moments is None:
             with self._keeping(job, record, [MOMENTS]):
                 record.moments = moment_distances(*made, execution=self.engine.execution)
@@ -188,9 +193,16 @@ class Worker:
         self.ledger.keep_fitted(job, fitted)
         return fitted
 
-    def _score(self, job: Job, network: str, subject: Subject, dataset: ImageDataset) -> Score:
+    def _labelled(self, job: Job, record: Record, subject: Subject, dataset: ImageDataset) -> CondensedSet:
+        """Return a job's set with soft labels from its pool, which are stored with it."""
+        assert isinstance(subject, CondensedSet)
+        labelled = label(self.ledger.set_folder(job) or subject, data=dataset, execution=self.engine.execution)
+        record.label_bytes = labelled.bytes_for(SOFT) - labelled.bytes_for(HARD)
+        return labelled
+
+    def _score(self, job: Job, network: str, labels: str, subject: Subject, dataset: ImageDataset) -> Score:
         """Have a network score a set, and store the score in the set, unless it holds that very score already."""
-        asked = job.scoring.settings()
+        asked = job.scoring.settings() | {"labels": labels}
         if asked["flip"] is None:
             asked["flip"] = mirrored(subject, dataset)
         if isinstance(subject, ImageDataset):
@@ -208,13 +220,16 @@ class Worker:
 
 
 def _held_score(condensed: CondensedSet, network: str, asked: Mapping[str, Any], fingerprint: str) -> Score | None:
-    """Return the newest score that a set holds of a network, with these settings of `evaluate` and on these data."""
+    """Return the newest score that a set holds of a network, with these settings of `evaluate` and on these data.
+
+    Scores with soft labels are of those that the set has: others go when these come.
+    """
     protocol = adapted(asked["protocol"], condensed, asked["epochs"], asked["flip"])
     trained = plain_json("the protocol", training_settings(protocol))
     expected = dict(asked) | trained | {"n": asked["repeats"], "fingerprint": fingerprint}
     del expected["repeats"]
     for score in reversed(condensed.scores):
-        found = score.settings | asdict(score)
+        found = score.settings | asdict(score) | {"labels": score.labels}
         if score.network == network and all(found.get(name) == value for name, value in expected.items()):
             return score
     return None

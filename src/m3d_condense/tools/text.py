@@ -23,3 +23,13 @@ def shown(value: object, most: int = LONGEST) -> str:
         behind = most // 2 if most >= LONGEST else 0
         text = f"{text[: most - 1 - behind]}…{text[len(text) - behind :]}"
     return UNSHOWABLE.sub("�", BREAKS.sub(" ", text))
+
+
+def kib(nbytes: float) -> str:
+    """Write bytes in KiB, without the unit: three digits that count, and all before the point.
+
+    >>> kib(256), kib(31_520), kib(15_728_640)
+    ('0.25', '30.8', '15,360')
+    """
+    value = nbytes / 1024
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"

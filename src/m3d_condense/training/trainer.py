@@ -21,7 +21,7 @@ from m3d_condense.tools.seeds import derive, generator
 from m3d_condense.training import augment
 
 TrainingSet = tuple[Tensor, Tensor]
-"""Images N×C×H×W, uint8 or floats in [0, 1], and their labels N, int64; both on one device."""
+"""Images N×C×H×W, uint8 or floats in [0, 1], and their labels, N int64 or N×K probabilities; both on one device."""
 
 
 class Trainer:
@@ -104,7 +104,9 @@ class Trainer:
     def loss(self, batch: Sequence[TrainingSet], streams: Sequence[torch.Generator]) -> Tensor:
         """Return the networks' cross-entropies, added up, each of its augmented, perhaps mixed, batch.
 
-        Both draws of a network come from its own stream.
+        Cross-entropy is linear in the probabilities of the labels, so the two parts of a mixed image, weighted by
+        their shares, are that of the mixed labels (Yun et al., CutMix, ICCV 2019, Eq. 1), hard or soft. Both draws of
+        a network come from its own stream.
         """
         mixed = [self._mixed(images, stream) for (images, _), stream in zip(batch, streams, strict=True)]
         logits = self._logits(torch.stack([inputs for inputs, _, _ in mixed])).float()

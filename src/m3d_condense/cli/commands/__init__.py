@@ -12,6 +12,7 @@ from m3d_condense.cli.commands import (
     import_,
     info,
     inspect,
+    label,
     paper,
     push,
     report,
@@ -23,6 +24,7 @@ __all__ = ["COMMANDS"]
 
 COMMANDS: dict[str, Command] = {
     "condense": condense.COMMAND,
+    "label": label.COMMAND,
     "evaluate": evaluate.COMMAND,
     "train": train.COMMAND,
     "compare": compare.COMMAND,

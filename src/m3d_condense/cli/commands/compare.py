@@ -46,6 +46,8 @@ def declare() -> ArgumentParser:
     parser.add_argument("--no-whole", action="store_true", help="leave the whole data set out of the comparison")
     table_flags(parser, "comparison", "kind", seeds=3)
     scoring_flags(parser, "in place of the protocol's; on the whole data set, at most the protocol's for that")
+    soft = "label sets of methods with a pool, as m3d label does, and score these with soft labels too"
+    parser.add_argument("--soft-labels", action="store_true", help=soft)
     source_flags(parser)
     recipe_flags(parser, "the recipes of all methods that take steps, in place of the preset's values")
     config_flag(parser)
@@ -59,7 +61,7 @@ def run(given: Namespace) -> int:
     limit, running = seconds(given.time_limit), execution(given)
     dataset = load_data(given, given.data)
     out = Path(given.out or Path("runs") / f"compare-{dataset.name}")
-    sets = ("methods", "ipc", "preset", "seeds", "seed", "overwrite")
+    sets = ("methods", "ipc", "preset", "seeds", "seed", "overwrite", "soft_labels")
     scores = ("networks", "protocol", "repeats", "epochs", "sort")
     recipe = [field.name for field in fields(Recipe) if field.name not in NAMING]
     comparison = compare(

@@ -56,6 +56,8 @@ def declare() -> ArgumentParser:
     tried = "try a few steps, print how long the run will take and how much memory, and store nothing"
     parser.add_argument("--estimate", action="store_true", help=tried)
     parser.add_argument("--overwrite", action="store_true", help="discard the finished or interrupted run in --out")
+    soft = "label the set as m3d label does, with the pool's networks at temperature 1; for methods with a pool"
+    parser.add_argument("--soft-labels", action="store_true", help=soft)
     number_flag(parser, "--watch", 0, f"{WATCH_HELP}; 0 for never")
     number_flag(parser, "--preview-every", 0, "draw the images every N steps, as OUT.preview.png; 0 for never")
     track = "show the history of the run in a tracker, where that is installed"
@@ -66,8 +68,9 @@ def declare() -> ArgumentParser:
 
 
 def run(given: Namespace) -> int:
-    from m3d_condense.cli.tables import summary
-    from m3d_condense.condensing.condensation import condense
+    from m3d_condense.cli.tables import labelled, summary
+    from m3d_condense.condensing.condensation import condense, recipe_for
+    from m3d_condense.labelling import has_pool, label
     from m3d_condense.sets.condensed import CondensedSet
 
     limit, running = seconds(given.time_limit), execution(given)
@@ -78,9 +81,14 @@ def run(given: Namespace) -> int:
         return _estimate(given, dataset, running)
     out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
     settings = {field.name: given[field.name] for field in fields(Recipe)}
+    if given.soft_labels and not has_pool(recipe_for(dataset, given.method, given.preset, given.ipc, settings)):
+        advice = "goes with a method that has a pool of networks, such as m3d-pool; m3d label takes files of networks"
+        raise UserError(advice, setting="soft_labels")
     settings |= {name: given[name] for name in (*LOOKING_ON, "start_from", "keep_old", "class_groups")}
     condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
     notice(summary(condensed, dataset, out))
+    if given.soft_labels:
+        notice(labelled(label(out, data=dataset, execution=running), out))
     print(as_shown(str(out)))
     return 0
 

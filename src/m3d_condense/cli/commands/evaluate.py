@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import product
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
@@ -45,6 +46,10 @@ def declare() -> ArgumentParser:
     number_flag(parser, "--seed", 0, "seed of all networks and random selections")
     mirrored = "whether a mirrored image keeps its class (default: as the set was condensed, or as the data set says)"
     parser.add_argument("--flip", type=bool, help=mirrored)
+    seen = (
+        "labels of the sets: hard, or soft with the hard ones scored beside them (default: soft where a set has them)"
+    )
+    parser.add_argument("--labels", type=str, metavar="KIND", help=seen)
     source_flags(parser, ", for data sets that are named here; a set's own source is loaded as it was")
     config_flag(parser)
     return execution_flags(parser)
@@ -52,19 +57,20 @@ def declare() -> ArgumentParser:
 
 def run(given: Namespace) -> int:
     from m3d_condense.cli.entries import entries
-    from m3d_condense.cli.tables import print_scores
+    from m3d_condense.cli.tables import Scored, print_scores
     from m3d_condense.scoring import evaluate
 
     common = {name: given[name] for name in ("protocol", "repeats", "seed", "epochs")}
     common["execution"] = execution(given)
-    rows: list[tuple[str, Score]] = []
+    rows: list[Scored] = []
     unstored: list[str] = []
     found = entries(given)
     try:
         for entry in found:
-            for network in given.networks:
-                score = evaluate(entry.trained_on, entry.dataset, network=network, flip=entry.flip, **common)
-                rows.append((entry.name, score))
+            for network, labels in product(given.networks, entry.labels(given.labels)):
+                one = {"network": network, "labels": labels, "flip": entry.flip}
+                score = evaluate(entry.trained_on, entry.dataset, **one, **common)
+                rows.append(Scored(name=entry.name, score=score, class_bytes=entry.class_bytes(labels)))
                 unstored += _store(score, entry)
     finally:  # what was measured is shown, whatever comes after it
         if rows:

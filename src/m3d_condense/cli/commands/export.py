@@ -87,10 +87,11 @@ def _script(found: Found, out: Path, given: Namespace) -> str:
     from m3d_condense.fitting import export_script
     from m3d_condense.sets.condensed import CondensedSet
 
-    export_script(CondensedSet.load(found.folder), found.folder, out, given.data, overwrite=given.overwrite)
-    return (
-        f"it needs torch and safetensors, reads {found.folder} and the test images beside it; run it with: python {out}"
-    )
+    condensed = CondensedSet.load(found.folder)
+    export_script(condensed, found.folder, out, given.data, overwrite=given.overwrite)
+    labels = "" if condensed.soft_labels is None else ", trains on the soft labels"
+    reads = f"reads {found.folder} and the test images beside it"
+    return f"it needs torch and safetensors, {reads}{labels}; run it with: python {out}"
 
 
 COMMAND = Command(summary="write a condensed set as images, arrays, a table or tensors", declare=declare, run=run)

@@ -33,7 +33,7 @@ def declare() -> ArgumentParser:
     parser.add_argument(
         "--labels", type=str, metavar="FILE", help="file of the labels, where they lie in one of their own"
     )
-    parser.add_argument("--hard-labels", action="store_true", help="take the likeliest class of soft labels")
+    parser.add_argument("--hard-labels", action="store_true", help="take the likeliest class of soft labels alone")
     parser.add_argument(
         "--experiment", type=int, metavar="N", help="which set of a file of several (default: the first)"
     )

@@ -44,6 +44,8 @@ def declare() -> ArgumentParser:
     number_flag(parser, "--seed", 0, "seed of the network; it is the first that m3d evaluate trains with it")
     mirrored = "whether a mirrored image keeps its class (default: as the set was condensed, or as the data set says)"
     parser.add_argument("--flip", type=bool, help=mirrored)
+    seen = "hard or soft labels of a set (default: soft where it has them)"
+    parser.add_argument("--labels", type=str, metavar="KIND", help=seen)
     parser.add_argument("--data", type=str, help="test a set on this data set, not on its own source: " + DATA_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace the trained network in --out")
     source_flags(parser, ", for a data set that is named here; a set's own source is loaded as it was")
@@ -69,12 +71,13 @@ def run(given: Namespace) -> int:
     out = Path(given.out or Path("runs") / f"{name}-{re.sub('[^A-Za-z0-9.]+', '-', given.network)}.safetensors")
     check_target(out, given.overwrite)
     tested_on = None if given.data is None else load_data(given, given.data)
-    names = ("network", "protocol", "seed", "epochs", "flip", "overwrite")
+    names = ("network", "protocol", "seed", "epochs", "flip", "labels", "overwrite")
     settings = {name: given[name] for name in names}
     trained = train(subject, tested_on, out=out, execution=running, **settings)
+    soft = ", soft labels" if trained.settings.get("labels") == "soft" else ""
     notice(
         f"{trained.accuracy:.1f} % of {trained.tested_on['images']} test images right after {trained.seconds:.0f} s, "
-        f'protocol {trained.protocol}, {trained.settings["epochs"]} epochs; load it with: load_network("{out}")'
+        f'protocol {trained.protocol}, {trained.settings["epochs"]} epochs{soft}; load it with: load_network("{out}")'
     )
     print(as_shown(str(out)))
     return 0

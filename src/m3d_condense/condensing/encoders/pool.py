@@ -89,6 +89,10 @@ class PoolEncoders(EncoderSource):
                 _fill(self.encoder.teacher, way, min(share + self.recipe.teacher_lead, 1.0))
         return self.encoder
 
+    def ends(self) -> list[Tensors]:
+        """Return the tensors of each network at the end of its training, by name."""
+        return [way[-1] for way in self._ways]
+
     def _member(self, number: int) -> Tensors:
         """Return the tensors of a network at all the points of its training, trained now where it has not been."""
         return kept("pools", self._made_from, number, lambda: self._train(number), self.watch)

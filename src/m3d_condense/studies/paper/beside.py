@@ -35,6 +35,7 @@ class Beside:
         seeds: how many sets were made.
         seconds: that condensing took, the median over the seeds.
         iterations: steps that were done.
+        class_bytes: of the stored pixels, by class.
         moments: distances of the features' means, variances and skewnesses, averaged over the sets.
         differs: in what the row departs from the paper's settings, in words.
         settings: each setting that differs: ours, and the paper's.
@@ -55,6 +56,7 @@ class Beside:
     seeds: int = 0
     seconds: float | None = None
     iterations: int | None = None
+    class_bytes: float | None = None
     moments: tuple[float, float, float] | None = None
     differs: tuple[str, ...] = ()
     settings: Mapping[str, tuple[Any, Any]]
@@ -128,6 +130,7 @@ def _beside(asked: Asked, cell: Cell, network: str, known: Sequence[tuple[Job, R
         seeds=len(done),
         seconds=None if row is None else row.seconds,
         iterations=None if row is None else row.iterations,
+        class_bytes=None if row is None else row.class_bytes,
         moments=_moments(record for _, record in known),
         differs=differs,
         settings=settings,

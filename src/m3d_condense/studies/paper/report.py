@@ -17,6 +17,7 @@ from m3d_condense.studies.paper.durations import duration
 from m3d_condense.studies.record import Record
 from m3d_condense.studies.table import environments
 from m3d_condense.tools import files
+from m3d_condense.tools.text import kib
 
 __all__ = ["Reproduction"]
 
@@ -125,6 +126,7 @@ def _line(row: Beside) -> dict[str, str]:
         "ours": _empty(row) if row.mean is None else f"{row.mean:.1f}{spread}",
         "difference": "" if row.difference is None else f"{row.difference:+.1f}",
         "n": str(row.n) if row.n else "",
+        "KiB a class": "" if row.class_bytes is None else kib(row.class_bytes),
     }
     for place, name in enumerate(ORDERS):
         theirs = "" if paper is None or paper.moments is None else f"({paper.moments[place]:.2f})"

@@ -1,0 +1,177 @@
+"""`label`: soft labels for a condensed set, from an ensemble of networks that were trained on real images.
+
+Shapes: N stored images, l factor, K classes, C×H×W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m3d_condense import networks
+from m3d_condense.condensing.encoders.pool import PoolEncoders
+from m3d_condense.condensing.run import begin
+from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.group import current
+from m3d_condense.recipes.recipe import LARGEST, Recipe
+from m3d_condense.scoring import source_of
+from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.folder import store_soft_labels
+from m3d_condense.sets.soft import SoftLabels
+from m3d_condense.sets.stored import recipe_of
+from m3d_condense.tools.digests import digest_of
+from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.progress import notice
+from m3d_condense.training.trained import TrainedNetwork, load_network
+
+POOL = "pool"
+PIECE = 256  # images that a network sees at once
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Teacher:
+    """A trained network, and what takes images …×C×H×W in [0, 1] to what it is to see."""
+
+    network: nn.Module
+    normalise: Callable[[Tensor], Tensor]
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def label(
+    subject: CondensedSet | str | Path,
+    networks: Sequence[TrainedNetwork | str | Path] = (),
+    data: Any = None,
+    *,
+    temperature: float = 1.0,
+    overwrite: bool = False,
+    execution: Execution | None = None,
+) -> CondensedSet:
+    """Give a condensed set soft labels: for each decoded image the mean of the networks' softmax at a temperature.
+
+    The images are not augmented, and neither they nor the hard labels change.
+
+    Args:
+        subject: a condensed set; or the folder of one, where the labels are stored too.
+        networks: trained ones, or the files that `train` kept them in; by default the trained ends of the pool of the
+            set's own recipe, which are found in the cache, or trained again.
+        data: the data set that the pool is trained on: anything `load` takes; by default the set's own source.
+        temperature: T of softmax(logits / T); above 1 the labels are softer.
+        overwrite: replace soft labels of other networks or another temperature; scores with them are dropped.
+        execution: device, precision, compilation.
+
+    Returns:
+        The set, with soft labels.
+
+    Raises:
+        UserError: a set without a pool and no networks given; networks of other images or classes; a set that has
+            other soft labels.
+    """
+    if not 0 < temperature <= LARGEST:
+        raise UserError(f"a number above 0, at most {LARGEST:.0f}", setting="temperature", value=temperature)
+    folder = None if isinstance(subject, CondensedSet) else Path(subject)
+    condensed = subject if isinstance(subject, CondensedSet) else CondensedSet.load(subject)
+    files = [one if isinstance(one, TrainedNetwork) else load_network(one) for one in networks]
+    for trained, name in zip(files, networks, strict=True):
+        _check(condensed, trained, "a network" if isinstance(name, TrainedNetwork) else str(name))
+    recipe = pool_recipe(condensed) if not files else None
+    told = list(map(_of_file, files)) if recipe is None else _of_pool(condensed, recipe)
+    origin = {"temperature": float(temperature), "networks": told}
+    if condensed.soft_labels is not None and condensed.soft_labels.origin == origin:
+        notice(f"{folder or 'the set'}: has these soft labels already")
+        return condensed
+    if condensed.soft_labels is not None and not overwrite:
+        raise UserError(f"{folder or 'the set'}: has other soft labels; {Setting('overwrite', True)} replaces them")
+    engine = Engine(execution)
+    teachers = list(map(_teacher, files)) if recipe is None else _pool(condensed, recipe, data, engine)
+    soft = SoftLabels.of(ensemble(teachers, condensed.decode()[0], temperature, engine.device), origin)
+    condensed.add_soft_labels(soft)
+    if folder is not None:
+        current().by_first(partial(store_soft_labels, condensed, folder))
+    return condensed
+
+
+def pool_recipe(condensed: CondensedSet) -> Recipe:
+    """Return the recipe of a set that was condensed with a pool of networks.
+
+    Raises:
+        UserError: it was made otherwise.
+    """
+    recipe = recipe_of(condensed)
+    if recipe is None or not has_pool(recipe):
+        raise UserError("no pool of networks is known of this set; name files of networks that m3d train wrote")
+    return recipe
+
+
+def has_pool(recipe: Recipe) -> bool:
+    """Whether a recipe's encoders are a pool of networks, which are trained whole on real images."""
+    return recipe.encoders == POOL and recipe.iterations > 0
+
+
+def ensemble(teachers: Iterable[Teacher], images: Tensor, temperature: float, device: torch.device) -> Tensor:
+    """Return the mean over the networks of softmax(logits / T): N×K, float32 on the CPU.
+
+    Args:
+        teachers: at least one.
+        images: N×C×H×W in [0, 1].
+        temperature: T, above 0.
+        device: where the networks run.
+    """
+    said = []
+    for teacher in teachers:
+        network = teacher.network.to(device).eval()
+        logits = [network(teacher.normalise(part.to(device))) for part in torch.split(images, PIECE)]
+        said.append(torch.softmax(torch.cat(logits).cpu().double() / temperature, dim=1))
+    return torch.stack(said).mean(0).float()
+
+
+def _check(condensed: CondensedSet, trained: TrainedNetwork, name: str) -> None:
+    """Raise `UserError` unless a network takes the set's images and tells its classes apart."""
+    shape, expected = (trained.channels, *trained.size), tuple(condensed.images.shape[1:])
+    if shape != expected:
+        raise UserError(f"{name}: takes images of {shape}, and the set holds {expected}; name a network for these")
+    if trained.class_names != condensed.class_names:
+        raise UserError(f"{name}: its classes, or their order, are not the set's; name a network for these")
+
+
+def _of_file(trained: TrainedNetwork) -> dict[str, Any]:
+    weights = {name: value.cpu().contiguous() for name, value in trained.network.state_dict().items()}
+    return {
+        "network": trained.architecture,
+        "accuracy": trained.accuracy,
+        "trained_on": trained.trained_on,
+        "weights": f"sha256:{digest_of(weights, {})}",
+    }
+
+
+def _of_pool(condensed: CondensedSet, recipe: Recipe) -> list[dict[str, Any]]:
+    """Describe each network of a pool: all follows from the recipe and the data."""
+    common = {"network": recipe.network, "trained_on": {"fingerprint": condensed.source.get("fingerprint")}}
+    trained = {"steps": recipe.encoder_steps, "batch": recipe.encoder_batch, "seed": recipe.seed}
+    return [common | trained | {POOL: number} for number in range(recipe.encoder_count)]
+
+
+def _teacher(trained: TrainedNetwork) -> Teacher:
+    return Teacher(network=trained.network, normalise=trained.normalise)
+
+
+@torch.enable_grad()
+def _pool(condensed: CondensedSet, recipe: Recipe, data: Any, engine: Engine) -> list[Teacher]:
+    """Return the trained ends of the pool of a set's recipe, from the cache or trained now."""
+    dataset = source_of(condensed, data)
+    encoders = begin(dataset, recipe, engine).encoders
+    assert isinstance(encoders, PoolEncoders)
+    found = []
+    for end in encoders.ends():
+        network = networks.build(
+            recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size
+        )
+        network.load_state_dict(end)
+        found.append(Teacher(network=network, normalise=condensed.normalise))
+    return found

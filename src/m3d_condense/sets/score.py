@@ -1,0 +1,69 @@
+"""A score: the test accuracies of networks trained from scratch on a set."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from m3d_condense.sets.soft import HARD, SOFT
+from m3d_condense.tools import files
+from m3d_condense.tools.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Test accuracy of n networks trained from scratch on a condensed set: one line of its `scores`.
+
+    Attributes:
+        network, protocol: their names.
+        n: how many networks were trained.
+        mean, std: of the accuracies, percent; `std` is the sample standard deviation, 0.0 when n is 1.
+        accuracies: one a network, percent in [0, 100].
+        settings: the protocol's settings, seed, data fingerprint, versions: enough to repeat it; of a score with soft
+            labels also "labels", "soft", and their fingerprint under "soft_labels".
+    """
+
+    network: str
+    protocol: str
+    n: int
+    mean: float
+    std: float
+    accuracies: list[float]
+    settings: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.n != len(self.accuracies) or not self.accuracies:
+            raise UserError(f"a score of {self.n} networks has {len(self.accuracies)} accuracies")
+        wrong = [accuracy for accuracy in self.accuracies if not 0 <= accuracy <= 100]
+        if wrong:
+            raise UserError(f"accuracies {wrong[:5]} are not percentages; give numbers in [0, 100]")
+        if not (0 <= self.mean <= 100 and 0 <= self.std < math.inf):
+            raise UserError(f"mean {self.mean} and std {self.std} are not of percentages")
+        object.__setattr__(self, "settings", files.plain_json("settings of a score", self.settings))
+
+    @property
+    def labels(self) -> str:
+        """What the networks were trained on: "hard" or "soft" labels; these two make different scores."""
+        return SOFT if self.settings.get("labels") == SOFT else HARD
+
+    @property
+    def trained_by(self) -> str:
+        """The protocol for a reader, and the labels where they are soft, such as "quick, soft labels"."""
+        return f"{self.protocol}, soft labels" if self.labels == SOFT else self.protocol
+
+    @classmethod
+    def of(cls, network: str, protocol: str, accuracies: Sequence[float], settings: dict[str, Any]) -> Score:
+        """Make the score of these accuracies (percent), mean and standard deviation computed."""
+        values = [float(accuracy) for accuracy in accuracies]
+        return cls(
+            network=network,
+            protocol=protocol,
+            n=len(values),
+            mean=statistics.fmean(values) if values else 0.0,
+            std=statistics.stdev(values) if len(values) > 1 else 0.0,
+            accuracies=values,
+            settings=settings,
+        )

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.fitting import train
+from m3d_condense.labelling import Teacher, ensemble, label
+from m3d_condense.machine.engine import Execution
+from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import recorded, set_quiet
+from m3d_condense.training.trained import TrainedNetwork
+
+POOLED: dict[str, Any] = {"method": "m3d-pool", "network": "convnet1", "iterations": 2, "batch_real": 4, "factor": 2}
+POOLED |= {"encoder_count": 2, "encoder_steps": 3}
+
+
+@pytest.fixture(autouse=True)
+def _quietly() -> None:
+    set_quiet(True)
+
+
+@pytest.fixture(scope="module")
+def trained(digits: ImageDataset) -> list[TrainedNetwork]:
+    plain = Execution(device="cpu", precision="float32", native=False, compile="no")
+    return [train(digits, network="convnet1", epochs=1, seed=seed, execution=plain) for seed in (0, 1)]
+
+
+def test_labels_are_the_mean_of_the_networks_softmax_at_a_temperature() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(300, 1, 2, 2, generator=generator)  # more than a piece
+    layers = [nn.Sequential(nn.Flatten(), nn.Linear(4, 3)) for _ in range(2)]
+    teachers = [Teacher(network=layers[0], normalise=lambda x: x), Teacher(network=layers[1], normalise=lambda x: -x)]
+    for temperature in (0.5, 1.0, 4.0):
+        with torch.no_grad():
+            found = ensemble(teachers, images, temperature, torch.device("cpu"))
+            logits = torch.stack([layers[0](images), layers[1](-images)]).double() / temperature
+        powers = logits.exp()
+        expected = (powers / powers.sum(2, keepdim=True)).mean(0)
+        assert torch.allclose(found.double(), expected, atol=1e-7)
+
+
+def test_trained_networks_label_the_decoded_images(
+    digits: ImageDataset, trained: list[TrainedNetwork], plain: Execution
+) -> None:
+    condensed = condense(digits, ipc=2, method="random", factor=2)
+    labelled = label(condensed, trained, temperature=2.0, execution=plain)
+    assert labelled is condensed
+    images = condensed.decode()[0]
+    with torch.no_grad():
+        said = [(one.network(one.normalise(images)) / 2.0).softmax(1) for one in trained]
+    assert torch.allclose(condensed.decoded_labels("soft"), torch.stack(said).mean(0), atol=1e-3)
+    assert condensed.soft_labels is not None
+    told = condensed.soft_labels.origin
+    assert told["temperature"] == 2.0
+    assert [one["accuracy"] for one in told["networks"]] == [one.accuracy for one in trained]
+    assert len({one["weights"] for one in told["networks"]}) == 2
+
+
+def test_the_pool_of_a_set_labels_it(digits: ImageDataset, plain: Execution, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    made = condense(digits, ipc=1, out=folder, execution=plain, **POOLED)
+    with recorded() as notices:
+        labelled = label(folder, execution=plain)
+    assert not any("Training network" in notice for notice in notices)  # they were in the cache
+    stored = CondensedSet.load(folder)
+    assert torch.equal(stored.decoded_labels("soft"), labelled.decoded_labels("soft"))
+    assert torch.equal(stored.images, made.images)
+    assert [one["pool"] for one in labelled.soft_labels.origin["networks"]] == [0, 1]  # type: ignore[union-attr]
+    # The ends are trained on what the labels are of: they know the real images better than chance.
+    again = condense(digits, ipc=1, out=folder, execution=plain, **POOLED)
+    assert again.soft_labels is not None  # a finished run is found as it is
+
+
+def test_the_same_labels_are_not_made_again_and_others_only_when_that_is_asked(
+    digits: ImageDataset, trained: list[TrainedNetwork], tmp_path: Path
+) -> None:
+    folder = condense(digits, ipc=1, method="random").save(tmp_path / "set")
+    label(folder, trained)
+    file = folder / "soft-labels.safetensors"
+    before = file.stat().st_mtime_ns
+    with recorded() as notices:
+        label(folder, trained)
+    assert notices == [f"{folder}: has these soft labels already"]
+    assert file.stat().st_mtime_ns == before
+    for others in ({"networks": trained[:1]}, {"networks": trained, "temperature": 2.0}):
+        with pytest.raises(UserError, match="has other soft labels; overwrite=True replaces them"):
+            label(folder, **others)
+    soft = label(folder, trained[:1], overwrite=True).soft_labels
+    assert soft is not None
+    assert len(soft.origin["networks"]) == 1
+
+
+def test_what_cannot_label_a_set_is_refused(
+    digits: ImageDataset, trained: list[TrainedNetwork], tmp_path: Path
+) -> None:
+    condensed = condense(digits, ipc=1, method="random")
+    with pytest.raises(UserError, match="no pool of networks is known of this set; name files"):
+        label(condensed)
+    with pytest.raises(UserError, match="takes images of"):
+        label(condensed, [dataclasses.replace(trained[0], size=(9, 9))])
+    with pytest.raises(UserError, match="its classes, or their order"):
+        label(condensed, [dataclasses.replace(trained[0], class_names=digits.class_names[::-1])])
+    for temperature in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="temperature="):
+            label(condensed, trained, temperature=temperature)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"no network")
+    with pytest.raises(UserError, match=r"other\.safetensors"):
+        label(condensed, [other])
+    assert condensed.soft_labels is None
