@@ -55,10 +55,8 @@ def test_the_sets_and_their_scores_have_not_seen_the_test_split(
     monkeypatch.setattr(worker, "evaluate", evaluate)
     held = study(digits, vary={}, **ASKED)
     plain = study(digits, vary={}, hold_out=0, **ASKED)
-    assert (held.settings["scored_on"], plain.settings["scored_on"]) == (
-        "held out, 0.1 of the training images",
-        "the test split",
-    )
+    assert "accuracy on 0.1 of the training images, held out" in held.notes()[0]
+    assert "test accuracy" in plain.notes()[0]
     count = len(digits.train)
     assert (len(seen[0].train), len(seen[0].test)) == (count - len(seen[0].test), pytest.approx(count / 10, abs=6))
     assert torch.equal(seen[1].test.images, digits.test.images)
@@ -116,5 +114,5 @@ def test_the_command_prints_the_table_and_what_it_is_of(capsys: pytest.CaptureFi
     assert main(["study", "digits", *without, "--method", "dm", "--vary", "lr=0.02", "--out", "out"]) == 0
     said = capsys.readouterr()
     assert "lr=0.02" in said.out
-    assert "scored on held out, 0.1 of the training images" in said.err
-    assert Path("out/study.csv").exists()
+    assert "accuracy on 0.1 of the training images, held out" in " ".join(said.out.split())
+    assert Path("out/variants.csv").exists()

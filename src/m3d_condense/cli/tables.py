@@ -126,7 +126,7 @@ def print_estimate(found: Estimate, time_limit: float | None) -> None:
         steps += f" for each of {found.groups} groups of at most {found.classes} classes"
     lines = {
         "steps": steps,
-        "a step": duration(found.each),
+        "a step": duration(found.each) if found.each >= 1 else f"{1000 * found.each:.0f} ms",
         "before the first": duration(found.before) + (" a group" if found.groups > 1 else ""),
         "in all": f"about {duration(found.seconds)}",
         "memory at its peak": f"{readable(found.peak[0]) or 'unknown'}, {PEAKS.get(found.peak[1], '')}",

@@ -56,7 +56,7 @@ class Results:
 
     def notes(self) -> list[str]:
         """Say what the table's figures are, and what went wrong."""
-        return table.notes(self.jobs, self.rows)
+        return table.notes(self.jobs, self.rows, self.settings.get("scored_on", ""))
 
     def save(self, folder: Path, name: str) -> None:
         """Write NAME.json, NAME.csv and NAME.md, each complete or as it was."""

@@ -149,15 +149,16 @@ def to_csv(rows: Iterable[Row]) -> str:
     return text.getvalue()
 
 
-def notes(jobs: Sequence[Job], rows: Sequence[Row]) -> list[str]:
-    """Say what the figures of a table are, and then what went wrong, a line for each failure."""
+def notes(jobs: Sequence[Job], rows: Sequence[Row], scored_on: str = "") -> list[str]:
+    """Say what the figures of a table are, on which images if not on test ones, and what went wrong."""
     scorings = [job.scoring for job in jobs]
     repeats, protocols = _listed(one.repeats for one in scorings), _listed(one.protocol for one in scorings)
     epochs, presets = _listed(one.epochs for one in scorings), _listed(job.preset for job in jobs)
     peaks = _listed(PEAKS.get(sample.peak_of) for row in rows for sample in row.seeds)
     data = ", ".join(dict.fromkeys(job.data for job in jobs))
+    accuracy = f"accuracy on {scored_on}" if scored_on else "test accuracy"
     figures = [
-        f"{data}: test accuracy, mean ± sample standard deviation of n networks, {repeats} for each set, "
+        f"{data}: {accuracy}, mean ± sample standard deviation of n networks, {repeats} for each set, "
         f"protocol {protocols}" + (f", {epochs} epochs" if epochs else "")
     ]
     if presets:

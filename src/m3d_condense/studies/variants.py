@@ -85,12 +85,13 @@ def study(
                 raise UserError(f"{method} takes no steps, and has nothing to vary", setting="method", value=method)
             check_memory(dataset, job.recipe)
             jobs.setdefault(job.recipe, job)
-    scored_on = f"held out, {hold_out:g} of the training images" if hold_out else "the test split"
-    source = {"data": dataset.name, "fingerprint": dataset.fingerprint, "preset": preset, "scored_on": scored_on}
+    source = {"data": dataset.name, "fingerprint": dataset.fingerprint, "preset": preset}
+    if hold_out:
+        source["scored_on"] = f"{hold_out:g} of the training images, held out"
     return run_study(
         list(jobs.values()),
         lambda name: dataset,
-        name="study",
+        name="variants",
         settings=source | {"method": method} | scoring.settings() | given,
         engine=Engine(execution),
         time_limit=time_limit,

@@ -73,7 +73,6 @@ def run(given: Namespace) -> int:
         **{name: given[name] for name in (*asked, *scores, *recipe)},
     )
     print_comparison(results, given.json)
-    notice(f"scored on {results.settings['scored_on']}")
     notice(f"the table as CSV, Markdown and JSON, and the condensed sets: {out}")
     failed = f"{results.failed} of {len(results.jobs)} sets failed, as said below the table"
     return complain(failed, 1) if results.failed else 0
