@@ -41,7 +41,7 @@ def test_both_numbers_follow_from_the_limit(digits: ImageDataset, plain: Executi
     made = divided(digits, pool(digits), Engine(plain), LIMIT, given=())
     assert made.encoder_steps == rounded_down(made.encoder_steps)
     assert 1 <= made.iterations <= 600
-    assert dataclasses.replace(made, encoder_steps=2_400, iterations=600) == pool(digits)
+    assert dataclasses.replace(made, encoder_steps=1_200, iterations=600) == pool(digits)
 
 
 def test_what_is_given_stays(digits: ImageDataset, plain: Execution) -> None:

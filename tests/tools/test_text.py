@@ -13,7 +13,7 @@ from small_studies import job, record
 
 from m3d_condense.cli.main import main
 from m3d_condense.cli.streams import complain
-from m3d_condense.cli.tables import print_comparison, print_scores
+from m3d_condense.cli.tables import Scored, print_comparison, print_scores
 from m3d_condense.sets.card import card
 from m3d_condense.sets.condensed import Score
 from m3d_condense.sets.preview import preview
@@ -62,7 +62,8 @@ def test_complaints_and_notices(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_tables(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    print_scores([(ESCAPES, Score.of(ESCAPES, ESCAPES, [50.0], {}))], as_json=False)
+    scored = Scored(name=ESCAPES, score=Score.of(ESCAPES, ESCAPES, [50.0], {}), class_bytes=100.0)
+    print_scores([scored], as_json=False)
     one = job(data=ESCAPES)
     known = record(one, 50.0, errors={"convnet1": LONG})
     results = Results(jobs=[one], records=[known], settings={}, sort="accuracy")
