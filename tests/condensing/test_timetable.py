@@ -14,7 +14,7 @@ from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
 
-TINY: dict[str, Any] = {"method": "m3d-plus", "ipc": 1, "encoder_count": 2, "network": "convnet1", "batch_real": 4}
+TINY: dict[str, Any] = {"method": "m3d-plus", "ipc": 1, "encoder_count": 1, "network": "convnet1", "batch_real": 4}
 TINY |= {"encoder_batch": 8}
 LIMIT = 4.0
 
@@ -51,7 +51,7 @@ def test_what_is_given_stays(digits: ImageDataset, plain: Execution) -> None:
 
 
 def test_a_limit_that_no_pool_fits_in_is_refused(digits: ImageDataset, plain: Execution) -> None:
-    with pytest.raises(UserError, match=f"too short: 2 networks of {FEWEST} training steps"):
+    with pytest.raises(UserError, match=f"too short: a network of {FEWEST} training steps"):
         condense(digits, time_limit=1e-3, execution=plain, **TINY)
 
 

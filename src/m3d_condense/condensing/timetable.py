@@ -109,7 +109,7 @@ def divided(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float,
     if "iterations" not in given:
         count, *_ = fitting_iterations(dataset, recipe, engine, limit)
         recipe = dataclasses.replace(recipe, iterations=min(current().objects(count)))
-        networks = f"{recipe.encoder_count} networks, each trained by {recipe.encoder_steps:,} steps"
+        networks = f"{_networks(recipe)} trained by {recipe.encoder_steps:,} steps"
         notice(f"{networks}, and {recipe.iterations:,} steps of the images fit in {limit:g} s")
     return recipe
 
@@ -122,11 +122,14 @@ def _encoder_steps(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit:
     fitting = NETWORKS_SHARE * limit / (own * slowest)
     if fitting < FEWEST:
         needed = FEWEST * own * slowest / NETWORKS_SHARE
-        said = (
-            f"too short: {recipe.encoder_count} networks of {FEWEST} training steps take {needed:.0f} s with the rest"
-        )
+        shortest = f"{_networks(recipe)} of {FEWEST} training steps"
+        said = f"too short: {shortest}, and what follows, take {needed:.0f} s"
         raise UserError(said, setting="time_limit", value=f"{limit:g}s")
     return rounded_down(min(fitting, MOST))
+
+
+def _networks(recipe: Recipe) -> str:
+    return "a network" if recipe.encoder_count == 1 else f"{recipe.encoder_count} networks, each"
 
 
 def rounded_down(number: float) -> int:
