@@ -96,6 +96,7 @@ def test_without_a_limit_or_a_pool_nothing_is_divided(
 ) -> None:
     monkeypatch.setattr(timetable, "divided", refuse)
     few: dict[str, Any] = {"ipc": 1, "network": "convnet1", "batch_real": 4, "iterations": 2, "execution": plain}
-    condense(digits, method="m3d", time_limit=60, **few)
-    condense(digits, method="m3d-plus", encoder_count=1, encoder_steps=2, **few)
-    condense(digits, method="m3d-plus", encoder_count=1, encoder_steps=2, time_limit=60, **few)
+    assert condense(digits, method="m3d", time_limit=60, **few).steps == 2
+    assert condense(digits, method="m3d-plus", encoder_count=1, encoder_steps=2, **few).steps == 2
+    given = condense(digits, method="m3d-plus", encoder_count=1, encoder_steps=2, time_limit=60, **few)
+    assert (given.steps, given.settings["encoder_steps"]) == (2, 2)

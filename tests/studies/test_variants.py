@@ -9,10 +9,10 @@ from small_studies import FLAGS, SCORED, TINY
 
 from m3d_condense import study
 from m3d_condense.cli.main import main
+from m3d_condense.cli.settings import variants
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.studies import worker
-from m3d_condense.studies.variants import parsed
 from m3d_condense.tools.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -95,7 +95,7 @@ def test_what_cannot_be_varied_is_refused_before_any_work(
 
 
 def test_values_are_read_by_the_type_of_their_setting() -> None:
-    assert parsed(["lr=0.01, 2e-2", "--batch-real=4,8", "kernel=linear", "flip=false", "lr=1"]) == {
+    assert variants(["lr=0.01, 2e-2", "--batch-real=4,8", "kernel=linear", "flip=false", "lr=1"]) == {
         "lr": [0.01, 0.02, 1.0],
         "batch_real": [4, 8],
         "kernel": ["linear"],
@@ -106,7 +106,7 @@ def test_values_are_read_by_the_type_of_their_setting() -> None:
 @pytest.mark.parametrize("text", ["lr", "rate=1", "lr=", "lr=x", "batch_real=1.5", "flip=maybe", "=1", ""])
 def test_values_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(UserError):
-        parsed([text])
+        variants([text])
 
 
 def test_the_command_prints_the_table_and_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:

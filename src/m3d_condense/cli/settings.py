@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jsonargparse import Namespace
 
+from m3d_condense.recipes.recipe import meanings
 from m3d_condense.tools.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,3 +55,33 @@ def seconds(text: str | None) -> float | None:
     if math.isinf(limit):
         raise UserError("a number with s, m or h, such as 10m", setting="time_limit", value=text)
     return limit
+
+
+def variants(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Read values to vary, each setting as NAME=VALUE,VALUE….
+
+    Raises:
+        UserError: for a setting that there is not, or a value that is none of its type.
+    """
+    known, found = meanings(), dict[str, list[Any]]()
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = name.strip().removeprefix("--").replace("-", "_")
+        if not equals or name not in known:
+            example = "such as lr=0.01,0.02"
+            raise UserError(f"a setting of a recipe and its values, {example}", setting="vary", value=text)
+        kind = cast(Any, known[name][0])
+        found.setdefault(name, []).extend(_value(name, kind, value.strip()) for value in values.split(","))
+    return found
+
+
+def _value(name: str, kind: type, text: str) -> Any:
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise UserError("true or false", setting=name, value=text)
+        return text == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise UserError(what, setting=name, value=text) from None

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from m3d_condense.cli.streams import as_shown
+from m3d_condense.cli.streams import as_shown, complain
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
+from m3d_condense.tools.progress import notice
 from m3d_condense.tools.text import kib
 
 if TYPE_CHECKING:
@@ -62,6 +63,14 @@ def print_comparison(comparison: Results, as_json: bool) -> None:
     for line in lines:
         table.add_row(*map(_cell, line.values()))
     Console().print(table, *map(_cell, comparison.notes()), highlight=False, sep="\n")
+
+
+def print_study(results: Results, as_json: bool, out: Path) -> int:
+    """Print the table of a study that is kept in a folder, and say what failed; return the exit status."""
+    print_comparison(results, as_json)
+    notice(f"the table as CSV, Markdown and JSON, and the condensed sets: {out}")
+    failed = f"{results.failed} of {len(results.jobs)} sets failed, as said below the table"
+    return complain(failed, 1) if results.failed else 0
 
 
 def print_info(engine: Engine) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from m3d_condense.condensing import groups
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.condensing.coresets import SELECTOR_STEPS
 from m3d_condense.condensing.room import check_memory
-from m3d_condense.condensing.trial import fitting_iterations
+from m3d_condense.condensing.trial import fitting_iterations, training_seconds
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
@@ -25,8 +24,6 @@ from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import nothing_kept
-from m3d_condense.tools.progress import Reporter
-from m3d_condense.training.trainer import Trainer
 
 __all__ = ["Estimate", "Prepared", "estimate", "lightened", "prepared"]
 
@@ -147,22 +144,10 @@ def lightened(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
 def _image_seconds(dataset: ImageDataset, recipe: Recipe, batch: int, engine: Engine) -> float:
     """Return the seconds that a network of the recipe is trained on an image."""
     shape = {"channels": dataset.channels, "num_classes": dataset.num_classes, "size": dataset.size}
     network = networks.build(recipe.network, **shape)  # type: ignore[arg-type]
     training = Training(batch=min(batch, len(dataset.train)), lr=recipe.encoder_lr, augmentation=recipe.siamese)
     placed = engine.place(network, torch.zeros(1, dataset.channels, *dataset.size), TRAINED * training.batch)
-    trainer = Trainer(placed, training, dataset.mean, dataset.std)
-
-    def seconds(steps: int) -> float:
-        begun = time.monotonic()
-        trainer.fit([(dataset.train.images, dataset.train.labels)], [0], steps, Reporter("", steps, 0, "steps"))
-        if engine.device.type != "cpu":
-            torch.accelerator.synchronize(engine.device)
-        return time.monotonic() - begun
-
-    seconds(1)  # what the first step has to load is no network's
-    return seconds(TRAINED) / (TRAINED * training.batch)
+    return training_seconds(placed, training, dataset, TRAINED) / training.batch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,10 @@ from typing import Any
 import torch
 
 from m3d_condense.condensing import objectives
-from m3d_condense.condensing.encoders.learner import Learner
 from m3d_condense.condensing.encoders.pool import PoolEncoders
-from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.plan import plan
 from m3d_condense.condensing.start import start
-from m3d_condense.condensing.trial import fitting_iterations
-from m3d_condense.condensing.view import Encoder
+from m3d_condense.condensing.trial import fitting_iterations, training_seconds
 from m3d_condense.condensing.working import Working
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
@@ -29,7 +25,7 @@ from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import read_json, write_file_atomic
-from m3d_condense.tools.progress import notice, progress
+from m3d_condense.tools.progress import notice
 from m3d_condense.tools.stopwatch import Stopwatch
 
 DIVIDED = ("encoder_steps", "iterations")
@@ -140,20 +136,6 @@ def rounded_down(number: float) -> int:
 
 def _training_seconds(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> float:
     """Return the seconds of one training step of a network of the pool."""
-    watch, objective = Stopwatch(), objectives.build(recipe)
-    pixels = start(dataset, recipe, engine, watch)
-    placed = plan(dataset, recipe, engine, objective, pixels).placed
-    real = engine.resident(dataset.train.images)
-    material = Material(recipe=recipe, encoder=Encoder(placed), dataset=dataset, real=real, watch=watch)
-    learner = Learner(material, PoolEncoders.training(recipe))
-
-    def seconds(steps: int) -> float:
-        begun = time.monotonic()
-        with progress("Trying how fast a network is trained", steps) as bar:
-            learner.from_scratch(recipe.seed, steps, bar, lambda taken: None)
-        if engine.device.type != "cpu":
-            torch.accelerator.synchronize(engine.device)
-        return time.monotonic() - begun
-
-    first = seconds(1)  # what the first step has to load, or compile, is no other's
-    return max(seconds(1 + TRIED) - min(first, seconds(1)), 0.0) / TRIED or first
+    pixels = start(dataset, recipe, engine, Stopwatch())
+    placed = plan(dataset, recipe, engine, objectives.build(recipe), pixels).placed
+    return training_seconds(placed, PoolEncoders.training(recipe), dataset, TRIED)

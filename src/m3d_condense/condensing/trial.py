@@ -1,4 +1,4 @@
-"""How many iterations of a run fit in a time limit, found by trying it out."""
+"""How long a step of a run or of a network's training takes, and how many fit in a time limit: found by trying."""
 
 from __future__ import annotations
 
@@ -8,10 +8,34 @@ import torch
 
 from m3d_condense.condensing.run import begin
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.engine import Engine, Placed
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.progress import progress
+from m3d_condense.training.trainer import Trainer
 
 TRIAL_SHARE, TRIAL_MOST, TRIAL_STEPS = 0.1, 20.0, 3  # of the time limit; seconds; steps at least
+
+
+def _now(engine: Engine) -> float:
+    """Return the seconds of a clock, once the device has done all it was asked for."""
+    if engine.device.type != "cpu":
+        torch.accelerator.synchronize(engine.device)
+    return time.monotonic()
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def training_seconds(placed: Placed, training: Training, dataset: ImageDataset, steps: int) -> float:
+    """Return the seconds of one training step of a network on real images, of so many after a first one."""
+    engine, trainer = placed.engine, Trainer(placed, training, dataset.mean, dataset.std)
+    real = engine.resident(dataset.train.images)
+    images = real, dataset.train.labels.to(real.device)
+    with progress("Trying how fast a network is trained", 1 + steps) as bar:
+        trainer.fit([images], [0], 1, bar)  # what the first step has to load, or compile, is no other's
+        begun = _now(engine)
+        trainer.fit([images], [0], steps, bar)
+        return (_now(engine) - begun) / steps
 
 
 @torch.inference_mode(False)
@@ -28,19 +52,14 @@ def fitting_iterations(
         The iterations, the seconds of the start and of one iteration, and whether the run was compiled.
     """
 
-    def now() -> float:
-        if engine.device.type != "cpu":
-            torch.accelerator.synchronize(engine.device)
-        return time.monotonic()
-
     run = begin(dataset, recipe, engine)
-    ready, setup = now(), run.watch.seconds  # which also count what was trained for an earlier run
+    ready, setup = _now(engine), run.watch.seconds  # which also count what was trained for an earlier run
     run.take_step()
-    start = now()
+    start = _now(engine)
     setup += start - ready
     taken, spent = 0, 0.0
     while taken < recipe.iterations - 1 and (taken < TRIAL_STEPS or spent < min(limit * TRIAL_SHARE, TRIAL_MOST)):
         run.take_step()
-        taken, spent = taken + 1, now() - start
+        taken, spent = taken + 1, _now(engine) - start
     each = spent / taken if taken else start - ready
     return max(1, min(recipe.iterations, int((limit - setup) / each))), setup, each, run.plan.placed.compiled

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
-
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.splitting import drawn_of_each
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.seeds import generator
 
@@ -29,13 +28,10 @@ def held_out(dataset: ImageDataset, share: float = 0.1, seed: int = 0) -> ImageD
     if not 0 < share < 1:
         raise UserError("a number between 0 and 1", setting="hold_out", value=share)
     labels = dataset.train.labels
-    held = torch.zeros(len(labels), dtype=torch.bool)
-    for number, name in enumerate(dataset.class_names):
-        own = (labels == number).nonzero().flatten()
-        if len(own) < 2:
+    for name, count in zip(dataset.class_names, labels.bincount().tolist(), strict=True):
+        if count < 2:
             raise UserError(f"none of the class {name} can be held out: it has one training image")
-        count = min(max(round(share * len(own)), 1), len(own) - 1)
-        held[own[torch.randperm(len(own), generator=generator(seed, "held out", number))[:count]]] = True
+    held = drawn_of_each(labels, share, generator(seed, "held out"))
     train, test = (dataset.train[part.nonzero().flatten()] for part in (~held, held))
     source = {"data": None, "held_out": share, "of": dataset.source}
     return dataclasses.replace(dataset, train=train, test=test, source=source)

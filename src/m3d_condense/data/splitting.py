@@ -68,17 +68,22 @@ def check(labels: Labels, class_names: tuple[str, ...]) -> None:
         raise UserError(f"no training image of {', '.join(empty[:5])}; add some or remove the class")
 
 
+def drawn_of_each(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Return which of N labels are a random share of their class: at least one is drawn, and at least one stays."""
+    drawn = torch.zeros(len(labels), dtype=torch.bool)
+    for number in range(int(labels.max()) + 1):
+        members = torch.nonzero(labels == number).flatten()
+        count = min(max(1, round(share * len(members))), len(members) - 1) if len(members) > 1 else 0
+        drawn[members[torch.randperm(len(members), generator=generator)[:count]]] = True
+    return drawn
+
+
 def held_out(labels: Tensor, name: str, seed: int) -> tuple[Tensor, Tensor]:
     """Return indices of what stays and of what is held out: a share of each class with two images or more.
 
     Says so of data called `name`. Raises UserError where every class has one image.
     """
-    generator = torch.Generator().manual_seed(seed)
-    out = torch.zeros(len(labels), dtype=torch.bool)
-    for number in range(int(labels.max()) + 1):
-        members = torch.nonzero(labels == number).flatten()
-        count = max(1, round(TEST_SHARE * len(members))) if len(members) > 1 else 0
-        out[members[torch.randperm(len(members), generator=generator)[:count]]] = True
+    out = drawn_of_each(labels, TEST_SHARE, torch.Generator().manual_seed(seed))
     if not out.any():
         raise UserError("one image a class leaves none to test on; give a test split")
     if name != "digits":

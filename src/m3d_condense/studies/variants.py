@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.data.held_out import held_out
@@ -116,33 +116,3 @@ def _variants(vary: Mapping[str, Sequence[Any]], together: bool) -> Iterator[dic
         return
     for name, values in vary.items():
         yield from ({name: value} for value in values)
-
-
-def parsed(texts: Sequence[str]) -> dict[str, list[Any]]:
-    """Read values to vary, each setting as NAME=VALUE,VALUE….
-
-    Raises:
-        UserError: for a setting that there is not, or a value that is none of its type.
-    """
-    known, found = meanings(), dict[str, list[Any]]()
-    for text in texts:
-        name, equals, values = text.partition("=")
-        name = name.strip().removeprefix("--").replace("-", "_")
-        if not equals or name not in known:
-            example = "such as lr=0.01,0.02"
-            raise UserError(f"a setting of a recipe and its values, {example}", setting="vary", value=text)
-        kind = cast(Any, known[name][0])
-        found.setdefault(name, []).extend(_value(name, kind, value.strip()) for value in values.split(","))
-    return found
-
-
-def _value(name: str, kind: type, text: str) -> Any:
-    if kind is bool:
-        if text not in ("true", "false"):
-            raise UserError("true or false", setting=name, value=text)
-        return text == "true"
-    try:
-        return kind(text)
-    except ValueError:
-        what = "a whole number" if kind is int else "a number"
-        raise UserError(what, setting=name, value=text) from None

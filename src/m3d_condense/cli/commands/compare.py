@@ -20,10 +20,8 @@ from m3d_condense.cli.flags import (
     table_flags,
 )
 from m3d_condense.cli.settings import execution, load_data, seconds
-from m3d_condense.cli.streams import complain
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.tools.progress import notice
 
 COMPARE_HELP = (
     "Condense a data set by several methods, score every set by the same networks under one protocol, and print one "
@@ -55,7 +53,7 @@ def declare() -> ArgumentParser:
 
 
 def run(given: Namespace) -> int:
-    from m3d_condense.cli.tables import print_comparison
+    from m3d_condense.cli.tables import print_study
     from m3d_condense.studies.comparison import compare
 
     limit, running = seconds(given.time_limit), execution(given)
@@ -73,10 +71,7 @@ def run(given: Namespace) -> int:
         execution=running,
         **{name: given[name] for name in (*sets, *scores, *recipe)},
     )
-    print_comparison(comparison, given.json)
-    notice(f"the table as CSV, Markdown and JSON, and the condensed sets: {out}")
-    failed = f"{comparison.failed} of {len(comparison.jobs)} sets failed, as said below the table"
-    return complain(failed, 1) if comparison.failed else 0
+    return print_study(comparison, given.json, out)
 
 
 COMMAND = Command(summary="condense by several methods and score the sets, in one table", declare=declare, run=run)

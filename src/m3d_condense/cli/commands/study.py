@@ -20,10 +20,8 @@ from m3d_condense.cli.flags import (
     source_flags,
     table_flags,
 )
-from m3d_condense.cli.settings import execution, load_data, seconds
-from m3d_condense.cli.streams import complain
+from m3d_condense.cli.settings import execution, load_data, seconds, variants
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.tools.progress import notice
 
 STUDY_HELP = (
     "Condense a data set by variants of one method, and score every set on a tenth of the training images, which was "
@@ -55,10 +53,10 @@ def declare() -> ArgumentParser:
 
 
 def run(given: Namespace) -> int:
-    from m3d_condense.cli.tables import print_comparison
-    from m3d_condense.studies.variants import parsed, study
+    from m3d_condense.cli.tables import print_study
+    from m3d_condense.studies.variants import study
 
-    limit, running, vary = seconds(given.time_limit), execution(given), parsed(given.vary)
+    limit, running, vary = seconds(given.time_limit), execution(given), variants(given.vary)
     dataset = load_data(given, given.data)
     out = Path(given.out or Path("runs") / f"study-{dataset.name}")
     asked = ("together", "method", "ipc", "preset", "hold_out", "seeds", "seed", "overwrite")
@@ -72,10 +70,7 @@ def run(given: Namespace) -> int:
         execution=running,
         **{name: given[name] for name in (*asked, *scores, *recipe)},
     )
-    print_comparison(results, given.json)
-    notice(f"the table as CSV, Markdown and JSON, and the condensed sets: {out}")
-    failed = f"{results.failed} of {len(results.jobs)} sets failed, as said below the table"
-    return complain(failed, 1) if results.failed else 0
+    return print_study(results, given.json, out)
 
 
 COMMAND = Command(summary="vary the settings of a method, scored on held-out training images", declare=declare, run=run)
