@@ -11,6 +11,7 @@ NAMES = (
     "condense_step",
     "gradient_step",
     "scoring_epoch",
+    "networks",
     "limit",
     "phases",
     "kernels",

@@ -1,4 +1,4 @@
-"""Blocks of a ConvNet as native code takes them, and images for them."""
+"""Blocks of networks as native code takes them, and images for them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import torch
 from torch import Tensor, nn
 
 
-def layers(channels: int, after: int, padding: int, seed: int = 0) -> nn.Sequential:
+def layers(
+    channels: int, after: int, padding: int, seed: int = 0, kernel: int = 3, pool: int = 2, relu: bool = True
+) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = nn.Sequential(
-            nn.Conv2d(channels, after, 3, padding=padding), nn.GroupNorm(after, after), nn.ReLU(), nn.AvgPool2d(2)
-        )
+        made = nn.Sequential(nn.Conv2d(channels, after, kernel, padding=padding), nn.GroupNorm(after, after))
         nn.init.uniform_(made[1].weight, 0.5, 1.5)  # type: ignore[arg-type]
         nn.init.uniform_(made[1].bias, -0.5, 0.5)  # type: ignore[arg-type]
+    if relu:
+        made.append(nn.ReLU())
+    if pool > 1:
+        made.append(nn.AvgPool2d(pool))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,20 @@ SHAPES = [  # N, C, H, W, O, padding
 ]
 
 
+BEYOND = [  # the same, and side of the kernel, side of the pooling, whether there is a ReLU
+    pytest.param(3, 3, 32, 32, 32, 3, 7, 4, True, id="the stem of a ResNetAP"),
+    pytest.param(2, 1, 9, 14, 32, 3, 7, 4, True, id="grey, sides that pooling does not divide"),
+    pytest.param(2, 3, 70, 90, 32, 3, 7, 4, True, id="large, by strips"),
+    pytest.param(2, 2, 12, 8, 32, 1, 5, 2, True, id="a kernel of 5"),
+    pytest.param(3, 3, 9, 8, 32, 1, 3, 1, True, id="images, no pooling"),
+    pytest.param(3, 32, 8, 9, 64, 1, 3, 1, True, id="maps, no pooling"),
+    pytest.param(5, 64, 4, 4, 32, 1, 3, 1, False, id="maps, no ReLU"),
+    pytest.param(2, 3, 4, 4, 32, 3, 7, 1, False, id="images smaller than the kernel, no ReLU"),
+    pytest.param(2, 32, 8, 8, 32, 1, 3, 4, True, id="maps, pooling of 4"),
+    pytest.param(2, 32, 1, 1, 32, 1, 3, 1, True, id="a single pixel"),
+]
+
+
 def off(got: Tensor, expected: Tensor) -> float:
     return float((got - expected).norm() / expected.norm().clamp_min(1e-12))
 
@@ -62,9 +77,11 @@ def by_hand(images: Tensor, block: nn.Sequential) -> Tensor:
     mean = maps.mean((2, 3), keepdim=True)
     deviation = ((maps - mean).square().mean((2, 3), keepdim=True) + norm.eps).sqrt()  # type: ignore[operator]
     gamma, beta = (part.double().view(-1, 1, 1) for part in (norm.weight, norm.bias))  # type: ignore[operator]
-    maps = ((maps - mean) / deviation * gamma + beta).clamp_min(0)
-    height, width = maps.shape[2] // 2 * 2, maps.shape[3] // 2 * 2
-    return sum(maps[:, :, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)) / 4  # type: ignore[return-value]
+    maps = (maps - mean) / deviation * gamma + beta
+    if len(block) > 2:
+        maps = maps.clamp_min(0)
+    pool = block[3].kernel_size if len(block) > 3 else 1
+    return F.avg_pool2d(maps, pool)  # type: ignore[arg-type]
 
 
 def gradients(output: Tensor, images: Tensor, block: nn.Sequential) -> list[Tensor]:
@@ -110,6 +127,37 @@ def test_values_and_gradients_are_those_of_the_formulae(
         assert mine.shape == theirs.shape
         # A ReLU that is at its kink may fall to either side of it, and moves a few numbers.
         assert off(mine, theirs) < 3e-3
+
+
+@pytest.mark.parametrize("width", [None, 4, 8, 16])
+@pytest.mark.parametrize(("count", "channels", "height", "side", "after", "padding", "kernel", "pool", "relu"), BEYOND)
+def test_so_are_those_of_other_kernels_and_endings(
+    width: int | None,
+    count: int,
+    channels: int,
+    height: int,
+    side: int,
+    after: int,
+    padding: int,
+    kernel: int,
+    pool: int,
+    relu: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    block = layers(channels, after, padding, kernel=kernel, pool=pool, relu=relu)
+    images = noise(count, channels, height, side).requires_grad_()
+    with lanes(width, monkeypatch):
+        assert native.supports(block)
+        got = native.block(images, list(block))
+        found = gradients(got, images, block)
+    exact = images.detach().double().requires_grad_()
+    expected = by_hand(exact, block)
+    assert got.shape == expected.shape
+    assert float((got.detach() - expected.detach()).norm()) < 1e-5 * float(expected.norm().detach()) + 1e-6
+    for mine, theirs in zip(found, gradients(expected, exact, block), strict=True):
+        assert mine.shape == theirs.shape
+        # A map of one pixel is its norm's β: its gradient is zero, and rounding is all that is left of it.
+        assert float((mine - theirs).norm()) < 3e-3 * float(theirs.norm()) + 1e-5
 
 
 @pytest.mark.parametrize("beta", [-9.0, 9.0])
@@ -219,6 +267,11 @@ def test_what_it_does_not_compute_it_does_not_serve() -> None:
         changed(2, nn.GELU()),
         changed(3, nn.MaxPool2d(2)),
         changed(3, nn.AvgPool2d(3)),
+        changed(3, nn.AvgPool2d(8)),
+        changed(0, nn.Conv2d(3, 32, 9, padding=4)),
+        changed(0, nn.Conv2d(3, 32, (3, 5), padding=1)),
+        nn.Sequential(*layers(3, 32, 1), nn.ReLU()),
+        nn.Sequential(*layers(3, 32, 1, relu=False)),
         changed(3, nn.AvgPool2d(2, ceil_mode=True)),
         changed(3, nn.AvgPool2d(2, divisor_override=3)),
         layers(3, 20, 1),
@@ -326,10 +379,10 @@ def encoder(**execution: object) -> Encoder:
     return made
 
 
-def placed(name: str, stacked: bool = False, **execution: object) -> Placed:
+def placed(name: str, stacked: bool = False, twice: bool = False, **execution: object) -> Placed:
     network = networks.build(name, channels=3, num_classes=3, size=(32, 32))
     engine = Engine(Execution(**{"device": "cpu"} | execution))  # type: ignore[arg-type]
-    return engine.place(network, torch.zeros(1, 3, 32, 32), 0, stacked=stacked)
+    return engine.place(network, torch.zeros(1, 3, 32, 32), 0, stacked=stacked, twice=twice)
 
 
 def test_the_engine_takes_it_where_it_serves_and_it_is_wanted() -> None:
@@ -338,7 +391,10 @@ def test_the_engine_takes_it_where_it_serves_and_it_is_wanted() -> None:
     assert not placed("convnet", native=False).native
     assert not placed("convnet", precision="bfloat16").native
     assert not placed("convnet", stacked=True).native
-    for name in ("convnet-batch", "convnet-group", "resnet10"):
+    assert placed("resnetap10").native
+    assert placed("convnet", twice=True).native
+    assert not placed("resnetap10", twice=True).native
+    for name in ("convnet-batch", "convnet-group", "resnetap10-batch", "resnet10", "densenet121"):
         assert not placed(name).native
 
 
@@ -350,8 +406,9 @@ def test_a_network_that_runs_natively_says_so() -> None:
     assert placed("convnet", native=False, precision="bfloat16").arithmetic == "torch.bfloat16"
 
 
-def test_swapping_keeps_the_layers_and_their_names_and_can_be_taken_back() -> None:
-    network = networks.build("convnet2", channels=1, num_classes=3, size=(16, 16))
+@pytest.mark.parametrize("name", ["convnet2", "resnetap10"])
+def test_swapping_keeps_the_layers_and_their_names_and_can_be_taken_back(name: str) -> None:
+    network = networks.build(name, channels=1, num_classes=3, size=(16, 16))
     layers, names, image = [*network.modules()], [*network.state_dict()], torch.zeros(1, 1, 16, 16)
     used = Engine(Execution(device="cpu")).place(network, image, 0)
     assert used.network is network
@@ -360,6 +417,36 @@ def test_swapping_keeps_the_layers_and_their_names_and_can_be_taken_back() -> No
     assert kept == [module for module in layers if not isinstance(module, nn.Sequential)]
     assert not Engine(Execution(device="cpu", native=False)).place(network, image, 0).native  # the last word counts
     assert [type(module) for module in network.modules()] == [type(module) for module in layers]
+
+
+@pytest.mark.parametrize("side", [16, 80])  # a stem of 3×3; of 7×7 with pooling of 4×4
+def test_a_resnetap_gives_the_same_through_it(side: int) -> None:
+    network = networks.build("resnetap10", channels=3, num_classes=3, size=(side, side))
+    networks.initialise(network, 2)
+    exact = copy.deepcopy(network).double()
+    assert native.swap(network, True)
+    assert sum(len(part._blocks) for part in network.modules() if isinstance(part, native.NativeSequence)) == 9
+    results = []
+    for used, dtype in ((network, torch.float32), (exact, torch.float64)):
+        images = noise(3, 3, side, side).to(dtype).requires_grad_()
+        logits = used(images)
+        F.cross_entropy(logits, torch.arange(3)).backward()
+        assert images.grad is not None
+        results.append([logits.detach(), images.grad, *(part.grad for part in used.parameters())])
+    assert off(results[0][0], results[1][0]) < 1e-4
+    for mine, theirs in zip(results[0], results[1], strict=True):
+        assert off(mine, theirs) < 2e-2  # a ReLU at its kink may fall to either side of it
+
+
+def test_networks_of_others_are_left_as_they_are() -> None:
+    class Theirs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = layers(3, 32, 1)
+
+    network = Theirs()
+    assert not native.swap(network, True)
+    assert type(network.body) is nn.Sequential
 
 
 def test_weights_in_other_precisions_run_in_torch() -> None:
@@ -398,9 +485,9 @@ def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
     asked: list[float] = []
     original = Engine.place
 
-    def place(engine: Engine, network: nn.Module, image: Tensor, images: float) -> Placed:
+    def place(engine: Engine, network: nn.Module, image: Tensor, images: float, **others: bool) -> Placed:
         asked.append(images)
-        return original(engine, network, image, images)
+        return original(engine, network, image, images, **others)
 
     monkeypatch.setattr(Engine, "place", place)
     recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})

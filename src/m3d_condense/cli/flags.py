@@ -129,7 +129,7 @@ def execution_flags(parser: ArgumentParser) -> ArgumentParser:
     precision = "precision of the networks; auto is bfloat16 where the hardware has it, but float32 in native blocks"
     precisions = Literal["auto", "float32", "tf32", "bfloat16"]
     group.add_argument("--precision", type=precisions, default="auto", help=f"{precision} (default: auto)")
-    native = "compute ConvNet's blocks in this package's own code, on a CPU in float32 (default: true)"
+    native = "compute ConvNet's and ResNetAP's blocks in this package's own code, on a CPU in float32 (default: true)"
     group.add_argument("--native", type=bool, default=True, help=native)
     compiled = "compile the networks that run in torch; auto compiles where that pays back (default: auto)"
     group.add_argument("--compile", type=Literal["auto", "yes", "no"], default="auto", help=compiled)

@@ -105,7 +105,7 @@ def _uses(engine: Engine) -> dict[str, str]:
     uses = {
         "will use": engine.describe(),
         "precision": str(engine.dtype).removeprefix("torch."),
-        "native blocks": f"of ConvNets, in float32, {found}" if cpu else "on a CPU only",
+        "native blocks": f"of ConvNet and ResNetAP, in float32, {found}" if cpu else "on a CPU only",
         "compilation": "where it pays back" if has_compiler(engine.device) else missing,
         "memory": f"{engine.budget / 2**30:.1f} GiB for the activations of one chunk of classes",
     }

@@ -55,7 +55,8 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
     compared = tuple([True] * num_classes if objective.joint else pixels.learning)
     # How the network runs follows from the images of all groups of classes, so that it does not depend on these.
     groups = dataset.whole.num_classes / num_classes
-    placed = engine.place(network, example, _images(recipe, objective, sum(compared) * groups, per_class))
+    images = _images(recipe, objective, sum(compared) * groups, per_class)
+    placed = engine.place(network, example, images, twice=objective.twice)
     if recipe.class_steps == "sequential":
         if objective.joint:
             raise UserError("this objective needs all classes at once", setting="class_steps", value="sequential")

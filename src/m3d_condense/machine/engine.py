@@ -39,7 +39,8 @@ class Execution:
         device: "auto" (a GPU where there is one), or any torch device, such as "cpu" or "cuda:1".
         precision: "auto" (bfloat16 where the hardware has it), "float32", "tf32" (of NVIDIA's GPUs) or
             "bfloat16", of the networks' convolutions; kernels, losses and pixels are always float32.
-        native: whether ConvNet's blocks run in our own code on a CPU, in float32 (see `m3d_condense.machine.native`).
+        native: whether the blocks of ConvNet and ResNetAP run in our own code on a CPU, in float32 (see
+            `m3d_condense.machine.native`).
             They do not where another precision is asked for.
         compile: whether networks without native blocks are compiled: "auto" (where it pays back), "yes" or "no".
         memory: GiB for the activations of one chunk of classes; 0 lets the device decide.
@@ -102,7 +103,9 @@ class Engine:
             return images
         return images.to(self.device)
 
-    def place(self, network: nn.Module, example: Tensor, images: float, *, stacked: bool = False) -> Placed:
+    def place(
+        self, network: nn.Module, example: Tensor, images: float, *, stacked: bool = False, twice: bool = False
+    ) -> Placed:
         """Move a network to the device, and decide how it runs there: in our own code, compiled, or as it is.
 
         Decided from counted operations and nominal speeds, never from a clock, so that the same command makes the
@@ -114,10 +117,12 @@ class Engine:
             images: how many will go through the network, forward and backward: compiling must pay back over them.
             stacked: whether it will run through torch.func on stacked parameters, which neither our own code nor
                 the compiler does here.
+            twice: whether gradients of its weights will be matched: our own code derives those by the images for a
+                ConvNet alone.
         """
         network = network.to(self.device)
         wanted = self.execution.native and self.execution.precision in ("auto", "float32") and not stacked
-        if native.swap(network, wanted and self.device.type == "cpu"):
+        if native.swap(network, wanted and self.device.type == "cpu", twice=twice):
             return Placed(network=network, engine=self, native=True, reason="native blocks in float32")
         compiled, reason = self._pays(network, example, images)
         if stacked:

@@ -66,6 +66,7 @@ class GradientMatching(Objective):
         distance: "cosine" (DC, DSA), "mse" or "l1" (IDC), see `DISTANCES`.
     """
 
+    twice = True
     passes = (1.0, 3.0)  # a second derivative costs two passes more
 
     def __init__(self, distance: str) -> None:

@@ -15,11 +15,13 @@ class Objective(ABC):
     Attributes:
         joint: whether a class's loss depends on the others' images, so that the classes must not be split in chunks.
         layered: whether it compares the maps of every block, which are then kept of the real images too.
+        twice: whether it matches gradients of the weights, and so derives them once more by the images.
         passes: what a real and a synthetic image cost, in passes forward and backward through the network.
     """
 
     joint: bool = False
     layered: bool = False
+    twice: bool = False
     passes: tuple[float, float] = (1 / 3, 1.0)
 
     @abstractmethod

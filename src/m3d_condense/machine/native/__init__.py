@@ -1,15 +1,17 @@
-"""A ConvNet's block on a CPU in our own code: convolution, instance norm, ReLU and pooling, and their derivatives.
+"""Blocks of networks on a CPU in our own code: convolution, instance norm, ReLU and pooling, and their derivatives.
 
-Winograd's convolution takes a quarter of the multiplications, and nothing of a block leaves the processor's cache
-before it is pooled; what is computed is the same, in float32. `block.cpp` is compiled on first use, in seconds, and
-kept in the user's cache folder; where that fails torch's own operations serve. Measured in docs/performance.md.
+A ConvNet is made of such blocks, and a ResNetAP almost. Winograd's convolution takes a quarter of the
+multiplications, and nothing of a block leaves the processor's cache before it is pooled; what is computed is the same,
+in float32. `block.cpp` is compiled on first use, in seconds, and kept in the user's cache folder; where that fails
+torch's own operations serve. Measured in docs/performance.md.
 
 Shapes: N images, C×H×W pixels or maps, O maps after the convolution.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,70 +20,135 @@ from m3d_condense.machine.native import building
 from m3d_condense.machine.native.building import compiler
 from m3d_condense.machine.native.calls import Maps, Weights, backward, forward, forward_kept, last
 
-__all__ = ["NativeBlock", "block", "compiler", "supports", "swap"]
+__all__ = ["NativeSequence", "block", "blocks_of", "compiler", "derived_twice", "supports", "swap"]
 
 
-def supports(block: nn.Module) -> bool:
-    """Whether the code computes this block: convolution 3×3, instance norm with weights, ReLU, pooling 2×2."""
-    if not (isinstance(block, nn.Sequential) and len(block) == 4):
+def supports(layers: nn.Module) -> bool:
+    """Whether the code computes all of these layers at once: see `blocks_of`."""
+    return isinstance(layers, nn.Sequential) and blocks_of(layers) == [range(len(layers))]
+
+
+def blocks_of(layers: Iterable[nn.Module]) -> list[range]:
+    """Return where, among layers that follow one another, there are blocks that the code computes.
+
+    Each begins with a convolution, of 3×3 or, on images of few channels, up to 7×7, and an instance norm with weights.
+    A ReLU may follow, and behind it pooling of 2×2 or 4×4.
+    """
+    kept, found = list(layers), []
+    for first in range(len(kept) - 1):
+        if _convolves(kept[first]) and _normalises(kept[first + 1]):
+            end = first + 2
+            for follows in (_rectifies, _pools):
+                if end == len(kept) or not follows(kept[end]):
+                    break
+                end += 1
+            found.append(range(first, end))
+    return found
+
+
+def _convolves(layer: Any) -> bool:
+    if not isinstance(layer, nn.Conv2d):
         return False
-    layers: tuple[Any, ...] = tuple(block)
-    convolution, norm, _, pool = layers
-    if tuple(map(type, layers)) != (nn.Conv2d, nn.GroupNorm, nn.ReLU, nn.AvgPool2d) or not norm.affine:
-        return False
-    before, after, padding = convolution.in_channels, convolution.out_channels, convolution.padding[0]
+    kernel, padding = layer.kernel_size[0], cast(int, layer.padding[0])  # a word for padding is none of the usual
     usual = (
-        convolution.kernel_size == (3, 3)
-        and convolution.stride == convolution.dilation == (1, 1)
-        and convolution.groups == 1
-        and convolution.padding == (padding, padding)
-        and convolution.padding_mode == "zeros"
-        and padding >= 1
-        and norm.num_groups == after
-        and pool.kernel_size == pool.stride == 2
-        and (pool.padding, pool.ceil_mode, pool.divisor_override) == (0, False, None)
+        layer.kernel_size == (kernel, kernel)
+        and kernel in (3, 5, 7)
+        and layer.stride == layer.dilation == (1, 1)
+        and layer.groups == 1
+        and layer.padding == (padding, padding)
+        and layer.padding_mode == "zeros"
     )
     found = building.library() if usual else None
-    if found is None:
+    if found is None or layer.out_channels % found.panel():
         return False
-    panel = found.panel()
-    few = before < panel // 2
-    return bool(after % panel == 0 and (few or (before % panel == 0 and padding == 1)))
+    few = layer.in_channels < found.panel() // 2
+    return padding >= 1 if few else bool(layer.in_channels % found.panel() == 0 and (kernel, padding) == (3, 1))
 
 
-class NativeBlock(nn.Sequential):
-    """Such a block in our own code: it holds the same layers by the same names.
+def _normalises(layer: Any) -> bool:
+    return type(layer) is nn.GroupNorm and layer.affine and layer.num_groups == layer.num_channels
+
+
+def _rectifies(layer: Any) -> bool:
+    return type(layer) is nn.ReLU
+
+
+def _pools(layer: Any) -> bool:
+    if type(layer) is not nn.AvgPool2d or layer.kernel_size not in (2, 4) or layer.stride != layer.kernel_size:
+        return False
+    return (layer.padding, layer.ceil_mode, layer.divisor_override) == (0, False, None)
+
+
+class NativeSequence(nn.Sequential):
+    """Layers one after the other, those of blocks in our own code: it holds the same layers by the same names.
 
     Images or weights that the code does not take, on another device or in another precision, go through the layers.
     """
 
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self._blocks = blocks_of(layers)
+
     def forward(self, images: Tensor) -> Tensor:
-        """Return pooled maps N×O×H/2×W/2 of images N×C×H×W."""
-        if images.device.type == "cpu" and all(part.dtype == torch.float32 for part in self.parameters()):
-            native: Tensor = block(images, self)
-            return native
-        made: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
-        return made
+        """Return what the layers make of images N×C×H×W."""
+        if images.device.type != "cpu" or any(part.dtype != torch.float32 for part in self.parameters()):
+            made: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+            return made
+        layers, done = list(self), 0
+        for where in self._blocks:
+            for layer in layers[done : where.start]:
+                images = layer(images)
+            images, done = block(images, layers[where.start : where.stop]), where.stop
+        for layer in layers[done:]:
+            images = layer(images)
+        return images
 
 
-def swap(network: Any, wanted: bool) -> bool:
-    """Put native blocks in place of a ConvNet's own, or its own back; return whether they are native now.
+def swap(network: nn.Module, wanted: bool, *, twice: bool = False) -> bool:
+    """Put sequences with native blocks in place of a network's own, or its own back; return whether it is native now.
 
-    A network of other layers, or in another precision, is left as it is.
+    Args:
+        network: one of this package's, changed in place. One with other convolutions than those of blocks, but for
+            those of 1×1, or in another precision, is left as it is: what is won must outweigh what a compiler wins.
+        wanted: whether to take the native ones.
+        twice: whether the gradient of the weights will be derived by the images, which our code does where the network
+            is nothing but blocks with a ReLU and pooling of 2×2.
     """
-    blocks = getattr(network, "blocks", None)
-    if not isinstance(blocks, nn.ModuleList) or getattr(network, "stem", None) is not None:
+    if not isinstance(getattr(network, "blocks", None), nn.ModuleList):
         return False
-    float32 = all(part.dtype == torch.float32 for part in network.parameters())
-    use = wanted and float32 and all(map(supports, blocks))
-    for number, layers in enumerate(blocks):
-        if isinstance(layers, NativeBlock) != use and isinstance(layers, NativeBlock | nn.Sequential):
-            blocks[number] = (NativeBlock if use else nn.Sequential)(*layers)
+    held = [
+        (parent, name, child)
+        for parent in network.modules()
+        for name, child in parent.named_children()
+        if type(child) in (nn.Sequential, NativeSequence)
+    ]
+    use = wanted and all(part.dtype == torch.float32 for part in network.parameters())
+    use = use and (derived_twice(network) if twice else _covered(network, [child for *_, child in held]))
+    for parent, name, child in held:
+        native = use and bool(blocks_of(child.children()))
+        if isinstance(child, NativeSequence) != native:
+            setattr(parent, name, (NativeSequence if native else nn.Sequential)(*child.children()))
     return use
 
 
-def block(images: Tensor, layers: Any) -> Tensor:
-    """Return what the four layers of such a block make of images N×C×H×W on the CPU: maps N×O×H/2×W/2, channels last.
+def derived_twice(network: Any) -> bool:
+    """Whether a network of this package is nothing but blocks with a ReLU and pooling of 2×2: a ConvNet."""
+    plain = getattr(network, "stem", None) is None and all(map(supports, network.blocks))
+    return plain and all(len(block) == 4 and block[3].kernel_size == 2 for block in network.blocks)
+
+
+def _covered(network: nn.Module, sequences: Iterable[nn.Module]) -> bool:
+    """Whether all convolutions beyond 1×1 of a network begin a block in one of these sequences."""
+    begin = set()
+    for sequence in sequences:
+        layers = list(sequence.children())
+        begin |= {layers[where.start] for where in blocks_of(layers)}
+    wide = [part for part in network.modules() if isinstance(part, nn.Conv2d) and part.kernel_size != (1, 1)]
+    return bool(wide) and begin.issuperset(wide)
+
+
+def block(images: Tensor, layers: Sequence[nn.Module]) -> Tensor:
+    """Return what the layers of a block make of images N×C×H×W on the CPU: maps N×O×h/p×w/p, channels last.
 
     Its first derivatives are there, to the images and all weights, but for the convolution's bias: an instance norm
     takes away what that adds. For second derivatives see `WeightGradient`.
@@ -95,11 +162,9 @@ def block(images: Tensor, layers: Any) -> Tensor:
 
 class _Block(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, images: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, padding: int, eps: float
-    ) -> Tensor:
-        out, maps = forward_kept(images, Weights(weight, gamma, beta, padding, eps))
-        ctx.shape, ctx.others = images.shape, (padding, eps)
+    def forward(ctx: Any, images: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, *others: Any) -> Tensor:
+        out, maps = forward_kept(images, Weights(weight, gamma, beta, *others))
+        ctx.shape, ctx.others = images.shape, others
         ctx.save_for_backward(images if any(ctx.needs_input_grad[1:4]) else None, weight, gamma, beta, *maps)
         return out
 
@@ -108,4 +173,5 @@ class _Block(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, weight, gamma, beta, *maps = ctx.saved_tensors
         weights = Weights(weight, gamma, beta, *ctx.others)
-        return *backward(ctx.shape, images, weights, Maps(*maps), gradient, ctx.needs_input_grad[0]), None, None
+        found = backward(ctx.shape, images, weights, Maps(*maps), gradient, ctx.needs_input_grad[0])
+        return *found, *[None] * len(ctx.others)

@@ -1,6 +1,7 @@
-// One block of a ConvNet on a CPU: 3x3 convolution, instance norm, ReLU, 2x2 average pooling, its gradients, and what
-// both change along a direction of the weights: derivatives by e at e = 0 where the weights are w + e * wdot, which
-// Pearlmutter (1994) takes for exact products with second derivatives. Their names end in "dot".
+// One block of a network on a CPU: convolution, instance norm, perhaps ReLU, perhaps average pooling, its gradients,
+// and, with ReLU and pooling of 2x2, what both change along a direction of the weights: derivatives by e at e = 0 where
+// the weights are w + e * wdot, which Pearlmutter (1994) takes for exact products with second derivatives. Their names
+// end in "dot".
 //
 // Maps are float32, N x H x W x C (channels last). Beyond a few input channels the convolution is Winograd's.
 // A thread takes whole images, and its tiles in blocks that stay in its cache: they are transformed, multiplied and
@@ -16,15 +17,15 @@
 
 namespace {
 
-// The gradient of the weights, O x C x 3 x 3, from those of all threads; panels [O/PANEL][9 or 36][C][PANEL].
+// The gradient of the weights, O x C x k x k, from those of all threads; panels [O/PANEL][points][C][PANEL].
 void gather_weights(const std::vector<Buffer>& sums, int64_t from, const Shape& s, float* dw, int threads) {
-    const int points = s.direct() ? 9 : POINTS;
+    const int points = s.points(), kernel = s.k * s.k;
 #pragma omp parallel for num_threads(threads) schedule(static) collapse(2)
     for (int64_t o = 0; o < s.O; o += PANEL)
         for (int64_t c = 0; c < s.C; c++) {
-            float g[9][PANEL];
+            float g[LARGEST * LARGEST][PANEL];
             for (int v = 0; v < PANEL; v += LANES) {
-                vec u[POINTS] = {};
+                vec u[LARGEST * LARGEST] = {};
                 for (const Buffer& sum : sums)  // in the threads' order, so that it is the same every time
                     for (int p = 0; p < points; p++)
                         u[p] += load(sum.get() + from + ((o / PANEL * points + p) * s.C + c) * PANEL + v);
@@ -35,10 +36,10 @@ void gather_weights(const std::vector<Buffer>& sums, int64_t from, const Shape& 
                         [&](int i, int j, vec x) { three[3 * i + j] = x; });
                     std::copy(three, three + 9, u);
                 }
-                for (int k = 0; k < 9; k++) store(g[k] + v, u[k]);
+                for (int k = 0; k < kernel; k++) store(g[k] + v, u[k]);
             }
             for (int l = 0; l < PANEL; l++)
-                for (int k = 0; k < 9; k++) dw[((o + l) * s.C + c) * 9 + k] = g[k][l];
+                for (int k = 0; k < kernel; k++) dw[((o + l) * s.C + c) * kernel + k] = g[k][l];
         }
 }
 
@@ -102,11 +103,11 @@ int block_backward(const int64_t* sizes, const float* x, const float* w, const f
                    const float* y, const float* stats, const float* dout, float* dx, float* dw, float* dgamma,
                    float* dbeta, int threads) try {
     const Shape s(sizes);
-    const int64_t weights = (s.direct() ? 9 : POINTS) * s.C * s.O, length = 2 * s.O + (dw ? weights : 0);
+    const int64_t weights = s.points() * s.C * s.O, length = 2 * s.O + (dw ? weights : 0);
     Buffer u;
     if (dx) u = turned(w, s, threads);
     std::vector<Buffer> sums = buffers(length, threads);  // of dgamma, dbeta and the weights' gradient
-    std::vector<Buffer> products = buffers(s.direct() ? s.h * s.w * s.columns() : 1, threads);
+    std::vector<Buffer> products = buffers(s.direct() ? s.strip() * s.w * s.columns() : 1, threads);
     std::vector<Scratch> all = scratches(s, threads);
     int team = 1;  // there may be fewer threads than were asked for
 #pragma omp parallel num_threads(threads)
@@ -188,7 +189,7 @@ int block_dot_backward(const int64_t* sizes, const float* w, const float* wdot, 
                        const float* dout, const float* doutdot, float* dxdot, int threads) try {
     const Shape s(sizes);
     const Buffer u = turned(w, s, threads), udot = turned(wdot, s, threads);
-    const std::vector<Buffer> products = buffers(s.direct() ? s.h * s.w * s.columns() : 1, threads);
+    const std::vector<Buffer> products = buffers(s.direct() ? s.strip() * s.w * s.columns() : 1, threads);
     const std::vector<Buffer> dots = buffers(s.group() * s.map(), threads);
     std::vector<Scratch> all = scratches(s, threads);
 #pragma omp parallel num_threads(threads)

@@ -1,6 +1,6 @@
 """The functions of `block.cpp`, on tensors in float32 on the CPU, images and what a block returns channels last.
 
-Shapes: N images, C×H×W pixels or maps, O maps of h×w after the convolution.
+Shapes: N images, C×H×W pixels or maps, O maps of h×w after a convolution of k×k, h/p×w/p after pooling, p = 1 for none.
 """
 
 from __future__ import annotations
@@ -16,20 +16,30 @@ from m3d_condense.machine.native import building
 
 
 class Weights(NamedTuple):
-    """What a block computes with: weights O×C×3×3 of its convolution, γ and β (O) of its norm; padding in pixels, ε."""
+    """What a block computes with: weights O×C×k×k of its convolution, γ and β (O) of its norm; and what it does.
+
+    Attributes:
+        padding: pixels about the images.
+        eps: the norm's ε.
+        pool: the side p of what is averaged after the ReLU; 1 for none.
+        relu: whether there is one.
+    """
 
     convolution: Tensor
     gamma: Tensor
     beta: Tensor
     padding: int
     eps: float
+    pool: int
+    relu: bool
 
     @classmethod
-    def of(cls, layers: Any) -> Weights:
-        """Return those of a block's modules."""
-        convolution, norm = layers[0], layers[1]
+    def of(cls, layers: Sequence[Any]) -> Weights:
+        """Return those of a block's modules: convolution, norm, perhaps a ReLU, perhaps pooling."""
+        convolution, norm, *ending = layers
         weight, gamma, beta = (part.contiguous() for part in (convolution.weight, norm.weight, norm.bias))
-        return cls(weight, gamma, beta, convolution.padding[0], norm.eps)
+        pool = ending[1].kernel_size if len(ending) > 1 else 1
+        return cls(weight, gamma, beta, convolution.padding[0], norm.eps, pool, bool(ending))
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,14 +55,14 @@ class Maps(NamedTuple):
 
 
 def forward(images: Tensor, weights: Weights) -> Tensor:
-    """Return the pooled maps N×O×h/2×w/2 of images N×C×H×W."""
+    """Return the maps N×O×h/p×w/p of images N×C×H×W."""
     out = _output(images.shape, weights)
     _call("block_forward", images.shape, weights, images, *weights.tensors, weights.eps, None, None, out)
     return out
 
 
 def forward_kept(images: Tensor, weights: Weights) -> tuple[Tensor, Maps]:
-    """Return the pooled maps N×O×h/2×w/2 of images N×C×H×W, and what is kept of those before the norm."""
+    """Return the maps N×O×h/p×w/p of images N×C×H×W, and what is kept of those before the norm."""
     out, maps = _output(images.shape, weights), _maps(images.shape, weights)
     _call("block_forward", images.shape, weights, images, *weights.tensors, weights.eps, *maps, out)
     return out, maps
@@ -76,7 +86,7 @@ def backward(
 def forward_dot(
     images: Tensor, images_dot: Tensor | None, weights: Weights, weights_dot: Tensor, maps: Maps
 ) -> tuple[Tensor, Maps]:
-    """Return how the pooled maps, and those before the norm, change along `weights_dot` O×C×3×3 and `images_dot`.
+    """Return how the pooled maps, and those before the norm, change along `weights_dot` O×C×k×k and `images_dot`.
 
     Images that do not change have none. `maps` are what `forward_kept` returned.
     """
@@ -111,7 +121,7 @@ def last(tensor: Tensor) -> Tensor:
 def _output(shape: Sequence[int], weights: Weights) -> Tensor:
     """Return memory for what a block makes of images of this shape."""
     height, width = _sides(shape, weights)
-    return _channels_last((shape[0], len(weights.gamma), height // 2, width // 2))
+    return _channels_last((shape[0], len(weights.gamma), height // weights.pool, width // weights.pool))
 
 
 def _maps(shape: Sequence[int], weights: Weights) -> Maps:
@@ -122,7 +132,7 @@ def _maps(shape: Sequence[int], weights: Weights) -> Maps:
 
 
 def _sides(shape: Sequence[int], weights: Weights) -> list[int]:
-    return [side + 2 * weights.padding - 2 for side in shape[2:]]
+    return [side + 2 * weights.padding - weights.convolution.shape[-1] + 1 for side in shape[2:]]
 
 
 def _channels_last(shape: Sequence[int]) -> Tensor:
@@ -142,9 +152,11 @@ def _call(name: str, shape: Sequence[int], weights: Weights, *arguments: Tensor 
     count, channels, height, width = shape
     if channels != weights.convolution.shape[1]:
         raise ValueError(f"images have {channels} channels, the weights {weights.convolution.shape[1]}")
-    if min(_sides(shape, weights)) < 2:
+    if min(_sides(shape, weights)) < weights.pool:
         raise ValueError(f"images of {height}×{width} are too small to be pooled")
-    sizes = (ctypes.c_int64 * 6)(count, height, width, channels, len(weights.gamma), weights.padding)
+    after, _, kernel, _ = weights.convolution.shape
+    of_block = after, weights.padding, kernel, weights.pool, weights.relu
+    sizes = (ctypes.c_int64 * 9)(count, height, width, channels, *of_block)
     given = (part.data_ptr() if isinstance(part, Tensor) else part for part in arguments)
     if getattr(library, name)(sizes, *given, torch.get_num_threads()) != 0:
         raise MemoryError("native blocks ran out of memory")

@@ -1,4 +1,5 @@
-// What a block does after its convolution: instance norm, ReLU and pooling, and their derivatives.
+// What a block does after its convolution: instance norm, ReLU and pooling, and their derivatives. Their changes along
+// a direction ("dot") are those of a ReLU and pooling of 2x2.
 
 #pragma once
 
@@ -11,6 +12,24 @@ namespace {
 constexpr int CHAINS = 2;  // sums at once, so that one does not wait for another
 
 inline vec positive(vec x) { return x < 0 ? vec{} : x; }  // a NaN stays one
+
+// What ends a block, known when this is compiled: the sides that are pooled, 1 for none, and whether there is a ReLU.
+template <int P, bool RELU>
+struct Ending {
+    static constexpr int pool = P;
+    static constexpr bool relu = RELU;
+};
+template <class F>
+inline void ended(const Shape& s, F f) {
+    if (!s.relu)
+        f(Ending<1, false>());
+    else if (s.pool == 1)
+        f(Ending<1, true>());
+    else if (s.pool == 2)
+        f(Ending<2, true>());
+    else
+        f(Ending<4, true>());
+}
 
 // The rest of a block for one panel of one image: instance norm, ReLU, pooling. The mean of each map goes to stats, and
 // one over its standard deviation O numbers on. Both come of one pass, over what a map differs from its first pixel,
@@ -52,17 +71,26 @@ void pool(const float* y, const Shape& s, float eps, const float* gamma, const f
         scale[v] = rstd * load(gamma + v * LANES);
         shift[v] = load(beta + v * LANES) - (first[v] + mean) * scale[v];
     }
-    for (int64_t i = 0; i < s.h / 2; i++)
-        for (int64_t j = 0; j < s.w / 2; j++)
-            for (int v = 0; v < 2; v++) {
-                const float* top = y + (2 * i * s.w + 2 * j) * PANEL + v * LANES;
-                const float* below = top + s.w * PANEL;
-                const vec a = positive(load(top) * scale[v] + shift[v]);
-                const vec b = positive(load(top + PANEL) * scale[v] + shift[v]);
-                const vec c = positive(load(below) * scale[v] + shift[v]);
-                const vec d = positive(load(below + PANEL) * scale[v] + shift[v]);
-                store(out + (i * (s.w / 2) + j) * s.O + v * LANES, ((a + b) + (c + d)) * 0.25f);
-            }
+    ended(s, [&](auto ending) {
+        constexpr int P = ending.pool;
+        for (int64_t i = 0; i < s.h / P; i++)
+            for (int64_t j = 0; j < s.w / P; j++)
+                for (int v = 0; v < 2; v++) {
+                    vec sum = {};
+#pragma GCC unroll 4
+                    for (int a = 0; a < P; a++) {
+                        vec row = {};
+#pragma GCC unroll 4
+                        for (int b = 0; b < P; b++) {
+                            const vec x = load(y + ((P * i + a) * s.w + P * j + b) * PANEL + v * LANES);
+                            const vec normal = x * scale[v] + shift[v];
+                            row += ending.relu ? positive(normal) : normal;
+                        }
+                        sum += row;
+                    }
+                    store(out + (i * (s.w / P) + j) * s.O + v * LANES, sum * (1.0f / (P * P)));
+                }
+    });
 }
 
 // What the rest of a block passes on of a change of its maps, ydot. The means of ydot, and of ydot times the normalised
@@ -97,28 +125,39 @@ void pool_dot(const float* y, const float* ydot, const Shape& s, const float* st
 // From the gradient after pooling to that after the convolution, dy, of one panel; adds to dgamma and dbeta.
 void unpool(const float* y, const float* dout, const Shape& s, const float* stats, const float* gamma,
             const float* beta, float* dy, float* dgamma, float* dbeta) {
-    const int64_t down = s.h / 2, across = s.w / 2, pixels = s.h * s.w;
+    const int64_t down = s.h / s.pool, across = s.w / s.pool, pixels = s.h * s.w;
     vec mean[2], rstd[2], g[2], b[2], sum[2] = {}, product[2] = {};
     for (int v = 0; v < 2; v++) {
         mean[v] = load(stats + v * LANES), rstd[v] = load(stats + s.O + v * LANES);
         g[v] = load(gamma + v * LANES), b[v] = load(beta + v * LANES);
     }
-    if (s.h % 2 || s.w % 2) std::fill(dy, dy + pixels * PANEL, 0.0f);  // the last row or column is not pooled
-    for (int64_t i = 0; i < down; i++)
-        for (int64_t j = 0; j < across; j++)
-            for (int v = 0; v < 2; v++) {
-                const vec d = load(dout + (i * across + j) * s.O + v * LANES) * 0.25f;
-                const int64_t top = (2 * i * s.w + 2 * j) * PANEL + v * LANES;
-                const int64_t at[4] = {top, top + PANEL, top + s.w * PANEL, top + s.w * PANEL + PANEL};
-                vec passed[4], x[4];
-                for (int k = 0; k < 4; k++) {
-                    x[k] = (load(y + at[k]) - mean[v]) * rstd[v];
-                    passed[k] = x[k] * g[v] + b[v] > 0 ? d : vec{};
-                    store(dy + at[k], passed[k]);
+    if (s.h % s.pool || s.w % s.pool) std::fill(dy, dy + pixels * PANEL, 0.0f);  // the last ones are not pooled
+    ended(s, [&](auto ending) {
+        constexpr int P = ending.pool;
+        for (int64_t i = 0; i < down; i++)
+            for (int64_t j = 0; j < across; j++)
+                for (int v = 0; v < 2; v++) {
+                    const vec d = load(dout + (i * across + j) * s.O + v * LANES) * (1.0f / (P * P));
+                    vec total = {}, along = {};
+#pragma GCC unroll 4
+                    for (int row = 0; row < P; row++) {
+                        vec of_row = {}, along_row = {};
+#pragma GCC unroll 4
+                        for (int column = 0; column < P; column++) {
+                            const int64_t at = ((P * i + row) * s.w + P * j + column) * PANEL + v * LANES;
+                            const vec x = (load(y + at) - mean[v]) * rstd[v];
+                            const vec kept = x * g[v] + b[v] > 0 ? d : vec{}, passed = ending.relu ? kept : d;
+                            store(dy + at, passed);
+                            of_row += passed;
+                            along_row += passed * x;
+                        }
+                        total += of_row;
+                        along += along_row;
+                    }
+                    sum[v] += total;
+                    product[v] += along;
                 }
-                sum[v] += (passed[0] + passed[1]) + (passed[2] + passed[3]);
-                product[v] += (passed[0] * x[0] + passed[1] * x[1]) + (passed[2] * x[2] + passed[3] * x[3]);
-            }
+    });
     vec scale[2], slope[2], level[2];
     for (int v = 0; v < 2; v++) {
         store(dbeta + v * LANES, load(dbeta + v * LANES) + sum[v]);

@@ -12,6 +12,8 @@ namespace {
 
 constexpr int TILE = 4, PATCH = 6, POINTS = PATCH * PATCH;  // of F(4x4, 3x3): outputs, inputs, products
 constexpr int BLOCK = 24;  // tiles at once; a multiple of ROWS
+constexpr int STRIP = 1 << 16;  // floats of a direct product at once, which stay in a cache
+constexpr int LARGEST = 7;      // side of a kernel
 constexpr int PAD = 16;    // floats between planes, so that the 36 do not fall on one set of a cache
 
 // Where a map's number lies: pixel by pixel with all its channels, as images and what a block returns do, or panel by
@@ -33,19 +35,23 @@ struct Place {
         : n(tile / g.tiles()), i(tile % g.tiles() / g.across * TILE), j(tile % g.across * TILE) {}
 };
 
-// The sizes of a block: images N x H x W x C, maps of h x w x O after the convolution, half as large after pooling.
+// The sizes of a block: images N x H x W x C, maps of h x w x O after a convolution of k x k, smaller by `pool` after
+// pooling, which 1 stands for none of; and whether there is a ReLU.
 struct Shape {
-    int64_t N, H, W, C, O, pad, h, w;
+    int64_t N, H, W, C, O, pad, k, pool, h, w;
+    bool relu;
     explicit Shape(const int64_t* sizes)
-        : N(sizes[0]), H(sizes[1]), W(sizes[2]), C(sizes[3]), O(sizes[4]), pad(sizes[5]), h(H + 2 * pad - 2),
-          w(W + 2 * pad - 2) {}
+        : N(sizes[0]), H(sizes[1]), W(sizes[2]), C(sizes[3]), O(sizes[4]), pad(sizes[5]), k(sizes[6]), pool(sizes[7]),
+          h(H + 2 * pad - k + 1), w(W + 2 * pad - k + 1), relu(sizes[8]) {}
     Grid in() const { return Grid(H, W, C, false); }
     Grid maps() const { return Grid(h, w, O, true); }
     bool direct() const { return C < LANES; }
     int64_t image() const { return H * W * C; }
     int64_t map() const { return h * w * O; }
-    int64_t pooled() const { return (h / 2) * (w / 2) * O; }
-    int64_t columns() const { return (9 * C + PANEL - 1) / PANEL * PANEL; }  // of a direct product, whole panels
+    int64_t pooled() const { return (h / pool) * (w / pool) * O; }
+    int64_t points() const { return direct() ? k * k : POINTS; }  // products of an input and an output channel
+    int64_t columns() const { return (k * k * C + PANEL - 1) / PANEL * PANEL; }  // of a direct product, whole panels
+    int64_t strip() const { return std::clamp<int64_t>(STRIP / (w * columns()), 1, h); }  // rows of maps at once in it
     // Images a thread takes at once: of small maps so many that their tiles fill blocks.
     int64_t group() const {
         const int64_t tiles = maps().tiles();

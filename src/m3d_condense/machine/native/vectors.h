@@ -92,4 +92,12 @@ inline void for_rows(int64_t count, F f) {
     }
 }
 
+// The same in runs of three, of which a row of few channels has one or more.
+template <class F>
+inline void for_threes(int64_t count, F f) {
+    int64_t j = 0;
+    for (; j + 3 <= count; j += 3) f(Fixed<3>(), j);
+    for (; j < count; j++) f(Fixed<1>(), j);
+}
+
 }  // namespace

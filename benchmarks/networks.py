@@ -1,0 +1,64 @@
+"""Networks on images of 32 to 224 pixels: native blocks against torch's operations, eager and compiled.
+
+A step is as many images as go through the network at once, forward as real ones do, and forward and backward to the
+pixels as synthetic ones do. All sides have the package's allocator settings.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from benchmarks.harness import Comparison, alternate, parse, parser, publish, record
+from benchmarks.workers import Step, timed
+from m3d_condense import networks
+from m3d_condense.machine.engine import Engine, Execution
+
+SIDES = {
+    "torch, eager": Execution(device="cpu", native=False, compile="no", precision="float32"),
+    "torch, compiled": Execution(device="cpu", native=False, compile="yes", precision="float32"),
+    "native blocks": Execution(device="cpu", precision="float32"),
+}
+
+
+def step_of(name: str, side: int, execution: Execution) -> Step:
+    """Return a step of a random network on random images."""
+    network = networks.build(name, channels=3, num_classes=10, size=(side, side)).requires_grad_(False)
+    placed = Engine(execution).place(network, torch.zeros(1, 3, side, side), 0)
+    if placed.native != execution.native:
+        raise SystemExit("native blocks cannot be built here: nothing to measure")
+    images = torch.rand(placed.piece(torch.zeros(1, 3, side, side)), 3, side, side)
+    synthetic, features = images.clone().requires_grad_(), placed.of(network.features)
+
+    def step() -> None:
+        with torch.no_grad():
+            features(images)
+        torch.autograd.grad(features(synthetic).square().sum(), synthetic)
+
+    return step
+
+
+def main() -> None:
+    """Measure as the command line says, print and store."""
+    made = parser(__doc__, rounds=5, steps=1)
+    made.add_argument("--networks", nargs="+", default=["convnet", "resnetap10"], help="which networks")
+    made.add_argument("--sides", nargs="+", type=int, default=[32, 64, 128, 224], help="sides of the images")
+    arguments = parse(made)
+    if arguments.device != "cpu":
+        print("native blocks are for the CPU only: nothing to measure")
+        return
+    comparisons = []
+    for name in arguments.networks:
+        for side in arguments.sides:
+            torch._dynamo.reset()
+            steps = {kind: step_of(name, side, execution) for kind, execution in SIDES.items()}
+            turns = {kind: partial(timed, step, arguments.steps, "cpu") for kind, step in steps.items()}
+            times = alternate(turns, arguments.rounds, warm_up=1)
+            case = f"{name}, {side}×{side}"
+            comparisons.append(Comparison(case=case, unit="step", baseline="torch, eager", times=times))
+    publish(record("networks", arguments, comparisons=comparisons), arguments.out)
+
+
+if __name__ == "__main__":
+    main()
