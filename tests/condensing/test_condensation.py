@@ -103,13 +103,17 @@ def reference_steps(digits: ImageDataset, recipe: Recipe, steps: int) -> tuple[T
     in_turn = recipe.class_steps == "sequential"
     network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
     for step in range(steps):
-        networks.initialise(network, derive(seed, "encoder", step // recipe.iterations_per_model))
-        draws = augment.draw(recipe.siamese, 10, (8, 8), generator(seed, "augment", step))
+        number = step // recipe.iterations_per_model
+        networks.initialise(network, derive(seed, "encoder", number))
+        first = number * recipe.iterations_per_model if recipe.share_real else step
+        draws = augment.draw(recipe.siamese, 10, (8, 8), generator(seed, "augment", first))
         new = pixels.clone()
         for k in range(10):
             learned = (new if in_turn else pixels)[k].clone().requires_grad_()
             stream = generator(seed, "step", step, k)
             index = sampler.draw([k], recipe.batch_real, stream)[0]
+            if recipe.share_real:
+                index = sampler.draw([k], recipe.batch_real, generator(seed, "step", first, k))[0]
             real = digits.train.images[index].float() / 255
             decoded = torch.cat(
                 [
@@ -134,13 +138,20 @@ def reference_steps(digits: ImageDataset, recipe: Recipe, steps: int) -> tuple[T
 
 
 @pytest.mark.parametrize(
-    ("kernel", "lr", "limit", "class_steps"),
-    [("gaussian", 10.0, 200, "joint"), ("linear", 0.02, 3, "joint"), ("gaussian", 10.0, 200, "sequential")],
+    ("kernel", "lr", "limit", "class_steps", "share_real"),
+    [
+        ("gaussian", 10.0, 200, "joint", False),
+        ("linear", 0.02, 3, "joint", False),
+        ("gaussian", 10.0, 200, "sequential", False),
+        ("gaussian", 10.0, 3, "joint", True),
+        ("gaussian", 10.0, 200, "sequential", True),
+    ],
 )
 def test_steps_equal_plain_loops_class_by_class(
-    digits: ImageDataset, plain: Execution, kernel: str, lr: float, limit: int, class_steps: str
+    digits: ImageDataset, plain: Execution, kernel: str, lr: float, limit: int, class_steps: str, share_real: bool
 ) -> None:
     changes = {
+        "share_real": share_real,
         "class_steps": class_steps,
         "lr": lr,
         "kernel": kernel,
@@ -161,6 +172,30 @@ def test_steps_equal_plain_loops_class_by_class(
     assert (expected - start).abs().mean() > 0.005
     # float32 against kernels in float64: the squared distances lose most, about 1e-6 of their size.
     torch.testing.assert_close(got, expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.001])  # all classes at once, or in chunks
+def test_steps_that_share_real_images_see_them_once(digits: ImageDataset, plain: Execution, memory: float) -> None:
+    overrides = {"iterations": 7, "iterations_per_model": 3, "share_real": True, "batch_real": 4, "factor": 1}
+    recipe = methods.recipe("m3d", "quick", ipc=2, side=8, overrides=overrides)
+    run = begin(digits, recipe, Engine(dataclasses.replace(plain, memory=memory)))
+    assert (len(run.plan.chunks) > 1) == bool(memory)
+    asked, original = [], run.draws.at
+
+    def at(step: int, classes: range, real: bool = True) -> tuple[Tensor | None, Tensor]:
+        asked.append((step, real))
+        return original(step, classes, real)
+
+    run.draws.at = at  # type: ignore[method-assign]
+    for _ in range(7):
+        run.take_step()
+    assert {step for step, real in asked if real} == {0, 3, 6}
+    assert len(run.seen) == len(run.plan.chunks)
+
+
+def test_encoders_in_training_share_no_real_images() -> None:
+    with pytest.raises(UserError, match="share_real=True: queue encoders are trained between the steps"):
+        condense("digits", method="idm", share_real=True, ipc=1, iterations=1)
 
 
 def test_what_compares_all_classes_cannot_step_class_by_class(digits: ImageDataset, plain: Execution) -> None:

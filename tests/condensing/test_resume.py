@@ -60,7 +60,13 @@ def interrupt_at(number: int, sent: signal.Signals = signal.SIGINT) -> Callable[
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "sent"), [("sgd", signal.SIGINT), ("adam", signal.SIGTERM), ("adam", signal.SIGHUP)]
+    ("optimizer", "sent", "share_real"),
+    [
+        ("sgd", signal.SIGINT, False),
+        ("adam", signal.SIGTERM, False),
+        ("adam", signal.SIGHUP, False),
+        ("adam", signal.SIGINT, True),  # between steps of one encoder, five each
+    ],
 )
 def test_an_interrupted_run_goes_on_to_the_same_bits(
     digits: ImageDataset,
@@ -69,8 +75,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
     optimizer: str,
     sent: signal.Signals,
+    share_real: bool,
 ) -> None:
-    settings = TINY | STOPS[optimizer] | {"iterations": 13}
+    settings = TINY | STOPS[optimizer] | {"iterations": 13, "share_real": share_real}
     whole = condense(digits, execution=plain, **settings)
     out, handler = tmp_path / "set", signal.getsignal(sent)
     with monkeypatch.context() as patch:

@@ -44,6 +44,7 @@ UNUSED: dict[str, Any] = {
     "encoder_count": 1,
     "encoder_points": 2,
     "teacher_lead": 0.0,
+    "share_real": False,
     "encoder_warmup": 0,
     "network": "convnet",
     "batch_synthetic": 200,

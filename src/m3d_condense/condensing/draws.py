@@ -31,23 +31,36 @@ class Draws:
         self.sampler = ClassSampler(dataset.train.labels, dataset.num_classes)
         self.normalised = augment.Normalisation(dataset.mean, dataset.std, self.device)
 
-    def at(self, step: int, classes: range) -> tuple[Tensor, Tensor]:
-        """Return the real images K×N×C×H×W and the synthetic ones K×M×C×H×W of these classes of the shard."""
-        recipe = self.recipe
+    def at(self, step: int, classes: range, real: bool = True) -> tuple[Tensor | None, Tensor]:
+        """Return the real images K×N×C×H×W, unless they are known, and the synthetic ones K×M×C×H×W of these classes.
+
+        They are classes of the shard.
+        """
+        first = self.first(step)
         chosen, streams = self._chosen(step, classes)
+        if first != step:
+            chosen, _ = self._chosen(first, classes)
+        drawn = augment.draw(self.recipe.siamese, self.drawn, self.size, generator(self.recipe.seed, "augment", first))
+        drawn = drawn.of(self._in_whole(classes), self.device)
+        synthetic = self.normalised(self.pixels.draw(classes, self.recipe.batch_synthetic, streams))
+        return (
+            augment.apply(self.normalised(self._real(step, chosen, classes)), drawn, self.normalised) if real else None,
+            augment.apply(synthetic, drawn, self.normalised),
+        )
+
+    def first(self, step: int) -> int:
+        """Return the first of the steps that share this one's real images and augmentation."""
+        return step - step % self.recipe.iterations_per_model if self.recipe.share_real else step
+
+    def _real(self, step: int, chosen: Tensor, classes: range) -> Tensor:
+        """Return the real images K×N×C×H×W of these numbers; where they lie in a file, have it read on."""
         flat = chosen.flatten().to(self.real.device, non_blocking=True)
-        real = self.real.index_select(0, flat).to(self.device).view(*chosen.shape, *self.real.shape[1:])
+        found = self.real.index_select(0, flat).to(self.device).view(*chosen.shape, *self.real.shape[1:])
         if file_of(self.real) is not None:
             let_go()
-            read_ahead(self.real, self._chosen(step + 1, classes)[0].flatten())
-        synthetic = self.pixels.draw(classes, recipe.batch_synthetic, streams)
-        drawn = augment.draw(recipe.siamese, self.drawn, self.size, generator(recipe.seed, "augment", step))
-        drawn = drawn.of(self._in_whole(classes), self.device)
-        normalised = self.normalised
-        return (
-            augment.apply(normalised(real), drawn, normalised),
-            augment.apply(normalised(synthetic), drawn, normalised),
-        )
+            later = step + (self.recipe.iterations_per_model if self.recipe.share_real else 1)
+            read_ahead(self.real, self._chosen(later, classes)[0].flatten())
+        return found
 
     def _chosen(self, step: int, classes: range) -> tuple[Tensor, list[torch.Generator]]:
         """Return the numbers K×N of the real images of a step, and the streams that its other draws come from."""

@@ -51,6 +51,7 @@ class Run:
         extreme: which pixels began at 0 or 1.
         step: how many steps have been taken.
         history: {"step": …, "loss": …, "seconds": …}, of every tenth step; observers may add to it.
+        seen: the real images that steps share, by the first of these steps and the classes.
     """
 
     recipe: Recipe
@@ -64,6 +65,7 @@ class Run:
     extreme: Tensor
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    seen: dict[tuple[int, range], View] = field(default_factory=dict)
 
     def take_step(self) -> Tensor:
         """Move the pixels of this process's classes; return their losses (K'), 0 of those that are not compared."""
@@ -85,9 +87,15 @@ class Run:
 
     def _compare(self, encoder: Encoder, classes: range) -> Tensor:
         """Add the gradient of these classes' losses to the pixels'; return the losses."""
-        real, synthetic = self.draws.at(self.step, classes)
-        pairs, shard = ((real, False), (synthetic, True)), self.pixels.shard
-        seen, learnt = (View(encoder, images, classes, graph, shard) for images, graph in pairs)
+        first, shard = self.draws.first(self.step), self.pixels.shard
+        seen = self.seen.get((first, classes))
+        real, synthetic = self.draws.at(self.step, classes, real=seen is None)
+        if seen is None:
+            assert real is not None
+            seen = View(encoder, real, classes, graph=False, shard=shard)
+        if self.recipe.share_real:  # those of the last encoder are let go
+            self.seen = {key: view for key, view in self.seen.items() if key[0] == first} | {(first, classes): seen}
+        learnt = View(encoder, synthetic, classes, graph=True, shard=shard)
         loss = self.objective(seen, learnt, constants=self.step % LOG_EVERY == 0)
         torch.autograd.backward(loss.sum())
         return loss.detach()

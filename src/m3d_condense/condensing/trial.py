@@ -57,8 +57,9 @@ def fitting_iterations(
     run.take_step()
     start = _now(engine)
     setup += start - ready
-    taken, spent = 0, 0.0
-    while taken < recipe.iterations - 1 and (taken < TRIAL_STEPS or spent < min(limit * TRIAL_SHARE, TRIAL_MOST)):
+    taken, spent, most = 0, 0.0, min(limit * TRIAL_SHARE, TRIAL_MOST)
+    period = recipe.iterations_per_model if recipe.share_real else 1  # of which one step sees real images
+    while taken < recipe.iterations - 1 and (taken < TRIAL_STEPS or taken % period or spent < most):
         run.take_step()
         taken, spent = taken + 1, _now(engine) - start
     each = spent / taken if taken else start - ready

@@ -40,6 +40,7 @@ COMMON: Values = {
     "teacher_lead": 0.0,
     "encoder_warmup": 0,
     "network": "convnet",
+    "share_real": False,
     "batch_synthetic": 200,
     "augmentation_draw": "dsa",
     "lr_schedule": "constant",

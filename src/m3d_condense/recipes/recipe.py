@@ -122,6 +122,11 @@ class Recipe:
         "module:callable; or timm:NAME",
     ]
     batch_real: Annotated[int, "real images per class and step"]
+    share_real: Annotated[
+        bool,
+        "for fresh and pool: whether the steps of one encoder compare with the same real images, augmented "
+        "alike, whose features are computed once",
+    ]
     batch_synthetic: Annotated[int, "decoded synthetic images per class and step, at most"]
     augmentation: Annotated[
         str,
@@ -162,6 +167,9 @@ class Recipe:
         for name in ("encoder_cutmix", "teacher_lead"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError("a number from 0 to 1", setting=name, value=getattr(self, name))
+        if self.share_real and self.encoders not in ("fresh", "pool"):
+            said = f"{self.encoders} encoders are trained between the steps, and see real images anew"
+            raise UserError(said, setting="share_real", value=True)
         Augmentation.parse(self.augmentation, self.augmentation_draw)
         if not 0 <= self.momentum < 1:
             raise UserError("at least 0 and below 1", setting="momentum", value=self.momentum)
