@@ -29,6 +29,28 @@ def test_idc_mixes_no_digits_that_come_out_of_tiles(
 
 
 @pytest.mark.parametrize(
+    ("ipc", "factor", "num_classes", "epochs", "steps"),
+    [
+        (1, 1, 2, 1_000, 1_000),
+        (1, 2, 10, 1_000, 1_000),
+        (10, 1, 10, 500, 1_000),
+        (6, 2, 10, 250, 1_000),
+        (10, 2, 10, 150, 1_050),
+        (10, 2, 100, 150, 9_450),
+    ],
+)
+def test_quick_takes_a_thousand_steps_on_few_images_and_150_epochs_on_more(
+    ipc: int, factor: int, num_classes: int, epochs: int, steps: int
+) -> None:
+    problem = Problem(ipc=ipc, side=32, num_classes=num_classes)
+    made = protocol("quick").adapted(problem, factor=factor)
+    assert made.epochs == epochs
+    assert made.steps(num_classes * ipc * factor**2) == steps
+    assert protocol("quick").adapted(problem, factor=factor, epochs=7).epochs == 7
+    assert protocol("quick").adapted(problem, whole=True).epochs == 10
+
+
+@pytest.mark.parametrize(
     ("ipc", "factor", "num_classes", "epochs"),
     [
         (1, 1, 10, 3_000),

@@ -29,7 +29,8 @@ def test_networks_are_trained_as_the_last_score_was_made() -> None:
 
 
 def test_the_protocols_own_epochs_are_no_choice() -> None:
-    assert Setup.of(scored(("convnet", "quick", {"epochs": 150}))).epochs is None
+    assert Setup.of(scored(("convnet", "quick", {"epochs": 1_000}))).epochs is None
+    assert Setup.of(scored(("convnet", "quick", {"epochs": 150}))).epochs == 150
 
 
 @pytest.mark.parametrize(("network", "protocol"), [("os:getcwd", "quick"), ("convnet", "of a paper")])

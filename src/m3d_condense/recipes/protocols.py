@@ -80,6 +80,13 @@ class Protocol:
         return self.epochs * math.ceil(images / self.training.batch)
 
 
+def _quick(protocol: Protocol, problem: Problem, factor: int) -> Protocol:
+    """Give a set of few images as many more epochs as make enough steps of them."""
+    images = problem.num_classes * problem.ipc * factor**2
+    enough = math.ceil(ENOUGH / math.ceil(images / protocol.training.batch))
+    return dataclasses.replace(protocol, epochs=max(protocol.epochs, enough))
+
+
 def _idc(protocol: Protocol, problem: Problem, factor: int) -> Protocol:
     """Resolve the protocol of IDC, whose values below 64 pixels are given.
 
@@ -105,6 +112,8 @@ def _subset_epochs(images_per_class: int, many_classes: bool) -> int:
     return epochs * 2 // 3 // 100 * 100 if many_classes else epochs
 
 
+ENOUGH = 1_000
+"""Steps that a network takes at least under `quick`: with fewer it is not trained, however few the images are."""
 PHOTOGRAPHS = Augmentation.parse("resizedcrop_flip_jitter_lighting", "idc")
 """What networks are trained with on subsets of ImageNet (Kim et al., ICML 2022, in public code)."""
 
@@ -115,6 +124,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
             name="quick",
             epochs=150,
             whole_epochs=10,
+            resolve=_quick,
             training=Training(
                 batch=64,
                 lr=0.05,
