@@ -125,3 +125,13 @@ def test_streams_are_functions_of_seed_and_name() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert generator(3, "x").initial_seed() == derive(3, "x")
     assert derive(0, "encoder", 0) == 7_940_456_901_170_463_251  # the same on every machine and in every version
+
+
+@pytest.mark.parametrize(
+    ("ipc", "side", "iterations", "shared"),
+    [(1, 32, 3_000, True), (3, 32, 3_000, True), (4, 32, 600, False), (10, 32, 600, False), (1, 64, 1_000, True)],
+)
+def test_few_images_share_their_real_ones_under_m3d_plus(ipc: int, side: int, iterations: int, shared: bool) -> None:
+    made = recipe("m3d-plus", "quick", ipc=ipc, side=side, overrides={})
+    assert (made.iterations, made.share_real) == (iterations, shared)
+    assert made.iterations_per_model == (10 if shared else 1)
