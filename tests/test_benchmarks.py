@@ -117,9 +117,9 @@ def test_record_is_complete_and_fills_the_page(tmp_path: Path) -> None:
     assert kept["times"] == times
     assert kept["ratio"]["ours"] == {"median": 3.0, "min": 2.0, "max": 3.0, "rounds": [2.0, 3.0, 3.0]}
 
-    marked = "# Page\n<!-- results: condense_step -->\nstale numbers\n<!-- end -->\n<!-- results: limit -->\n<!-- end -->\n"
+    marked = "# Page\n<!-- results: condense_step -->\nstale\n<!-- end -->\n<!-- results: limit -->\n<!-- end -->\n"
     page = plot.page(marked, plot.records(tmp_path))
-    assert "stale numbers" not in page
+    assert "stale\n" not in page
     assert "| a case | ours | 2.00 s/step | 3.00× | 2.00 – 3.00 |" in page
     assert "Not measured yet: `python -m benchmarks.limit`" in page
     assert plot.page(page, plot.records(tmp_path)) == page
