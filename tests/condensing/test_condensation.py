@@ -143,7 +143,7 @@ def reference_steps(digits: ImageDataset, recipe: Recipe, steps: int) -> tuple[T
         ("gaussian", 10.0, 200, "joint", False),
         ("linear", 0.02, 3, "joint", False),
         ("gaussian", 10.0, 200, "sequential", False),
-        ("gaussian", 10.0, 3, "joint", True),
+        ("linear", 0.02, 3, "joint", True),
         ("gaussian", 10.0, 200, "sequential", True),
     ],
 )
