@@ -38,28 +38,29 @@ class Draws:
         """
         first = self.first(step)
         chosen, streams = self._chosen(step, classes)
-        if first != step:
+        if real and first != step:
             chosen, _ = self._chosen(first, classes)
         drawn = augment.draw(self.recipe.siamese, self.drawn, self.size, generator(self.recipe.seed, "augment", first))
         drawn = drawn.of(self._in_whole(classes), self.device)
         synthetic = self.normalised(self.pixels.draw(classes, self.recipe.batch_synthetic, streams))
         return (
-            augment.apply(self.normalised(self._real(step, chosen, classes)), drawn, self.normalised) if real else None,
+            augment.apply(self.normalised(self._real(first, chosen, classes)), drawn, self.normalised)
+            if real
+            else None,
             augment.apply(synthetic, drawn, self.normalised),
         )
 
     def first(self, step: int) -> int:
         """Return the first of the steps that share this one's real images and augmentation."""
-        return step - step % self.recipe.iterations_per_model if self.recipe.share_real else step
+        return step - step % self.recipe.real_steps
 
-    def _real(self, step: int, chosen: Tensor, classes: range) -> Tensor:
+    def _real(self, first: int, chosen: Tensor, classes: range) -> Tensor:
         """Return the real images K×N×C×H×W of these numbers; where they lie in a file, have it read on."""
         flat = chosen.flatten().to(self.real.device, non_blocking=True)
         found = self.real.index_select(0, flat).to(self.device).view(*chosen.shape, *self.real.shape[1:])
         if file_of(self.real) is not None:
             let_go()
-            later = step + (self.recipe.iterations_per_model if self.recipe.share_real else 1)
-            read_ahead(self.real, self._chosen(later, classes)[0].flatten())
+            read_ahead(self.real, self._chosen(first + self.recipe.real_steps, classes)[0].flatten())
         return found
 
     def _chosen(self, step: int, classes: range) -> tuple[Tensor, list[torch.Generator]]:

@@ -58,8 +58,7 @@ def fitting_iterations(
     start = _now(engine)
     setup += start - ready
     taken, spent, most = 0, 0.0, min(limit * TRIAL_SHARE, TRIAL_MOST)
-    period = recipe.iterations_per_model if recipe.share_real else 1  # of which one step sees real images
-    while taken < recipe.iterations - 1 and (taken < TRIAL_STEPS or taken % period or spent < most):
+    while taken < recipe.iterations - 1 and (taken < TRIAL_STEPS or taken % recipe.real_steps or spent < most):
         run.take_step()
         taken, spent = taken + 1, _now(engine) - start
     each = spent / taken if taken else start - ready

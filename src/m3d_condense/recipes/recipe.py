@@ -185,6 +185,11 @@ class Recipe:
         """Whether the cross-entropy is under another network than the encoder."""
         return self.encoders == "pool" and self.teacher_lead > 0 and self.cross_entropy > 0
 
+    @property
+    def real_steps(self) -> int:
+        """Steps that compare with the same real images."""
+        return self.iterations_per_model if self.share_real else 1
+
     def rate(self, step: int) -> float:
         """Return the pixels' step size at a step, counted from 0."""
         if self.lr_schedule == "constant":

@@ -20,7 +20,7 @@ from m3d_condense.machine.native import building
 from m3d_condense.machine.native.building import compiler
 from m3d_condense.machine.native.calls import Maps, Weights, backward, forward, forward_kept, last
 
-__all__ = ["NativeSequence", "block", "blocks_of", "compiler", "derived_twice", "supports", "swap"]
+__all__ = ["NativeSequence", "block", "blocks_of", "compiler", "supports", "swap"]
 
 
 def supports(layers: nn.Module) -> bool:
@@ -123,7 +123,7 @@ def swap(network: nn.Module, wanted: bool, *, twice: bool = False) -> bool:
         if type(child) in (nn.Sequential, NativeSequence)
     ]
     use = wanted and all(part.dtype == torch.float32 for part in network.parameters())
-    use = use and (derived_twice(network) if twice else _covered(network, [child for *_, child in held]))
+    use = use and (_derived_twice(network) if twice else _covered(network, [child for *_, child in held]))
     for parent, name, child in held:
         native = use and bool(blocks_of(child.children()))
         if isinstance(child, NativeSequence) != native:
@@ -131,7 +131,7 @@ def swap(network: nn.Module, wanted: bool, *, twice: bool = False) -> bool:
     return use
 
 
-def derived_twice(network: Any) -> bool:
+def _derived_twice(network: Any) -> bool:
     """Whether a network of this package is nothing but blocks with a ReLU and pooling of 2×2: a ConvNet."""
     plain = getattr(network, "stem", None) is None and all(map(supports, network.blocks))
     return plain and all(len(block) == 4 and block[3].kernel_size == 2 for block in network.blocks)
