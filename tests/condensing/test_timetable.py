@@ -8,10 +8,12 @@ import pytest
 
 from m3d_condense.condensing import timetable
 from m3d_condense.condensing.condensation import condense, recipe_for
+from m3d_condense.condensing.encoders.pool import Pool
 from m3d_condense.condensing.timetable import FEWEST, divided, rounded_down
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.cache import Tensors
 from m3d_condense.tools.errors import UserError
 
 TINY: dict[str, Any] = {"method": "m3d-plus", "ipc": 1, "encoder_count": 1, "network": "convnet1", "batch_real": 4}
@@ -49,6 +51,23 @@ def test_what_is_given_stays(digits: ImageDataset, plain: Execution) -> None:
     recipe = pool(digits, encoder_steps=7)
     assert divided(digits, recipe, Engine(plain), LIMIT, given=("encoder_steps",)).encoder_steps == 7
     assert divided(digits, recipe, Engine(plain), LIMIT, given=("iterations",)).iterations == recipe.iterations
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(10.0, 4), (25.0, 3), (40.0, 2), (60.0, 1), (500.0, 1)])
+def test_networks_that_would_take_the_time_of_the_steps_are_left_out(
+    seconds: float,
+    expected: int,
+    digits: ImageDataset,
+    plain: Execution,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Pool, "network", lambda pool, number: pool.watch.credit(seconds))
+    recipe, given = pool(digits, encoder_count=4), ("encoder_steps", "iterations")
+    made = divided(digits, recipe, Engine(plain), 100.0, given)
+    assert made == dataclasses.replace(recipe, encoder_count=expected)
+    assert (f"{expected} of the 4 networks took" in capfd.readouterr().err) == (expected < 4)
+    assert divided(digits, recipe, Engine(plain), 100.0, (*given, "encoder_count")) == recipe
 
 
 def test_a_limit_that_no_pool_fits_in_is_refused(digits: ImageDataset, plain: Execution) -> None:
@@ -90,6 +109,26 @@ def test_a_run_that_was_stopped_goes_on_by_the_same_timetable(
     finished = condense(digits, out=out, time_limit=LIMIT, execution=plain, **TINY)
     assert (finished.settings["encoder_steps"], finished.settings["iterations"]) == (3, 20)
     assert not (tmp_path / "set.timetable.json").exists()
+
+
+def test_a_pool_that_was_stopped_goes_on_with_networks_of_the_same_training(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, network = tmp_path / "set", Pool.network
+
+    def stop(pool: Pool, number: int) -> Tensors:
+        if number == 1:
+            raise KeyboardInterrupt
+        return network(pool, number)
+
+    asked: dict[str, Any] = {**TINY, "encoder_count": None, "out": out, "time_limit": LIMIT, "execution": plain}
+    monkeypatch.setattr(timetable, "_encoder_steps", lambda *arguments: 5)
+    monkeypatch.setattr(Pool, "network", stop)
+    with pytest.raises(KeyboardInterrupt):
+        condense(digits, **asked)
+    monkeypatch.setattr(Pool, "network", network)
+    monkeypatch.setattr(timetable, "_encoder_steps", refuse)
+    assert condense(digits, **asked).settings["encoder_steps"] == 5
 
 
 def test_without_a_limit_or_a_pool_nothing_is_divided(

@@ -17,7 +17,6 @@ from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.studies import worker
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.ledger import Ledger
-from m3d_condense.studies.record import Fitted
 from m3d_condense.studies.worker import Worker
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import set_quiet
@@ -294,7 +293,9 @@ def test_the_iterations_that_fit_are_found_once_for_all_seeds_and_kept(
     Worker(ledger, engine, lambda name: digits, time_limit=1.0).work(more)
     assert trials == ["dm"]  # neither random nor another seed
     assert [ledger.record(one).iterations for one in more] == [0, 2, 2, 2]
-    assert ledger.fitted(more[-1]) == Fitted(iterations=2, compiled=False)
+    fitted = ledger.fitted(more[-1])
+    assert fitted is not None
+    assert (fitted.iterations, fitted.compiled) == (2, False)
     for one in more[1:]:
         kept = CondensedSet.load(tmp_path / "sets" / one.name)
         assert (kept.settings["iterations"], kept.steps) == (2, 2)

@@ -131,13 +131,14 @@ def test_a_damaged_entry_is_said_and_made_again(folder: Path, capsys: pytest.Cap
     assert same(kept("pools", SETTINGS, 0, refused, Credits()), TENSORS)
 
 
-def test_what_cannot_be_kept_is_made_and_said_once(
+def test_what_cannot_be_kept_is_made_once_by_a_process_and_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("M3D_CACHE", str(tmp_path / "file" / "cache"))
     for number in range(3):
         assert same(kept("pools", SETTINGS, number, lambda: TENSORS, Credits()), TENSORS)
+        assert same(kept("pools", SETTINGS, number, refused, Credits()), TENSORS)
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("trained networks cannot be kept for the next run in")
     assert "M3D_CACHE names another folder" in line

@@ -77,11 +77,10 @@ class Task:
 
 def in_one(task: Task, target: Path | None) -> CondensedSet:
     """Condense all the classes of a task together."""
-    known = None
     if task.timetable is not None and target is not None and not task.overwrite:
         known = current().by_first(partial(task.timetable.known, target))
-    if known is not None:
-        task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, **known), timetable=None)
+        recipe = dataclasses.replace(task.recipe, **known)
+        task = dataclasses.replace(task, recipe=recipe, timetable=task.timetable.beyond(known))
 
     def make() -> CondensedSet:
         timed = task.timed(target)

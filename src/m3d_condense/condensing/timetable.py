@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from m3d_condense.condensing import objectives
-from m3d_condense.condensing.encoders.pool import PoolEncoders
+from m3d_condense.condensing.encoders.pool import Pool, PoolEncoders
+from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.plan import plan
 from m3d_condense.condensing.start import start
 from m3d_condense.condensing.trial import fitting_iterations, training_seconds
+from m3d_condense.condensing.view import Encoder
 from m3d_condense.condensing.working import Working
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine
-from m3d_condense.machine.group import current
+from m3d_condense.machine.engine import Engine, Placed
+from m3d_condense.machine.group import Outcome, current
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
@@ -30,8 +33,11 @@ from m3d_condense.tools.stopwatch import Stopwatch
 
 DIVIDED = ("encoder_steps", "iterations")
 """The settings that follow from a time limit, where they are not given."""
+FOUND = (*DIVIDED, "encoder_count")
+"""The same, and how many networks there is time for after all."""
 
 NETWORKS_SHARE = 0.8  # of the time; the networks decide most of the accuracy, see docs/study.md
+NETWORKS_MOST = 0.9  # of the time, where they take longer than was tried
 ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)  # times a power of ten: a network's steps
 FEWEST, MOST = 50, 12_000  # steps of a network
 TRIED = 6  # steps of training that are timed
@@ -52,56 +58,76 @@ class Timetable:
     @classmethod
     def asked(cls, recipe: Recipe, limit: float | None, settings: Mapping[str, Any]) -> Timetable | None:
         """Return what is to be divided, if anything: the encoders are a pool, and not all was given."""
-        given = {name for name in DIVIDED if settings.get(name) is not None}
-        if limit is None or recipe.encoders != "pool" or recipe.iterations == 0 or len(given) == len(DIVIDED):
+        given = {name for name in FOUND if settings.get(name) is not None}
+        if limit is None or recipe.encoders != "pool" or recipe.iterations == 0 or given.issuperset(DIVIDED):
             return None
         return cls(limit=limit, given=given)
 
-    def known(self, target: Path) -> dict[str, Any] | None:
-        """Return how the limit was divided by an earlier call for the set at `target`; None where none was."""
+    def known(self, target: Path) -> dict[str, Any]:
+        """Return what an earlier call found for the set at `target`: all, some of it, or nothing."""
         file = Working.beside(target).timetable
         if file.exists():
             found = read_json(file)
         elif is_condensed_set(target):
             found = CondensedSet.load(target).settings
         else:
-            return None
-        values = {name: found.get(name) for name in DIVIDED if name not in self.given}
-        whole = {name: value for name, value in values.items() if isinstance(value, int)}
-        return whole if found.get("time_limit") == self.limit and len(whole) == len(values) else None
+            return {}
+        values = {name: found.get(name) for name in FOUND if name not in self.given}
+        return {k: v for k, v in values.items() if isinstance(v, int)} if found.get("time_limit") == self.limit else {}
+
+    def beyond(self, known: Collection[str]) -> Timetable | None:
+        """Return what is still to be divided where these settings are known, if anything."""
+        given = {*self.given, *known}
+        return None if given.issuperset(DIVIDED) else dataclasses.replace(self, given=given)
 
     def made(self, dataset: ImageDataset, recipe: Recipe, engine: Engine, target: Path | None = None) -> Recipe:
-        """Return the recipe with the limit divided; what was found is kept beside `target`, for a later call."""
-        made = divided(dataset, recipe, engine, self.limit, self.given)
-        if target is not None:
-            content = json.dumps({name: getattr(made, name) for name in DIVIDED} | {"time_limit": self.limit})
-            file = Working.beside(target).timetable
-            current().by_first(lambda: write_file_atomic(file, content + "\n"))
+        """Return the recipe with the limit divided; what is found is kept beside `target` at once, for a later call."""
+
+        def keep(made: Recipe, names: Collection[str]) -> None:
+            if target is not None:
+                content = json.dumps({name: getattr(made, name) for name in names} | {"time_limit": self.limit})
+                file = Working.beside(target).timetable
+                current().by_first(lambda: write_file_atomic(file, content + "\n"))
+
+        made = divided(dataset, recipe, engine, self.limit, self.given, lambda part: keep(part, ("encoder_steps",)))
+        keep(made, FOUND)
         return made
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def divided(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float, given: Collection[str]) -> Recipe:
+def divided(
+    dataset: ImageDataset,
+    recipe: Recipe,
+    engine: Engine,
+    limit: float,
+    given: Collection[str],
+    planned: Callable[[Recipe], None] = lambda recipe: None,
+) -> Recipe:
     """Return a recipe with a pool whose networks and steps take `limit` seconds together.
 
     A short trial tells how many training steps fit in most of the time. Their number is rounded down to a round one, so
     that runs of other images per class, and on a busier machine, come to the same pool and find it in the cache. Then
-    the networks are trained, unless they have been before, and another trial tells how many steps of the pixels fit in
-    what is left; at most the recipe's, after which they gain little. The time that the networks took is counted
-    whether this run trained them or an earlier one.
+    the networks are trained, unless they have been before: fewer of them, where they take so much longer than in the
+    trial that the steps of the pixels would have no time. Another trial tells how many of these fit in what is left; at
+    most the recipe's, after which they gain little. The time that the networks took is counted whether this run trained
+    them or an earlier one.
 
     Args:
         dataset, engine: of the run.
         recipe: its encoders are a pool.
         limit: seconds of all of it.
         given: settings that stay as they are.
+        planned: is told how the networks will be trained, before they are.
 
     Raises:
         UserError: where not even the shortest training of the networks fits.
     """
     if "encoder_steps" not in given:
         recipe = dataclasses.replace(recipe, encoder_steps=_encoder_steps(dataset, recipe, engine, limit))
+        planned(recipe)
+    if "encoder_count" not in given:
+        recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, limit))
     if "iterations" not in given:
         count, *_ = fitting_iterations(dataset, recipe, engine, limit)
         recipe = dataclasses.replace(recipe, iterations=min(current().objects(count)))
@@ -124,6 +150,30 @@ def _encoder_steps(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit:
     return rounded_down(min(fitting, MOST))
 
 
+def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> int:
+    """Train the networks of the pool until one more would take the time of the steps; return how many are ready."""
+    group, watch, wanted = current(), Stopwatch(), recipe.encoder_count
+    encoder = Encoder(_placed(dataset, recipe, engine))
+    real = engine.resident(dataset.train.images)
+    pool = Pool(Material(recipe=recipe, encoder=encoder, dataset=dataset, real=real, watch=watch))
+
+    def train(number: int) -> float:
+        if number < wanted:
+            pool.network(number)
+        return watch.seconds
+
+    rounds, ready = 0, 0
+    while ready < wanted:
+        trained = group.objects(Outcome.of(partial(train, ready + group.rank)))
+        seconds = max(outcome.result() for outcome in trained)
+        rounds, ready = rounds + 1, min(ready + group.size, wanted)
+        if ready < wanted and seconds * (rounds + 1) / rounds > NETWORKS_MOST * limit:
+            taken = f"{ready} of the {wanted} networks took {seconds:.0f} s"
+            notice(f"training is slower than in the trial: {taken}, and are all that fit")
+            break
+    return ready
+
+
 def _networks(recipe: Recipe) -> str:
     return "a network" if recipe.encoder_count == 1 else f"{recipe.encoder_count} networks, each"
 
@@ -136,6 +186,10 @@ def rounded_down(number: float) -> int:
 
 def _training_seconds(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> float:
     """Return the seconds of one training step of a network of the pool."""
+    return training_seconds(_placed(dataset, recipe, engine), PoolEncoders.training(recipe), dataset, TRIED)
+
+
+def _placed(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> Placed:
+    """Return the network of the run as it is placed there."""
     pixels = start(dataset, recipe, engine, Stopwatch())
-    placed = plan(dataset, recipe, engine, objectives.build(recipe), pixels).placed
-    return training_seconds(placed, PoolEncoders.training(recipe), dataset, TRIED)
+    return plan(dataset, recipe, engine, objectives.build(recipe), pixels).placed

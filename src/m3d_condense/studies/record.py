@@ -75,13 +75,19 @@ class Fitted:
     Attributes:
         iterations: that fit in the time limit.
         compiled: whether the networks were compiled.
-        encoder_steps: that each network of a pool is trained by; None where there is no pool, or they were given.
+        encoder_steps, encoder_count: of the pool, where there is one; None in what an earlier version found.
     """
 
     iterations: int
     compiled: bool
     encoder_steps: int | None = None
+    encoder_count: int | None = None
     format_version: Literal[1] = 1
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of a recipe that were found."""
+        found = {name: getattr(self, name) for name in ("iterations", "encoder_steps", "encoder_count")}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def as_json(content: DataclassInstance) -> str:

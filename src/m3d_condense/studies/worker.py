@@ -156,9 +156,7 @@ class Worker:
         recipe = job.recipe
         if self.time_limit is not None and recipe.iterations > 0:
             fitted = self._fitted(job, recipe, dataset, self.time_limit)
-            recipe = dataclasses.replace(recipe, iterations=fitted.iterations)
-            if fitted.encoder_steps is not None:
-                recipe = dataclasses.replace(recipe, encoder_steps=fitted.encoder_steps)
+            recipe = dataclasses.replace(recipe, **fitted.settings())
             # Compiled as in the trial: the decision for fewer iterations could be another, and with it their time.
             execution = dataclasses.replace(execution, compile="yes" if fitted.compiled else "no")
         found = folder is not None and is_condensed_set(folder)
@@ -178,16 +176,21 @@ class Worker:
 
         def try_out() -> Fitted:
             preset = recipe_for(dataset, recipe.method, recipe.preset, recipe.ipc, {})
-            steps, tried = None, recipe
+            given = {"iterations"} if recipe.encoder_count == preset.encoder_count else {"iterations", "encoder_count"}
+            tried = recipe
             if recipe.encoders == "pool" and recipe.encoder_steps == preset.encoder_steps:
-                tried = divided(dataset, recipe, self.engine, limit, given=("iterations",))
-                steps = tried.encoder_steps
+                tried = divided(dataset, recipe, self.engine, limit, given)
             count, start, each, compiled = fitting_iterations(dataset, tried, self.engine, limit)
             if start + each > limit:
                 said = f"too short: {start:.0f} s pass before the first step"
                 raise UserError(said, setting="time_limit", value=f"{limit:g}s")
             notice(f"{job.label}: {count} iterations fit in {limit:g} s ({each:.2g} s each)")
-            return Fitted(iterations=count, compiled=compiled, encoder_steps=steps)
+            return Fitted(
+                iterations=count,
+                compiled=compiled,
+                encoder_steps=tried.encoder_steps,
+                encoder_count=tried.encoder_count,
+            )
 
         fitted = self.group.once(f"{self.ledger.folder}/{job.series}/{limit}", try_out)
         self.ledger.keep_fitted(job, fitted)

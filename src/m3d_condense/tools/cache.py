@@ -93,7 +93,8 @@ def kept(
 ) -> Tensors:
     """Return the tensors that `train` makes, on the CPU, from a file where it has run before.
 
-    Where they cannot be kept, or the file is damaged, a notice says so, and they are made.
+    Where the file is damaged, a notice says so, and they are made. Where they cannot be kept, another does, and this
+    process alone finds them again.
 
     Args:
         kind: of network, a folder's name.
@@ -102,20 +103,30 @@ def kept(
         train: makes the tensors.
         watch: is credited with the seconds that finding them spares.
     """
-    file = None
+    file = cache_folder() / kind / key_of(made_from) / f"{number}.safetensors"
+    found = _held.get(file)
     with not_kept_said("trained networks"):
-        file = folder_of(kind) / key_of(made_from) / f"{number}.safetensors"
-    if file is not None and (found := read_entry(file)) is not None:
+        folder_of(kind)
+        found = read_entry(file) or found
+    if found is not None:
         tensors, metadata = found
         watch.credit(float(metadata["seconds"]))
         return tensors
     begun = time.monotonic()
     tensors = {name: value.detach().contiguous().cpu() for name, value in train().items()}
-    if file is not None and _keeping:
+    if _keeping:
         note = f"{made_from.get('network', 'a network')}, of data {str(made_from.get('fingerprint', ''))[:15]}"
+        metadata = {"seconds": str(time.monotonic() - begun), "note": note}
+        _held[file] = tensors, metadata
         with not_kept_said("trained networks"):
-            write_entry(file, tensors, {"seconds": str(time.monotonic() - begun), "note": note})
+            folder_of(kind)
+            write_entry(file, tensors, metadata)
+            del _held[file]
     return tensors
+
+
+_held: dict[Path, Stored] = {}
+"""What could not be written, by the file it would be in."""
 
 
 @contextmanager

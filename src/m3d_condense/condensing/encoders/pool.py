@@ -23,6 +23,48 @@ from m3d_condense.tools.progress import progress
 from m3d_condense.tools.seeds import derive, generator
 
 
+class Pool:
+    """Networks of one training, numbered from 0, each at all the points of its own.
+
+    A network is trained once and kept in a file, where any run on the same data with the same settings of the encoders
+    finds it again.
+    """
+
+    def __init__(self, material: Material) -> None:
+        self.recipe, self.watch = material.recipe, material.watch
+        self.learner = Learner(material, PoolEncoders.training(material.recipe))
+        self._made_from = {
+            "fingerprint": material.dataset.fingerprint,
+            "network": self.recipe.network,
+            "steps": self.recipe.encoder_steps,
+            "points": self.recipe.encoder_points,
+            "seed": self.recipe.seed,
+            "training": dataclasses.asdict(self.learner.training),
+            "arithmetic": material.encoder.placed.arithmetic,
+        }
+
+    def network(self, number: int) -> Tensors:
+        """Return the tensors of a network at all the points of its training, trained now where it has not been."""
+        return kept("pools", self._made_from, number, lambda: self._train(number), self.watch)
+
+    def _train(self, number: int) -> Tensors:
+        recipe, network, tensors = self.recipe, self.learner.encoder.network, dict[str, Tensor]()
+        last = recipe.encoder_points - 1
+        steps_of = {point: round(recipe.encoder_steps * point / last) for point in range(last + 1)}
+
+        def after(taken: int) -> None:
+            for point in (point for point, step in steps_of.items() if step == taken):
+                for name, value in network.state_dict().items():
+                    tensors[f"{point}.{name}"] = value.clone()
+
+        with progress(f"Training network {number + 1} of {recipe.encoder_count}", recipe.encoder_steps) as bar:
+            self.learner.from_scratch(derive(recipe.seed, "pool", number), recipe.encoder_steps, bar, after)
+        if not all(bool(torch.isfinite(part).all()) for part in network.parameters()):
+            said = "too high: a network of the pool has diverged in training"
+            raise UserError(said, setting="encoder_lr", value=recipe.encoder_lr)
+        return tensors
+
+
 class PoolEncoders(EncoderSource):
     """Networks at a random point of their training.
 
@@ -31,27 +73,16 @@ class PoolEncoders(EncoderSource):
     et al., IJCAI 2024); with many, the way that the training took. The cross-entropy of a step is under the state that
     is `teacher_lead` of the whole training ahead of the encoder.
 
-    The pool, `encoder_count` networks of `encoder_steps` training steps each on real images, is trained once and kept
-    in files, one a network, that any run on the same data with the same settings of the encoders finds again; an
-    interrupted pool goes on with the network it stopped at.
+    There are `encoder_count` networks of `encoder_steps` training steps each on real images; an interrupted pool goes
+    on with the network it stopped at.
     """
 
     def __init__(self, material: Material) -> None:
         super().__init__(material)
-        self.learner, self.watch = Learner(material, self.training(material.recipe)), material.watch
-        self._current = -1
-        self._made_from = {
-            "fingerprint": material.dataset.fingerprint,
-            "network": self.recipe.network,
-            "steps": self.recipe.encoder_steps,
-            "points": self.recipe.encoder_points,
-            "seed": self.recipe.seed,
-            "training": dataclasses.asdict(self.learner.training),
-            "arithmetic": self.encoder.placed.arithmetic,
-        }
-        group, count = current(), self.recipe.encoder_count
+        pool, group, count = Pool(material), current(), self.recipe.encoder_count
+        self._device, self._current = pool.learner.trainer.device, -1
         # Every process trains some of the networks; then each is told what the others have.
-        own = {n: Outcome.of(partial(self._member, n)) for n in range(group.rank, count, group.size)}
+        own = {n: Outcome.of(partial(pool.network, n)) for n in range(group.rank, count, group.size)}
         members = (group.broadcast(own.get(n), n % group.size).result() for n in range(count))
         self._ways = [self._way(tensors) for tensors in members]
         if self.recipe.taught:
@@ -93,35 +124,13 @@ class PoolEncoders(EncoderSource):
         """Return the tensors of each network at the end of its training, by name."""
         return [way[-1] for way in self._ways]
 
-    def _member(self, number: int) -> Tensors:
-        """Return the tensors of a network at all the points of its training, trained now where it has not been."""
-        return kept("pools", self._made_from, number, lambda: self._train(number), self.watch)
-
     def _way(self, tensors: Tensors) -> list[Tensors]:
         """Return the states of a network at even steps of its training, on the device."""
-        device = self.learner.trainer.device
         states: list[Tensors] = [{} for _ in range(self.recipe.encoder_points)]
         for key, value in tensors.items():
             point, _, name = key.partition(".")
-            states[int(point)][name] = value.to(device)
+            states[int(point)][name] = value.to(self._device)
         return states
-
-    def _train(self, number: int) -> Tensors:
-        recipe, tensors = self.recipe, dict[str, Tensor]()
-        last = recipe.encoder_points - 1
-        steps_of = {point: round(recipe.encoder_steps * point / last) for point in range(last + 1)}
-
-        def after(taken: int) -> None:
-            for point in (point for point, step in steps_of.items() if step == taken):
-                for name, value in self.encoder.network.state_dict().items():
-                    tensors[f"{point}.{name}"] = value.clone()
-
-        with progress(f"Training network {number + 1} of {recipe.encoder_count}", recipe.encoder_steps) as bar:
-            self.learner.from_scratch(derive(recipe.seed, "pool", number), recipe.encoder_steps, bar, after)
-        if not all(bool(torch.isfinite(part).all()) for part in self.encoder.network.parameters()):
-            said = "too high: a network of the pool has diverged in training"
-            raise UserError(said, setting="encoder_lr", value=recipe.encoder_lr)
-        return tensors
 
 
 @torch.no_grad()
