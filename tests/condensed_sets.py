@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from m3d_condense.sets.bits import quantised
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.sets.soft import SoftLabels
 
@@ -31,6 +32,13 @@ def make(num_classes: int = 3, ipc: int = 2, shape: tuple[int, int, int] = (3, 8
         "scores": [Score.of("convnet3", "idc", [60.0, 61.5, 62.25], {"epochs": 10})],
     }
     return CondensedSet(**values | changes)
+
+
+def make_packed(bits: int, **changes: Any) -> CondensedSet:
+    """A set whose pixels have fewer bits than 8."""
+    whole = make(**changes)
+    levels = quantised(whole.images.float() / 255, bits)
+    return make(**{**changes, "images": levels, "settings": {**whole.settings, "bits": bits}})
 
 
 def soft_labels(condensed: CondensedSet, seed: int = 0, **origin: Any) -> SoftLabels:

@@ -60,12 +60,12 @@ def interrupt_at(number: int, sent: signal.Signals = signal.SIGINT) -> Callable[
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "sent", "share_real"),
+    ("optimizer", "sent", "share_real", "bits"),
     [
-        ("sgd", signal.SIGINT, False),
-        ("adam", signal.SIGTERM, False),
-        ("adam", signal.SIGHUP, False),
-        ("adam", signal.SIGINT, True),  # between steps of one encoder, five each
+        ("sgd", signal.SIGINT, False, 8),
+        ("adam", signal.SIGTERM, False, 8),
+        ("adam", signal.SIGHUP, False, 2),  # the pixels go on as they were, not as they are stored
+        ("adam", signal.SIGINT, True, 8),  # between steps of one encoder, five each
     ],
 )
 def test_an_interrupted_run_goes_on_to_the_same_bits(
@@ -76,8 +76,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     optimizer: str,
     sent: signal.Signals,
     share_real: bool,
+    bits: int,
 ) -> None:
-    settings = TINY | STOPS[optimizer] | {"iterations": 13, "share_real": share_real}
+    settings = TINY | STOPS[optimizer] | {"iterations": 13, "share_real": share_real, "bits": bits}
     whole = condense(digits, execution=plain, **settings)
     out, handler = tmp_path / "set", signal.getsignal(sent)
     with monkeypatch.context() as patch:

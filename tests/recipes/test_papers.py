@@ -31,6 +31,7 @@ UNUSED: dict[str, Any] = {
     "initialisation": "random",
     "selection_features": "trained",
     "factor": 1,
+    "bits": 8,
     "mosaic": "antialiased",
     "kernel": "gaussian",
     "cross_entropy": 0.0,

@@ -168,7 +168,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], Any], str]] = {
         f"{META} cannot be read",
     ),
     "json list": (lambda p: (p / "condensed.json").write_text("[1]"), f"{META} holds no JSON object"),
-    "newer": (edit(lambda c: c.update(format_version=3)), f"{META} has the format version 3.*pip install -U"),
+    "newer": (edit(lambda c: c.update(format_version=4)), f"{META} has the format version 4.*pip install -U"),
     "unknown": (edit(lambda c: c.update(format_version="x\n")), f"{META} has the format version 'x.*fetch"),
     "no version": (edit(lambda c: c.pop("format_version")), f"{META} has the format version None"),
     "key missing": (edit(lambda c: c.pop("mean")), f"{META} is damaged: it has no 'mean'"),

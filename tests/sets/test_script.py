@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from condensed_sets import make, make_soft
+from condensed_sets import make, make_packed, make_soft
 from torch import Tensor
 
 from m3d_condense.condensing.condensation import condense
@@ -90,6 +90,16 @@ def test_the_script_trains_on_soft_labels_where_the_set_has_them(factor: int) ->
     made = ran(Path("train.py"))
     assert torch.allclose(made["labels"], condensed.decoded_labels("soft"), atol=1e-3)
     torch.testing.assert_close(made["images"], condensed.decode()[0])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize(("shape", "factor"), [((3, 8, 8), 2), ((1, 7, 9), 1)])
+def test_the_script_unpacks_pixels_of_fewer_bits(bits: int, shape: tuple[int, int, int], factor: int) -> None:
+    condensed = make_packed(bits, shape=shape, factor=factor)
+    lines = written(condensed, adapted("quick", factor=factor)).read_text().splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 120
+    torch.testing.assert_close(ran(Path("train.py"))["images"], condensed.decode()[0])
 
 
 def moments(images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from itertools import islice
 from m3d_condense.cli.finding import Found, need
 from m3d_condense.cli.streams import as_shown
 from m3d_condense.machine.memory import readable
+from m3d_condense.sets.bits import FULL
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.soft import SoftLabels
 from m3d_condense.sets.text import one_line
@@ -29,6 +30,7 @@ def _lines(found: Found, condensed: CondensedSet) -> list[str]:
     count, channels, height, width = condensed.images.shape
     factor, source = condensed.factor, condensed.source
     tiles = f"; each holds {factor}×{factor} tiles, {count * factor**2:,} decoded images" if factor > 1 else ""
+    depth = f" in {condensed.bits} bits a channel" if condensed.bits < FULL else ""
     names = ", ".join(islice(condensed.class_names, MOST_NAMES))
     more = f" and {condensed.num_classes - MOST_NAMES} more" if condensed.num_classes > MOST_NAMES else ""
     facts = {
@@ -36,7 +38,7 @@ def _lines(found: Found, condensed: CondensedSet) -> list[str]:
         "folder": found.folder,
         "method": _method(condensed),
         "source": f"{source.get('name', 'unnamed')}, fingerprint {source.get('fingerprint', 'unknown')}",
-        "images": f"{count:,} of {channels}×{height}×{width}, {readable(condensed.nbytes)}{tiles}",
+        "images": f"{count:,} of {channels}×{height}×{width}{depth}, {readable(condensed.nbytes)}{tiles}",
         "bytes": _bytes(condensed),
         "classes": f"{condensed.num_classes}: {names}{more}",
         "made": f"{condensed.created}, {condensed.steps:,} steps in {condensed.seconds:,.0f} s, seed {condensed.seed}",

@@ -23,6 +23,7 @@ from m3d_condense.recipes import protocols
 from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.sets.bits import bytes_of
 from m3d_condense.tools.cache import nothing_kept
 
 __all__ = ["Estimate", "Prepared", "estimate", "lightened", "prepared"]
@@ -101,7 +102,7 @@ def estimate(
         each=each,
         peak=peak(),
         free=free,
-        nbytes=dataset.num_classes * ipc * dataset.train.images[0].numel(),
+        nbytes=bytes_of((dataset.num_classes * ipc, *dataset.train.images[0].shape), recipe.bits),
         machine=engine.describe(),
     )
 

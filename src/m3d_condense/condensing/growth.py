@@ -15,6 +15,7 @@ from torch import Tensor
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.sets.bits import on_levels
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
@@ -112,6 +113,11 @@ def _check(condensed: CondensedSet, dataset: ImageDataset, recipe: Recipe) -> No
         remedy = f"give {Setting('factor', condensed.factor)}"
         raise UserError(
             f"has the factor {condensed.factor}, but this run {recipe.factor}; {remedy}", setting="start_from"
+        )
+    if not on_levels(condensed.images, recipe.bits):
+        remedy = f"give {Setting('bits', condensed.bits)}"
+        raise UserError(
+            f"has {condensed.bits} bits a channel, but this run {recipe.bits}; {remedy}", setting="start_from"
         )
     absent = [name for name in condensed.class_names if name not in dataset.class_names]
     if absent:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing.shards import Shard
+from m3d_condense.sets.bits import FULL, quantised, rounded
 from m3d_condense.sets.tiles import cut, decode, enlarge
 
 
@@ -22,11 +23,19 @@ class Pixels:
         factor: l, at least 1.
         shard: the classes they are of; by default all there are.
         frozen: which images of all classes, K×M, stay as they are, to the bit; none by default.
+        bits: that a channel is stored in; what encoders see is rounded to fewer than 8.
     """
 
-    def __init__(self, values: Tensor, factor: int, shard: Shard | None = None, frozen: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        values: Tensor,
+        factor: int,
+        shard: Shard | None = None,
+        frozen: Tensor | None = None,
+        bits: int = FULL,
+    ) -> None:
         self.values = values.clone().requires_grad_()
-        self.factor, self.shard = factor, shard or Shard(num_classes=len(values))
+        self.bits, self.factor, self.shard = bits, factor, shard or Shard(num_classes=len(values))
         none = torch.zeros(self.shard.num_classes, values.shape[1], dtype=torch.bool)
         self.frozen = none if frozen is None else frozen.cpu()
         held = self.shard.of(self.frozen).to(values.device)[:, :, None, None, None]
@@ -52,7 +61,8 @@ class Pixels:
         """
         first = self.shard.classes.index(classes.start)
         size = (self.values.shape[-2], self.values.shape[-1])
-        tiles = cut(self.values[first : first + len(classes)], self.factor).flatten(1, 2)
+        stored = rounded(self.values[first : first + len(classes)], self.bits)
+        tiles = cut(stored, self.factor).flatten(1, 2)
         if self.decoded_per_class > limit:
             order = [torch.randperm(self.decoded_per_class, generator=g)[:limit] for g in generators]
             index = torch.stack(order).to(tiles.device)
@@ -65,7 +75,7 @@ class Pixels:
 
         These are the images of every class: all processes ask for them together.
         """
-        values = self.shard.gather(self.values.detach())
+        values = self.shard.gather(rounded(self.values.detach(), self.bits))
         labels = torch.arange(len(values), device=values.device).repeat_interleave(self.decoded_per_class)
         return decode(values.flatten(0, 1), self.factor), labels
 
@@ -85,7 +95,7 @@ class Pixels:
 
         These are the images of every class: all processes ask for them together.
         """
-        images = self.shard.gather((self.values * 255).round().to(torch.uint8).cpu())
+        images = self.shard.gather(quantised(self.values, self.bits).cpu())
         labels = torch.arange(images.shape[0]).repeat_interleave(images.shape[1])
         return images.flatten(0, 1), labels
 

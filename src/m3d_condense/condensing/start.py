@@ -34,7 +34,7 @@ def start(
     if earlier is not None:
         notice(earlier.explain(dataset.num_classes * recipe.ipc))
         images, frozen = earlier.laid_over(images, shard.classes), earlier.frozen(recipe.ipc)
-    return Pixels(images.to(engine.device), recipe.factor, shard, frozen)
+    return Pixels(images.to(engine.device), recipe.factor, shard, frozen, recipe.bits)
 
 
 def _images(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch, shard: Shard) -> Tensor:

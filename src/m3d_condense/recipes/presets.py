@@ -26,6 +26,7 @@ COMMON: Values = {
     "initialisation": "random",
     "selection_features": "trained",
     "factor": 1,
+    "bits": 8,
     "mosaic": "antialiased",
     "objective": "mmd",
     "kernel": "gaussian",

@@ -17,6 +17,7 @@ OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine")
 MOSAICS = ("antialiased", "bilinear", "nearest")
 CLASS_STEPS = ("joint", "sequential")
+BITS = (8, 4, 2, 1)  # of a channel of a stored pixel: those that fill a byte
 MOST = 2**31 - 1  # of a count
 MOST_NETWORKS = 10**5  # that are trained, or sets that are made, one like the other
 LARGEST = 1e6  # of a learning rate or a weight: more than any run uses, and far from what float32 overflows at
@@ -58,6 +59,11 @@ class Recipe:
         "untrained one (random), or pixels",
     ]
     factor: Annotated[int, "l; each stored image holds l×l smaller images (M3D, Eq. 10)"]
+    bits: Annotated[
+        int,
+        "bits that a channel of a stored pixel takes: 8, or 4, 2 or 1, which the steps round to, so that two, four or "
+        "eight times the images take the same bytes",
+    ]
     mosaic: Annotated[
         str,
         "how real images are down-scaled into the l×l tiles that a run starts from: antialiased; bilinear, without "
@@ -156,6 +162,7 @@ class Recipe:
         for name in (*counts, "encoder_batch", "encoder_count"):
             check_count(name, getattr(self, name), least=1)
         check_count("encoder_points", self.encoder_points, least=2)
+        check_bits(self.bits)
         for name in ("iterations", "encoder_steps", "encoder_warmup"):
             check_count(name, getattr(self, name), least=0)
         for name in ("lr", "encoder_lr"):
@@ -205,6 +212,12 @@ def meanings() -> dict[str, tuple[type[Any], str]]:
         untold = [choice for choice in CHOICES.get(name, ()) if choice not in text]
         found[name] = kind, "; or ".join((text, *untold))
     return found
+
+
+def check_bits(bits: object) -> None:
+    """Raise `UserError` where pixels cannot be stored in so many bits a channel."""
+    if isinstance(bits, bool) or bits not in BITS:
+        raise UserError(f"one of {', '.join(map(str, BITS))}", setting="bits", value=bits)
 
 
 def check_count(name: str, value: int, *, least: int, most: int = MOST) -> None:

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from m3d_condense.sets.bits import FULL
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.origins import origin
 from m3d_condense.sets.tables import TABLES
@@ -101,10 +102,14 @@ def _facts(condensed: CondensedSet) -> dict[str, str]:
         "Fingerprint of the source": _escape(condensed.source.get("fingerprint", "unknown")),
         "Classes": f"{condensed.num_classes}: {names}{more}",
         "Images per class": str(least) if least == most else f"{least} to {most}",
-        "Stored": f"{count:,} images {channels}×{height}×{width}, uint8, {condensed.nbytes:,} bytes",
+        "Stored": f"{count:,} images {channels}×{height}×{width}, {_depth(condensed)}, {condensed.nbytes:,} bytes",
         **_soft(condensed),
         "Factor": f"{factor}: {tiles}",
     }
+
+
+def _depth(condensed: CondensedSet) -> str:
+    return "uint8" if condensed.bits == FULL else f"{condensed.bits} bits a channel, packed"
 
 
 def _soft(condensed: CondensedSet) -> dict[str, str]:

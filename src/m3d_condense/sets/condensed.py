@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from m3d_condense.recipes.problem import Problem
+from m3d_condense.sets.bits import bits_of, bytes_of, on_levels
 from m3d_condense.sets.loading import augmentation_named, loader
 from m3d_condense.sets.score import Score
 from m3d_condense.sets.soft import HARD, SOFT, SoftLabels, check_labels
@@ -36,7 +37,7 @@ class CondensedSet:
     The settings and other dictionaries are kept as JSON would give them back (tuples become lists).
 
     Attributes:
-        images: N×C×H×W uint8, C 1 or 3: the canonical form.
+        images: N×C×H×W uint8, C 1 or 3: the canonical form. Of fewer bits than 8, they hold the levels of these.
         labels: N int64 in [0, K); every class has at least one image.
         class_names: K names in the order of the labels.
         factor: l; each stored image holds l×l tiles.
@@ -110,12 +111,17 @@ class CondensedSet:
         return Problem(ipc=self.ipc, side=min(size), channels=channels, num_classes=self.num_classes, mirrored=mirrored)
 
     @property
+    def bits(self) -> int:
+        """Bits that a channel of a stored pixel takes: 8, or 4, 2 or 1 of a set that was condensed to them."""
+        return bits_of(self.settings)
+
+    @property
     def nbytes(self) -> int:
         """Bytes the stored pixels take."""
-        return self.images.nbytes
+        return bytes_of(tuple(self.images.shape), self.bits)
 
     def bytes_for(self, labels: str) -> int:
-        """Return the bytes of what a network is trained on, as stored: 8-bit pixels, and soft labels if it sees them.
+        """Return the bytes of what a network is trained on, as stored: pixels, and soft labels if it sees them.
 
         Raises:
             UserError: as of `decoded_labels`.
@@ -285,6 +291,8 @@ class CondensedSet:
             return f"{len(self.mean)} means and {len(self.std)} deviations (std) for {channels} channels"
         if not all(map(math.isfinite, self.mean)) or not all(0 < value < math.inf for value in self.std):
             return f"mean {self.mean} and std {self.std} cannot normalise: not finite, or a std not above 0"
+        if not on_levels(self.images, self.bits):
+            return f"images hold other values than those of {self.bits} bits a channel"
         if not 1 <= self.factor <= min(size):
             return f"factor {self.factor} does not fit images of {size[0]}×{size[1]} pixels"
         return None if math.isfinite(self.seconds) else f"seconds is {self.seconds}, not a duration"

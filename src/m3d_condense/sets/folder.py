@@ -2,7 +2,8 @@
 
 `images.safetensors` and `condensed.json` are the set; the tables, the card and the preview are made of it for readers.
 Soft labels, where a set has them, are a file of their own, and its condensed.json is of the next format version: a
-reader that knows nothing of soft labels refuses the set in place of reading half of it.
+reader that knows nothing of soft labels refuses the set in place of reading half of it. So are both files where pixels
+of fewer bits than 8 are packed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from m3d_condense.sets.bits import FULL, bits_of, bytes_of, packed, unpacked
 from m3d_condense.sets.card import card
 from m3d_condense.sets.condensed import CondensedSet, Score, tensor_problem
 from m3d_condense.sets.preview import preview
@@ -30,6 +32,7 @@ from m3d_condense.tools.leftovers import held, restore_folder, written_name
 
 FORMAT_VERSION = 1
 WITH_SOFT_LABELS = 2  # the format version of condensed.json beside which soft labels lie
+PACKED = 3  # the format version of sets whose pixels have fewer bits than 8, with soft labels or without
 IMAGES, META, CARD, PREVIEW = "images.safetensors", "condensed.json", "README.md", "preview.png"
 METRICS, REPORT, SOFT_LABELS = "metrics.jsonl", "report.html", "soft-labels.safetensors"
 OPTIONAL = {METRICS, REPORT, SOFT_LABELS}
@@ -55,8 +58,7 @@ class _Soft(msgspec.Struct):
 def write_set(condensed: CondensedSet, path: str | Path) -> Path:
     """Write the folder `path`, see `CondensedSet.save`."""
     with files.write_folder(Path(path), replaceable=_is_only_condensed) as folder:
-        tensors = {"images": condensed.images, "labels": condensed.labels}
-        (folder / IMAGES).write_bytes(save(tensors, metadata={"format_version": str(FORMAT_VERSION)}))
+        (folder / IMAGES).write_bytes(_image_bytes(condensed))
         (folder / META).write_bytes(_json(condensed))
         if condensed.soft_labels is not None:
             (folder / SOFT_LABELS).write_bytes(_soft_bytes(condensed.soft_labels))
@@ -75,7 +77,7 @@ def read_set(path: str | Path) -> CondensedSet:
     folder = Path(path)
     meta, told = _read_meta(folder)
     soft = None if told is None else _read_soft(folder / SOFT_LABELS, told)
-    images, labels = _read_images(folder / IMAGES, meta.pop("shape"))
+    images, labels = _read_images(folder / IMAGES, meta.pop("shape"), _bits(folder / META, meta["settings"]))
     meta["history"] = [
         {key: math.nan if value is None else value for key, value in step.items()} for step in meta["history"]
     ]
@@ -186,7 +188,7 @@ def _complete(condensed: CondensedSet, folder: Path) -> None:
 
 def _json(condensed: CondensedSet) -> bytes:
     soft = condensed.soft_labels
-    version = FORMAT_VERSION if soft is None else WITH_SOFT_LABELS
+    version = PACKED if condensed.bits < FULL else FORMAT_VERSION if soft is None else WITH_SOFT_LABELS
     content: dict[str, Any] = {"format_version": version, "shape": list(condensed.images.shape)}
     content |= {name: getattr(condensed, name) for name in STORED_TYPES if name != "shape"}
     content["history"] = [_finite(entry) for entry in condensed.history]
@@ -201,6 +203,13 @@ def _finite(entry: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if math.isfinite(value) else None for key, value in entry.items()}
 
 
+def _image_bytes(condensed: CondensedSet) -> bytes:
+    images, version = condensed.images, FORMAT_VERSION
+    if condensed.bits < FULL:
+        images, version = packed(images, condensed.bits), PACKED
+    return save({"images": images, "labels": condensed.labels}, metadata={"format_version": str(version)})
+
+
 def _soft_bytes(soft: SoftLabels) -> bytes:
     return save({"probabilities": soft.probabilities}, metadata={"format_version": str(WITH_SOFT_LABELS)})
 
@@ -212,12 +221,13 @@ def _read_meta(folder: Path) -> tuple[dict[str, Any], _Soft | None]:
         raise UserError(f"{folder} is not a condensed set: it has no {META}; give the folder that m3d wrote")
     content = files.read_json(file)
     found = content.get("format_version")
-    if isinstance(found, bool) or found not in (FORMAT_VERSION, WITH_SOFT_LABELS):
-        newer = isinstance(found, int) and found > WITH_SOFT_LABELS
+    if isinstance(found, bool) or found not in (FORMAT_VERSION, WITH_SOFT_LABELS, PACKED):
+        newer = isinstance(found, int) and found > PACKED
         remedy = "update with pip install -U m3d-condense" if newer else AGAIN
-        known = f"{FORMAT_VERSION} or, with soft labels, {WITH_SOFT_LABELS}"
+        known = f"{FORMAT_VERSION}, with soft labels {WITH_SOFT_LABELS} or, with packed pixels, {PACKED}"
         raise UserError(f"{file} has the format version {found!r}, not {known}; {remedy}")
-    soft = _value(file, content, "soft_labels", _Soft) if found == WITH_SOFT_LABELS else None
+    labelled = found == WITH_SOFT_LABELS or (found == PACKED and "soft_labels" in content)
+    soft = _value(file, content, "soft_labels", _Soft) if labelled else None
     return {name: _value(file, content, name, kind) for name, kind in STORED_TYPES.items()}, soft
 
 
@@ -231,12 +241,26 @@ def _value(file: Path, content: dict[str, Any], name: str, kind: Any) -> Any:
         raise UserError(f"{file} is damaged: it has a wrong {name!r} ({error}); {AGAIN}") from None
 
 
-def _read_images(file: Path, shape: list[int]) -> tuple[Tensor, Tensor]:
-    """Read the images and labels, and check that they are of the set whose images have this shape."""
+def _bits(file: Path, settings: Mapping[str, Any]) -> int:
+    """Return the bits a channel that condensed.json says."""
+    try:
+        return bits_of(settings)
+    except UserError as error:
+        raise UserError(f"{file} is damaged: {error}; {AGAIN}") from None
+
+
+def _read_images(file: Path, shape: list[int], bits: int) -> tuple[Tensor, Tensor]:
+    """Read the images and labels, and check that they are of the set whose images have this shape and these bits."""
     tensors, metadata = files.read_tensors(file)
-    if set(tensors) != {"images", "labels"} or metadata.get("format_version") != str(FORMAT_VERSION):
-        raise UserError(f"{file} is not of a condensed set of format version {FORMAT_VERSION}; {AGAIN}")
+    version = FORMAT_VERSION if bits == FULL else PACKED
+    if set(tensors) != {"images", "labels"} or metadata.get("format_version") != str(version):
+        raise UserError(f"{file} is not of a condensed set of format version {version}; {AGAIN}")
     images, labels = tensors["images"], tensors["labels"]
+    if bits < FULL:
+        expected = bytes_of(tuple(shape), bits) if len(shape) == 4 and min(shape) > 0 else -1
+        if images.dtype != torch.uint8 or images.ndim != 2 or len(images) != shape[0] or images.nbytes != expected:
+            raise UserError(f"{file} and {META} are not of one set; {AGAIN}")
+        images = unpacked(images, tuple(shape), bits)
     problem = tensor_problem(images, labels)
     if problem:
         raise UserError(f"{file} is damaged: {problem}; {AGAIN}")

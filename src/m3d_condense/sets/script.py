@@ -132,6 +132,8 @@ def _pictures(condensed: CondensedSet) -> dict[str, Any]:
         "mean": list(condensed.mean),
         "std": list(condensed.std),
         "factor": condensed.factor,
+        "bits": condensed.bits,
+        "numbers": condensed.images[0].numel(),
         "tile": tile,
         "padding": [tile[0] * condensed.factor - height, tile[1] * condensed.factor - width],
         "reach": tuple(int(side * CROP + 0.5) for side in (width, height)),
