@@ -10,7 +10,7 @@ import datasets
 import pytest
 import torch
 import yaml
-from condensed_sets import make, make_soft
+from condensed_sets import make, make_packed, make_soft
 
 from m3d_condense.data.sources import HUB_SETS
 from m3d_condense.sets.card import card
@@ -106,11 +106,13 @@ def test_nasty_names_break_neither_card_nor_preview(tmp_path: Path) -> None:
     assert "Größe 汉字 🐱" in text
 
 
-@pytest.mark.parametrize(("factor", "side"), [(1, 8), (2, 8), (3, 10)])
+@pytest.mark.parametrize(
+    ("factor", "side", "bits"), [(1, 8, 8), (2, 8, 8), (3, 10, 8), (1, 5, 1), (2, 7, 2), (3, 9, 4)]
+)
 def test_the_cards_own_code_loads_the_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: int, side: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: int, side: int, bits: int
 ) -> None:
-    condensed = make(shape=(3, side, side), factor=factor)
+    condensed = make_packed(bits, shape=(3, side, side), factor=factor)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(condensed.save(tmp_path / "set"))
     blocks = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(encoding="utf-8"), re.DOTALL)

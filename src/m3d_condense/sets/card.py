@@ -35,6 +35,8 @@ def card(condensed: CondensedSet) -> str:
         stored_count=f"{count:,}",
         decoded_count=f"{count * factor**2:,}",
         factor=factor,
+        bits=condensed.bits,
+        shape=list(condensed.images.shape[1:]),
         soft=condensed.soft_labels is not None,
         facts=_facts(condensed),
         scores=_scores(condensed),
