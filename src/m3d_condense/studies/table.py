@@ -54,8 +54,8 @@ class Row:
         n: how many networks were trained.
         seconds: that condensing took, the median over the seeds.
         peak_bytes, peak_of: memory at its peak, the most over the seeds, and of what it is, see `peak_memory`.
-        size_bytes: of what the network was trained on, the most over the seeds: pixels, and soft labels where it saw them,
-            as stored.
+        size_bytes: of what the network was trained on, as stored, the most over the seeds: pixels, and soft labels
+            where it saw them.
         class_bytes: the same by class.
         iterations: of the loop that condenses, the most over the seeds.
         error: what went wrong; empty where nothing did.
