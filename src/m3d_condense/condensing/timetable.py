@@ -24,8 +24,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, Placed
 from m3d_condense.machine.group import Outcome, current
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.sets.folder import is_condensed_set
+from m3d_condense.sets.folder import is_condensed_set, read_settings
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import read_json, write_file_atomic
 from m3d_condense.tools.progress import notice
@@ -69,7 +68,7 @@ class Timetable:
         if file.exists():
             found = read_json(file)
         elif is_condensed_set(target):
-            found = CondensedSet.load(target).settings
+            found = read_settings(target)
         else:
             return {}
         values = {name: found.get(name) for name in FOUND if name not in self.given}

@@ -87,6 +87,12 @@ def read_set(path: str | Path) -> CondensedSet:
         raise UserError(f"{folder / META} is damaged: {error}; {AGAIN}") from None
 
 
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Read the settings alone of the set in a folder; raises `UserError` as `read_set`."""
+    settings: dict[str, Any] = _read_meta(Path(path))[0]["settings"]
+    return settings
+
+
 def store_score(condensed: CondensedSet, score: Score, path: str | Path) -> None:
     """Append a score to a set and to the folder that holds it, see `CondensedSet.add_score`."""
     folder = Path(path)
