@@ -167,8 +167,8 @@ def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit:
         seconds = max(outcome.result() for outcome in trained)
         rounds, ready = rounds + 1, min(ready + group.size, wanted)
         if ready < wanted and seconds * (rounds + 1) / rounds > NETWORKS_MOST * limit:
-            taken = f"{ready} of the {wanted} networks took {seconds:.0f} s"
-            notice(f"training is slower than in the trial: {taken}, and are all that fit")
+            taken = f"{ready} of the {wanted} networks took {seconds:.0f} s to train, longer than was tried"
+            notice(f"{taken}; the others are left out")
             break
     return ready
 
