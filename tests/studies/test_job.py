@@ -54,16 +54,16 @@ def test_networks_may_be_added_to_a_job_but_nothing_else_may_change() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_settings_of_steps_leave_a_selection_as_it_is(digits: ImageDataset, method: str) -> None:
-    settings = {"iterations": 7, "initialisation": "noise", "factor": 2, "selection_features": "pixels"}
+    settings = {"iterations": 7, "initialisation": "noise", "factor": 2, "selection_features": "pixels", "bits": 2}
     made = job_for(digits, method, preset="quick", ipc=1, seed=4, scoring=scoring(), settings=settings).recipe
-    alone = {"selection_features": "pixels", "seed": 4}
+    alone = {"selection_features": "pixels", "seed": 4, "bits": 2}
     expected = recipe(method, "quick", ipc=1, side=8, mirrored=False, overrides=alone)
     assert made is not None
     if expected.iterations == 0:
         assert made == expected
     else:
         assert (made.method, made.iterations, made.initialisation, made.factor) == (method, 7, "noise", 2)
-        assert (made.selection_features, made.seed) == ("pixels", 4)
+        assert (made.selection_features, made.seed, made.bits) == ("pixels", 4, 2)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ __all__ = ["WHOLE", "Job", "Scoring", "job_for", "network_and_labels"]
 
 WHOLE = "whole"
 SOFTLY = ", soft labels"  # behind the name of a network that is trained on these
-OF_SELECTIONS = {"selection_features", "network", "flip"}  # the settings that a method without steps has a use for
+OF_SELECTIONS = {"selection_features", "network", "flip", "bits"}  # what a method without steps has a use for
 
 
 def network_and_labels(scorer: str) -> tuple[str, str]:
