@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Execution
-from m3d_condense.sets.bits import bytes_of, on_levels, packed, quantised, rounded, unpacked
+from m3d_condense.sets.bits import bytes_of, in_bits, on_levels, packed, quantised, rounded, unpacked
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
 
@@ -50,6 +50,11 @@ def test_values_are_rounded_to_the_nearest_level_and_their_gradient_is_not(bits:
     torch.testing.assert_close(quantised(values.detach(), bits).float() / 255, found.detach(), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("bits", "said"), [(8, ""), (4, " in 4 bits a channel"), (1, " in 1 bit a channel")])
+def test_bits_are_said_where_they_are_not_the_usual(bits: int, said: str) -> None:
+    assert in_bits(bits) == said
+
+
 def test_eight_bits_are_not_rounded_in_the_loop() -> None:
     values = torch.rand(10)
     assert rounded(values, 8) is values
@@ -69,7 +74,7 @@ def test_a_set_is_condensed_to_its_levels_and_found_again(
     assert (loaded.bits, loaded.nbytes, loaded.fingerprint) == (bits, made.nbytes, made.fingerprint)
     assert load_file(tmp_path / "set" / "images.safetensors")["images"].nbytes == made.nbytes
     assert json.loads((tmp_path / "set" / "condensed.json").read_text())["format_version"] == 3
-    assert f"{bits} bits a channel, packed, {made.nbytes:,} bytes" in (tmp_path / "set" / "README.md").read_text()
+    assert f"packed{in_bits(bits)}, {made.nbytes:,} bytes" in (tmp_path / "set" / "README.md").read_text()
 
 
 def test_the_steps_see_what_is_stored(digits: ImageDataset, plain: Execution) -> None:

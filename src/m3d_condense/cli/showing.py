@@ -8,7 +8,7 @@ from itertools import islice
 from m3d_condense.cli.finding import Found, need
 from m3d_condense.cli.streams import as_shown
 from m3d_condense.machine.memory import readable
-from m3d_condense.sets.bits import FULL
+from m3d_condense.sets.bits import in_bits
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.soft import SoftLabels
 from m3d_condense.sets.text import one_line
@@ -28,9 +28,8 @@ def print_sets(names: Sequence[str]) -> None:
 def _lines(found: Found, condensed: CondensedSet) -> list[str]:
     """Return a line for each fact."""
     count, channels, height, width = condensed.images.shape
-    factor, source = condensed.factor, condensed.source
+    factor, source, depth = condensed.factor, condensed.source, in_bits(condensed.bits)
     tiles = f"; each holds {factor}×{factor} tiles, {count * factor**2:,} decoded images" if factor > 1 else ""
-    depth = f" in {condensed.bits} bits a channel" if condensed.bits < FULL else ""
     names = ", ".join(islice(condensed.class_names, MOST_NAMES))
     more = f" and {condensed.num_classes - MOST_NAMES} more" if condensed.num_classes > MOST_NAMES else ""
     facts = {

@@ -15,6 +15,7 @@ from m3d_condense.report.sheet import Sheet
 from m3d_condense.report.trials import Trials
 from m3d_condense.report.words import duration, verdict
 from m3d_condense.report.yardsticks import share_of_the_way, yardsticks
+from m3d_condense.sets.bits import in_bits
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.text import escaped_json, one_line
 
@@ -85,7 +86,7 @@ def _tiles(facts: Facts) -> list[tuple[str, str]]:
     decoded = f", which hold {count * factor**2:,}" if factor > 1 else ""
     found = [
         (one_line(condensed.method), "method"),
-        (f"{count:,}", f"images of {width}×{height}{decoded}"),
+        (f"{count:,}", f"images of {width}×{height}{in_bits(condensed.bits)}{decoded}"),
         (readable(condensed.nbytes), "of pixels"),
         (duration(condensed.seconds), f"{condensed.steps:,} steps" if condensed.steps else "of selecting"),
     ]

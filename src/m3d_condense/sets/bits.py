@@ -23,6 +23,11 @@ def bits_of(settings: Mapping[str, Any]) -> int:
     return bits
 
 
+def in_bits(bits: int) -> str:
+    """Say in how many bits pixels are, behind what they are said to be; nothing of 8, which are the usual."""
+    return "" if bits == FULL else f" in {bits} bit{'' if bits == 1 else 's'} a channel"
+
+
 def step_of(bits: int) -> int:
     """Return the distance of two levels, of 255: 1, 17, 85 or 255."""
     return 255 // _highest(bits)

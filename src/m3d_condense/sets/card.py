@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from m3d_condense.sets.bits import FULL
+from m3d_condense.sets.bits import FULL, in_bits
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.origins import origin
 from m3d_condense.sets.tables import TABLES
@@ -111,7 +111,7 @@ def _facts(condensed: CondensedSet) -> dict[str, str]:
 
 
 def _depth(condensed: CondensedSet) -> str:
-    return "uint8" if condensed.bits == FULL else f"{condensed.bits} bits a channel, packed"
+    return "uint8" if condensed.bits == FULL else f"packed{in_bits(condensed.bits)}"
 
 
 def _soft(condensed: CondensedSet) -> dict[str, str]:
