@@ -96,7 +96,7 @@ def test_soft_labels_lie_beside_packed_pixels(tmp_path: Path) -> None:
     assert loaded.bytes_for("soft") == loaded.nbytes + loaded.soft_labels.nbytes
 
 
-@pytest.mark.parametrize("bits", [0, 3, 16, -1, True, "4", None, 2.5])
+@pytest.mark.parametrize("bits", [0, 3, 16, -1, True, "4", None, 2.5, 2.0, [2]])
 def test_other_bits_are_refused(bits: Any, digits: ImageDataset, tmp_path: Path) -> None:
     if bits is not None:
         with pytest.raises(UserError, match="bits"):

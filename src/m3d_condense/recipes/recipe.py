@@ -216,7 +216,7 @@ def meanings() -> dict[str, tuple[type[Any], str]]:
 
 def check_bits(bits: object) -> None:
     """Raise `UserError` where pixels cannot be stored in so many bits a channel."""
-    if isinstance(bits, bool) or bits not in BITS:
+    if isinstance(bits, bool) or not isinstance(bits, int) or bits not in BITS:
         raise UserError(f"one of {', '.join(map(str, BITS))}", setting="bits", value=bits)
 
 
