@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,34 @@ def test_a_score_stores_what_the_protocol_comes_to_for_the_size_and_the_number_o
     assert made.n == 1
 
 
+def test_the_best_of_several_readings_stands_beside_the_last_state(
+    chosen: CondensedSet, digits: ImageDataset, plain: Execution, tmp_path: Path
+) -> None:
+    once, often = (score(chosen, digits, plain, epochs=6, readings=readings) for readings in (1, 3))
+    assert often.accuracies == once.accuracies  # to look on changes nothing
+    assert once.best is None
+    assert often.best is not None
+    assert all(best >= last for best, last in zip(often.best, often.accuracies, strict=True))
+    earlier = [score(chosen, digits, plain, epochs=6, readings=6).best, often.best]
+    assert all(more >= fewer for more, fewer in zip(*earlier, strict=True))  # six readings are these three, and more
+    assert often.settings.keys() - once.settings.keys() == {"readings", "best"}
+    chosen.add_score(often, chosen.save(tmp_path / "set"))
+    assert CondensedSet.load(tmp_path / "set").scores[-1].best == often.best
+
+
+def test_a_network_with_a_batch_norm_goes_on_as_it_was_after_a_reading(digits: ImageDataset, plain: Execution) -> None:
+    made = condense(digits, ipc=1, method="random")
+    asked = {"network": "convnet1-batch", "epochs": 4}
+    assert score(made, digits, plain, **asked).accuracies == score(made, digits, plain, readings=4, **asked).accuracies
+
+
+def test_there_are_at_most_as_many_readings_as_steps(
+    chosen: CondensedSet, digits: ImageDataset, plain: Execution
+) -> None:
+    made = score(chosen, digits, plain, epochs=1, readings=100)
+    assert made.best == made.accuracies
+
+
 def test_flip_can_be_asked_for(chosen: CondensedSet, digits: ImageDataset, plain: Execution) -> None:
     made = score(chosen, digits, plain, flip=True, epochs=1, repeats=1)
     assert made.settings["augmentation"] == "color_crop_flip_scale_rotate"
@@ -81,8 +110,16 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor, int]
     """Have training only note its images, labels and seed."""
     seen: list[tuple[Tensor, Tensor, int]] = []
 
-    def fit(self: Trainer, sets: list[tuple[Tensor, Tensor]], seeds: list[int], steps: int, bar: Reporter) -> None:
+    def fit(
+        self: Trainer,
+        sets: list[tuple[Tensor, Tensor]],
+        seeds: list[int],
+        steps: int,
+        bar: Reporter,
+        after: Callable[[int], None],
+    ) -> None:
         seen.extend((*one, seed) for one, seed in zip(sets, seeds, strict=True))
+        after(steps)
 
     monkeypatch.setattr(Trainer, "fit", fit)
     return seen
@@ -253,6 +290,8 @@ def test_gradients_are_taken_where_the_caller_has_turned_them_off(
     ("changes", "message"),
     [
         ({"repeats": 0}, "repeats=0"),
+        ({"readings": 0}, "readings=0"),
+        ({"readings": 1_001}, "readings=1001: at most 1000"),
         ({"epochs": 0}, "epochs=0"),
         ({"epochs": 10**20}, "epochs=100000000000000000000: at most"),
         ({"protocol": "x"}, "unknown protocol"),

@@ -152,7 +152,7 @@ def _trained(
     """Train and test the first of the networks that scoring would train."""
     watch = Stopwatch()
     trainer = trainer_for(architecture, protocol, dataset, subject, 1, engine)
-    (accuracy,) = accuracies_of(
+    ((accuracy,),) = accuracies_of(
         trainer, protocol, [subject], dataset, [repeat_seed(seed, 0)], f"Training {architecture}", labels
     )
     network = networks.build(

@@ -1,6 +1,7 @@
 """Scoring: networks trained from scratch on a condensed set, a random selection or all data, tested on real images.
 
-The last state of each network is what counts; nothing is chosen by test accuracy.
+The last state of each network is what counts; nothing is chosen by test accuracy. The best of several readings, which
+public code reports, may stand beside it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.group import current
 from m3d_condense.recipes import protocols
-from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.recipes.protocols import MOST_READINGS, Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.sets.soft import HARD, SOFT, check_labels
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.progress import notice, progress
+from m3d_condense.tools.progress import Reporter, notice, progress
 from m3d_condense.tools.seeds import derive
 from m3d_condense.training.trainer import Trainer, TrainingSet
 
@@ -45,6 +46,7 @@ def evaluate(
     repeats: int = 3,
     seed: int = 0,
     epochs: int | None = None,
+    readings: int = 1,
     flip: bool | None = None,
     labels: str | None = None,
     execution: Execution | None = None,
@@ -63,6 +65,8 @@ def evaluate(
         repeats: n, how many networks; several subjects take turns.
         seed: of all n; the r-th network starts the same on any set.
         epochs: in place of the protocol's.
+        readings: how often the test accuracy is read in each training, at even distances, the last time at its end,
+            which is the accuracy. The best reading, which is chosen by test images, is told apart: `Score.best`.
         flip: whether a mirrored image keeps its class; by default as the set was condensed, or as the data set says.
         labels: what the networks are trained on, "hard" or "soft" labels; by default soft ones where every subject has
             them, and else hard ones. The score says which.
@@ -76,6 +80,7 @@ def evaluate(
         UserError: for settings that cannot be used, or test data of other classes or another size.
     """
     check_count("repeats", repeats, least=1, most=MOST_NETWORKS)
+    check_count("readings", readings, least=1, most=MOST_READINGS)
     subjects = _subjects(subject)
     first = subjects[0]
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
@@ -85,9 +90,11 @@ def evaluate(
     labels = labels_of(subjects, labels)
     trainer = trainer_for(network, scored_by, dataset, first, repeats, Engine(execution))
     seeds = [repeat_seed(seed, r) for r in range(repeats)]
-    accuracies = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}", labels)
+    read = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}", labels, readings)
     settings = settings_of(scored_by, trainer, dataset, seed, flip) | told_of(first, labels)
-    return Score.of(network, protocol, accuracies, settings)
+    if readings > 1:
+        settings |= {"readings": readings, "best": [max(one) for one in read]}
+    return Score.of(network, protocol, [one[-1] for one in read], settings)
 
 
 def labels_of(subjects: Sequence[Subject], asked: str | None) -> str:
@@ -188,25 +195,48 @@ def accuracies_of(
     seeds: Sequence[int],
     title: str,
     labels: str = HARD,
-) -> list[float]:
-    """Train a network for each seed, the subjects taking turns, and return their test accuracies in percent.
+    readings: int = 1,
+) -> list[list[float]]:
+    """Train a network for each seed, the subjects taking turns, and return the readings of each one's test accuracy.
 
-    Progress is reported under `title`; the trainer is left with the last networks. Processes that work together are
+    These are in percent, at even distances; the last, or only, one is of the network's last state. Progress is
+    reported under `title`; the trainer is left with the last networks. Processes that work together are
     dealt the networks, and each is told all accuracies.
     """
     engine = trainer.placed.engine
     test = engine.resident(dataset.test.images), dataset.test.labels
     sets = [_resident(engine, *_training_set(subject, labels)) for subject in subjects]
     steps, group = protocol.steps(len(sets[0][0])), current()
-    starts, own = range(0, len(seeds), trainer.together), dict[int, list[float]]()
+    starts, own = range(0, len(seeds), trainer.together), dict[int, list[list[float]]]()
     with progress(title, math.ceil(len(seeds) / group.size) * steps, unit="steps") as bar:
         for start in (starts[number] for number in group.deal(len(starts))):
             some = range(start, min(start + trainer.together, len(seeds)))
-            trainer.fit([sets[r % len(sets)] for r in some], [seeds[r] for r in some], steps, bar)
-            own[start] = trainer.accuracies(*test)
-            bar.note = f"{own[start][-1]:.1f} %"
+            given = [sets[r % len(sets)] for r in some], [seeds[r] for r in some], steps
+            own[start] = _read(trainer, *given, bar, test, readings)
+            bar.note = f"{own[start][-1][-1]:.1f} %"
     found = {start: accuracies for part in group.objects(own) for start, accuracies in part.items()}
     return [accuracy for start in starts for accuracy in found[start]]
+
+
+def _read(
+    trainer: Trainer,
+    sets: Sequence[TrainingSet],
+    seeds: Sequence[int],
+    steps: int,
+    bar: Reporter,
+    test: TrainingSet,
+    readings: int,
+) -> list[list[float]]:
+    """Train a network for each seed, together, and return the readings of each one's test accuracy, in percent."""
+    read_at = {steps * number // readings for number in range(1, readings + 1)} - {0}
+    read: list[list[float]] = []
+
+    def test_at(step: int) -> None:
+        if step in read_at:
+            read.append(trainer.accuracies(*test))
+
+    trainer.fit(sets, seeds, steps, bar, test_at)
+    return [list(of_one) for of_one in zip(*read, strict=True)]
 
 
 def _resident(engine: Engine, images: Tensor, labels: Tensor) -> TrainingSet:

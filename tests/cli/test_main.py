@@ -105,6 +105,10 @@ def test_the_table_has_a_row_a_network(capsys: pytest.CaptureFixture[str]) -> No
     assert "convnet1" in shown
     assert "convnet2" in shown
     assert "\x1b" not in shown
+    assert "reading" not in shown
+    assert run("evaluate", "digits", "--networks", "convnet1", "--readings", "2", *common) == 0
+    shown = capsys.readouterr().out
+    assert "best reading" in shown
 
 
 def test_a_data_set_alone_is_no_subject(capsys: pytest.CaptureFixture[str]) -> None:

@@ -322,6 +322,22 @@ def test_json_csv_and_markdown_agree(finished: Path) -> None:
         assert word in text
 
 
+def test_the_best_readings_have_a_column_of_their_own(digits: ImageDataset, finished: Path, tmp_path: Path) -> None:
+    read = compare(digits, out=tmp_path / "read", readings=2, **ASKED | {"epochs": 4})
+    for row, line in zip(read.rows, read.table(), strict=True):
+        assert row.best is not None
+        assert row.mean is not None
+        assert row.best >= row.mean
+        assert line["best reading, %"] == f"{row.best:.1f}"
+    assert any("best of 2" in note for note in read.notes())
+    assert stored(tmp_path / "read")["rows"][0]["best"] == read.rows[0].best
+    assert "best reading" not in (finished / "comparison.md").read_text()
+    again = compare(digits, out=tmp_path / "read", readings=2, **ASKED | {"epochs": 4})
+    assert again.rows == read.rows
+    with pytest.raises(UserError, match="with other readings"):
+        compare(digits, out=tmp_path / "read", readings=3, **ASKED | {"epochs": 4})
+
+
 def test_rows_are_in_the_order_asked_for(digits: ImageDataset, copied: Path) -> None:
     made = compare(digits, out=copied, sort="method", **ASKED)
     order = [("dm", 1), ("dm", 2), ("random", 1), ("random", 2), ("whole", None)]

@@ -48,6 +48,7 @@ def test_networks_may_be_added_to_a_job_but_nothing_else_may_change() -> None:
     assert job(networks=("convnet1", "convnet2")).identity() == one.identity()
     others = [job(lr=0.5), job(None), job(variant="a"), job(data="mnist")]
     others += [Job(data="digits", recipe=one.recipe, scoring=scoring(epochs=2))]
+    others += [Job(data="digits", recipe=one.recipe, scoring=scoring(readings=2))]
     assert all(other.identity() != one.identity() for other in others)
     assert json.loads(json.dumps(one.identity())) == one.identity()
 

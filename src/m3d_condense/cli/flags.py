@@ -59,7 +59,14 @@ def scoring_flags(parser: ArgumentParser, epochs: str) -> None:
     parser.add_argument("--protocol", type=str, default="quick", metavar="NAME", help=trained)
     number_flag(parser, "--repeats", 3, "networks of each architecture to train on each set")
     parser.add_argument("--epochs", type=int, metavar="N", help=f"passes over the training images, {epochs}")
+    readings_flag(parser)
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+
+
+def readings_flag(parser: ArgumentParser) -> None:
+    """Add ``--readings``."""
+    text = "readings of the accuracy in each training; the best one is shown beside that of the last state"
+    number_flag(parser, "--readings", 1, text)
 
 
 def table_flags(parser: ArgumentParser, noun: str, kind: str, seeds: int) -> None:

@@ -23,6 +23,7 @@ DIFFERS = "differs in"
 NARROW = {
     DIFFERS: "note",
     "difference": "diff.",
+    "best reading, %": "best",
     "variance": "var.",
     "skewness": "skew.",
     "condensed in": "time",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,11 +43,15 @@ def print_scores(rows: Sequence[Scored], as_json: bool) -> None:
         told = [{"set": row.name, "labels": row.score.labels, "bytes_per_class": row.class_bytes} for row in rows]
         print(json.dumps([one | asdict(row.score) for one, row in zip(told, rows, strict=True)], indent=2))
         return
-    table = Table("trained on", "network", "protocol", "KiB a class", "n", "accuracy, %")
+    from m3d_condense.studies.table import BEST
+
+    read = [BEST] if any(row.score.best for row in rows) else []
+    table = Table("trained on", "network", "protocol", "KiB a class", "n", "accuracy, %", *read)
     for row in rows:
         score = row.score
         spread = f" ± {score.std:.1f}" if score.n > 1 else ""
-        numbers = kib(row.class_bytes), str(score.n), f"{score.mean:.1f}{spread}"
+        numbers = [kib(row.class_bytes), str(score.n), f"{score.mean:.1f}{spread}"]
+        numbers += [f"{statistics.fmean(score.best):.1f}"] if score.best else []
         table.add_row(*map(_cell, (row.name, score.network, score.trained_by, *numbers)))
     Console().print(table)
 

@@ -112,6 +112,7 @@ def _subset_epochs(images_per_class: int, many_classes: bool) -> int:
     return epochs * 2 // 3 // 100 * 100 if many_classes else epochs
 
 
+MOST_READINGS = 1_000  # of the test accuracy in one training
 ENOUGH = 1_000
 """Steps that a network takes at least under `quick`: with fewer it is not trained, however few the images are."""
 PHOTOGRAPHS = Augmentation.parse("resizedcrop_flip_jitter_lighting", "idc")

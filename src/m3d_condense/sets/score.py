@@ -23,7 +23,8 @@ class Score:
         mean, std: of the accuracies, percent; `std` is the sample standard deviation, 0.0 when n is 1.
         accuracies: one a network, percent in [0, 100].
         settings: the protocol's settings, seed, data fingerprint, versions: enough to repeat it; of a score with soft
-            labels also "labels", "soft", and their fingerprint under "soft_labels".
+            labels also "labels", "soft", and their fingerprint under "soft_labels"; of one with several readings of
+            the test accuracy their number, "readings", and the "best" of each network.
     """
 
     network: str
@@ -43,11 +44,22 @@ class Score:
         if not (0 <= self.mean <= 100 and 0 <= self.std < math.inf):
             raise UserError(f"mean {self.mean} and std {self.std} are not of percentages")
         object.__setattr__(self, "settings", files.plain_json("settings of a score", self.settings))
+        best = self.settings.get("best", self.accuracies)
+        if not isinstance(best, list) or len(best) != self.n or not all(isinstance(one, int | float) for one in best):
+            raise UserError(f"the best readings of {self.n} networks are {best!r}; give a percentage for each")
 
     @property
     def labels(self) -> str:
         """What the networks were trained on: "hard" or "soft" labels; these two make different scores."""
         return SOFT if self.settings.get("labels") == SOFT else HARD
+
+    @property
+    def best(self) -> list[float] | None:
+        """The best reading of each network's test accuracy, percent; None where the last state alone was read.
+
+        It is chosen by the test images, as most public code does, and is no figure of a network that one could have.
+        """
+        return self.settings.get("best")
 
     @property
     def trained_by(self) -> str:

@@ -38,6 +38,7 @@ def compare(
     protocol: str = "quick",
     repeats: int = 3,
     epochs: int | None = None,
+    readings: int = 1,
     random: bool = True,
     whole: bool = True,
     out: str | Path | None = None,
@@ -61,8 +62,8 @@ def compare(
         seed: of the first set, and of all networks, which thus start alike on every set.
         time_limit: seconds for each method and set. A short trial finds beforehand how many iterations fit,
             so that the rate of learning ends where the run does; at most the preset's.
-        networks, protocol, repeats, epochs: of the scores, as of `evaluate`; each network scores every set. The whole
-            data set, whose epochs are long, is trained on for no more of them than the protocol has.
+        networks, protocol, repeats, epochs, readings: of the scores, as of `evaluate`; each network scores every set.
+            The whole data set, whose epochs are long, is trained on for no more of them than the protocol has.
         random, whole: whether random selection and the whole data set are compared with.
         out: folder of the comparison: its table as ``comparison.json``, ``.csv`` and ``.md``, the records it is made
             of, and the condensed sets.
@@ -79,8 +80,15 @@ def compare(
     named = _methods(methods, random, sort, settings)
     check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     given = {name: value for name, value in settings.items() if value is not None}
-    scorers, flip = tuple(dict.fromkeys(networks)), given.get("flip")
-    scoring = Scoring(networks=scorers, protocol=protocol, repeats=repeats, seed=seed, epochs=epochs, flip=flip)
+    scorers = tuple(dict.fromkeys(networks))
+    trained: dict[str, Any] = {
+        "protocol": protocol,
+        "repeats": repeats,
+        "seed": seed,
+        "epochs": epochs,
+        "readings": readings,
+    }
+    scoring = Scoring(networks=scorers, flip=given.get("flip"), **trained)
     dataset = load(data)
     check_networks(scorers, dataset)
     jobs = [

@@ -11,7 +11,7 @@ from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.labelling import has_pool
 from m3d_condense.recipes import protocols
-from m3d_condense.recipes.protocols import Protocol
+from m3d_condense.recipes.protocols import MOST_READINGS, Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
 from m3d_condense.sets.soft import HARD, SOFT
 from m3d_condense.tools.errors import UserError
@@ -38,6 +38,7 @@ class Scoring:
         protocol, repeats, seed: as of `evaluate`.
         epochs: in place of the protocol's; the whole training split gets no more than the protocol has for it.
         flip: whether a mirrored image keeps its class; None leaves it to the set or its data.
+        readings: as of `evaluate`.
     """
 
     networks: tuple[str, ...]
@@ -46,16 +47,21 @@ class Scoring:
     seed: int
     epochs: int | None = None
     flip: bool | None = None
+    readings: int = 1
 
     def __post_init__(self) -> None:
         if not self.networks:
             raise UserError("name at least one", setting="networks")
         check_count("repeats", self.repeats, least=1, most=MOST_NETWORKS)
+        check_count("readings", self.readings, least=1, most=MOST_READINGS)
         protocols.check(self.protocol, self.epochs)
 
     def settings(self) -> dict[str, Any]:
-        """Return what all the networks share: the scoring without their names."""
-        return {name: value for name, value in asdict(self).items() if name != "networks"}
+        """Return what all the networks share: the scoring without their names, and without a single reading."""
+        shared = {name: value for name, value in asdict(self).items() if name != "networks"}
+        if self.readings == 1:
+            del shared["readings"]
+        return shared
 
     def protocol_on(self, dataset: ImageDataset, recipe: Recipe | None) -> Protocol:
         """Return the protocol as it is run on a set of these data; without a recipe, on their whole training split."""

@@ -16,8 +16,9 @@ from m3d_condense.studies.job import Job, network_and_labels
 from m3d_condense.studies.record import Record
 from m3d_condense.tools.text import kib, shown
 
-__all__ = ["ORDERS", "Row", "Sample", "environments", "make_rows", "notes", "to_csv", "to_markdown", "to_text"]
+__all__ = ["BEST", "ORDERS", "Row", "Sample", "environments", "make_rows", "notes", "to_csv", "to_markdown", "to_text"]
 
+BEST = "best reading, %"
 CELL = 80  # characters of a name in a table
 PEAKS = {"device": "the GPU's", "run": "the process's during the run", "process": "the process's of all time"}
 
@@ -32,6 +33,7 @@ class Sample:
     seed: int | None
     mean: float | None
     accuracies: list[float]
+    best: list[float] | None
     seconds: float | None
     peak_bytes: int | None
     peak_of: str
@@ -52,6 +54,7 @@ class Row:
         preset, ipc, network: what was made, and what was trained on it, such as "convnet" or "convnet, soft labels".
         mean, std: of all accuracies of all seeds, percent; `std` is the sample standard deviation, 0.0 when n is 1.
         n: how many networks were trained.
+        best: the mean of the best readings of the same networks, percent, where they were read more than once.
         seconds: that condensing took, the median over the seeds.
         peak_bytes, peak_of: memory at its peak, the most over the seeds, and of what it is, see `peak_memory`.
         size_bytes: of what the network was trained on, as stored, the most over the seeds: pixels, and soft labels
@@ -78,6 +81,7 @@ class Row:
     error: str
     seeds: list[Sample]
     class_bytes: float | None = None
+    best: float | None = None
 
     @property
     def accuracy(self) -> str:
@@ -113,12 +117,16 @@ def make_rows(known: Iterable[tuple[Job, Record]], sort: str = "accuracy") -> li
 
 def to_text(rows: Sequence[Row]) -> list[dict[str, str]]:
     """Return the rows as text by column; a data set, preset or network that is the only one has no column."""
+    read = any(row.best is not None for row in rows)
     varying = [name for name in ("data", "preset", "network") if len(_distinct(rows, name)) > 1]
     lines = []
     for row in rows:
         named = {name: _text(getattr(row, name)) for name in ("data", "method", "preset", "ipc", "network")}
         line = {name: text for name, text in named.items() if name in ("method", "ipc", *varying)}
-        line |= {"accuracy, %": row.accuracy, "n": str(row.n), "seconds": _text(row.seconds)}
+        line |= {"accuracy, %": row.accuracy}
+        if read:
+            line[BEST] = "" if row.best is None else f"{row.best:.1f}"
+        line |= {"n": str(row.n), "seconds": _text(row.seconds)}
         size = "" if row.class_bytes is None else kib(row.class_bytes)
         line |= {"memory": readable(row.peak_bytes), "KiB a class": size}
         lines.append(line | {"iterations": _text(row.iterations)})
@@ -161,6 +169,8 @@ def notes(jobs: Sequence[Job], rows: Sequence[Row], scored_on: str = "") -> list
         f"{data}: {accuracy}, mean ± sample standard deviation of n networks, {repeats} for each set, "
         f"protocol {protocols}" + (f", {epochs} epochs" if epochs else "")
     ]
+    if any(row.best is not None for row in rows):
+        figures.append(f"{BEST}, the mean of the networks' best of {_listed(one.readings for one in scorings)}")
     if presets:
         figures.append(f"seconds of condensing, preset {presets}, the median over the seeds")
     if peaks:
@@ -187,6 +197,7 @@ def _row(members: Sequence[tuple[Job, Record]], network: str) -> Row:
     errors = [record.errors[network] for _, record in members if network in record.errors]
     accuracies = [accuracy for sample in samples for accuracy in sample.accuracies]
     seconds = [sample.seconds for sample in samples if sample.seconds is not None]
+    best = [reading for sample in samples for reading in sample.best or ()]
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
     return Row(
         data=first.data,
@@ -205,6 +216,7 @@ def _row(members: Sequence[tuple[Job, Record]], network: str) -> Row:
         iterations=_most(sample.iterations for sample in samples),
         error="; ".join(dict.fromkeys(errors)),
         seeds=samples,
+        best=statistics.fmean(best) if best else None,
     )
 
 
@@ -216,6 +228,7 @@ def _sample(job: Job, record: Record, network: str) -> Sample:
         seed=job.seed,
         mean=None if score is None else score.mean,
         accuracies=[] if score is None else score.accuracies,
+        best=None if score is None else score.best,
         seconds=record.seconds,
         peak_bytes=record.peak_bytes,
         peak_of=record.peak_of,

@@ -39,6 +39,7 @@ def study(
     protocol: str = "quick",
     repeats: int = 3,
     epochs: int | None = None,
+    readings: int = 1,
     out: str | Path | None = None,
     overwrite: bool = False,
     sort: str = "accuracy",
@@ -61,7 +62,7 @@ def study(
         hold_out: share of each class's training images that is held out; 0 for none.
         seeds: how many sets of each variant; their seeds are `seed`, `seed` + 1, …
         time_limit: seconds for each set; as many iterations as fit.
-        seed, networks, protocol, repeats, epochs, out, overwrite, sort, execution: as of `compare`.
+        seed, networks, protocol, repeats, epochs, readings, out, overwrite, sort, execution: as of `compare`.
         **settings: fields of `Recipe` in place of the preset's, in all variants.
 
     Raises:
@@ -69,8 +70,15 @@ def study(
     """
     check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     given = {name: value for name, value in settings.items() if value is not None}
-    scorers, flip = tuple(dict.fromkeys(networks)), given.get("flip")
-    scoring = Scoring(networks=scorers, protocol=protocol, repeats=repeats, seed=seed, epochs=epochs, flip=flip)
+    scorers = tuple(dict.fromkeys(networks))
+    trained: dict[str, Any] = {
+        "protocol": protocol,
+        "repeats": repeats,
+        "seed": seed,
+        "epochs": epochs,
+        "readings": readings,
+    }
+    scoring = Scoring(networks=scorers, flip=given.get("flip"), **trained)
     dataset = load(data)
     if hold_out:
         dataset = held_out(dataset, hold_out)

@@ -67,7 +67,7 @@ class Trainer:
             seeds: of each one's initialisation, order, augmentation and mixing.
             steps: how many each takes.
             bar: is advanced once a step and network.
-            after: is told how many steps have been taken, from 0 on.
+            after: is told how many steps have been taken, from 0 on; it may test the networks.
         """
         training, count = self.training, len(sets[0][0])
         optimizer = self.optimizer(self._refill(seeds))
@@ -77,6 +77,7 @@ class Trainer:
         for step, indices in enumerate(zip(*orders, strict=True)):
             batch = [self._batch(*one, index) for one, index in zip(sets, indices, strict=True)]
             let_go()
+            self.network.train()
             self.step(optimizer, batch, [generator(seed, "batch", step) for seed in seeds])
             rates.step()
             bar.advance(len(seeds))

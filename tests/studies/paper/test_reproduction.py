@@ -250,3 +250,13 @@ def test_the_orders_of_methods_are_compared(tmp_path: Path) -> None:
     assert "0.60 over 4 methods" in said
     assert "here dm > m3d > random > herding; in the paper m3d > dm > herding > random" in said
     assert rank_orders(rows[:2]) == []
+
+
+def test_the_best_of_several_readings_is_told_beside_the_last_state(tmp_path: Path) -> None:
+    read = made("table2", tmp_path / "read", methods=["random"], readings=2, epochs=3)
+    (row,), (line,) = read.rows, read.table()
+    assert row.best is not None
+    assert row.mean is not None
+    assert row.best >= row.mean
+    assert line["best reading, %"] == f"{row.best:.1f}"
+    assert any("best of 2, as public code reports" in note for note in read.notes())

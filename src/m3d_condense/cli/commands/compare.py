@@ -60,7 +60,7 @@ def run(given: Namespace) -> int:
     dataset = load_data(given, given.data)
     out = Path(given.out or Path("runs") / f"compare-{dataset.name}")
     sets = ("methods", "ipc", "preset", "seeds", "seed", "overwrite", "soft_labels")
-    scores = ("networks", "protocol", "repeats", "epochs", "sort")
+    scores = ("networks", "protocol", "repeats", "epochs", "readings", "sort")
     recipe = [field.name for field in fields(Recipe) if field.name not in NAMING]
     comparison = compare(
         dataset,

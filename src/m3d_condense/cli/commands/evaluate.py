@@ -60,7 +60,7 @@ def run(given: Namespace) -> int:
     from m3d_condense.cli.tables import Scored, print_scores
     from m3d_condense.scoring import evaluate
 
-    common = {name: given[name] for name in ("protocol", "repeats", "seed", "epochs")}
+    common = {name: given[name] for name in ("protocol", "repeats", "seed", "epochs", "readings")}
     common["execution"] = execution(given)
     rows: list[Scored] = []
     unstored: list[str] = []

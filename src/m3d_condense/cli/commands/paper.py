@@ -7,7 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from m3d_condense.cli.command import Command
-from m3d_condense.cli.flags import NETWORKS_HELP, config_flag, execution_flags, new_parser, number_flag
+from m3d_condense.cli.flags import NETWORKS_HELP, config_flag, execution_flags, new_parser, number_flag, readings_flag
 from m3d_condense.cli.settings import execution, seconds
 from m3d_condense.cli.streams import complain
 from m3d_condense.recipes.methods import METHODS
@@ -49,6 +49,7 @@ def declare() -> ArgumentParser:
     parser.add_argument("--repeats", type=int, metavar="N", help=repeats)
     epochs = "passes over the training images, in place of the protocol's"
     parser.add_argument("--epochs", type=int, metavar="N", help=epochs)
+    readings_flag(parser)
     root = "a folder of copies of the data by their names, such as cifar10 or fashion_mnist, in place of the hub"
     parser.add_argument("--data-root", type=str, metavar="DIR", help=root)
     parser.add_argument("--out", type=str, metavar="DIR", help="folder to write (default: runs/paper-PRESET)")
@@ -70,9 +71,10 @@ def run(given: Namespace) -> int:
     from m3d_condense.studies.paper.estimate import estimate
     from m3d_condense.studies.paper.reproduction import reproduce
 
-    names = ("only", "methods", "preset", "seeds", "seed", "iterations", "networks", "protocol", "repeats", "epochs")
+    sets = ("only", "methods", "preset", "seeds", "seed", "iterations")
+    scores = ("networks", "protocol", "repeats", "epochs", "readings")
     limit = seconds(given.time_limit)
-    asked = Asked(grid=_grid(given.name), time_limit=limit, **{name: given[name] for name in names})
+    asked = Asked(grid=_grid(given.name), time_limit=limit, **{name: given[name] for name in (*sets, *scores)})
     out = Path(given.out or Path("runs") / f"paper-{asked.preset}")
     root = None if given.data_root is None else Path(given.data_root)
     running = execution(given)

@@ -60,7 +60,7 @@ def run(given: Namespace) -> int:
     dataset = load_data(given, given.data)
     out = Path(given.out or Path("runs") / f"study-{dataset.name}")
     asked = ("together", "method", "ipc", "preset", "hold_out", "seeds", "seed", "overwrite")
-    scores = ("networks", "protocol", "repeats", "epochs", "sort")
+    scores = ("networks", "protocol", "repeats", "epochs", "readings", "sort")
     recipe = [field.name for field in fields(Recipe) if field.name not in NAMING]
     results = study(
         dataset,

@@ -32,6 +32,7 @@ class Beside:
         preset: of the methods.
         paper: what the paper reports.
         mean, std, n: of our test accuracies, percent, over all seeds and networks.
+        best: the mean of the best readings of the same networks, percent, where they were read more than once.
         seeds: how many sets were made.
         seconds: that condensing took, the median over the seeds.
         iterations: steps that were done.
@@ -53,6 +54,7 @@ class Beside:
     mean: float | None = None
     std: float | None = None
     n: int = 0
+    best: float | None = None
     seeds: int = 0
     seconds: float | None = None
     iterations: int | None = None
@@ -127,6 +129,7 @@ def _beside(asked: Asked, cell: Cell, network: str, known: Sequence[tuple[Job, R
         mean=None if row is None else row.mean,
         std=None if row is None else row.std,
         n=0 if row is None else row.n,
+        best=None if row is None else row.best,
         seeds=len(done),
         seconds=None if row is None else row.seconds,
         iterations=None if row is None else row.iterations,

@@ -38,7 +38,7 @@ class Asked:
         seed: of the first set, and of all networks.
         time_limit: seconds of condensing for each set; as many steps as fit, at most the paper's.
         iterations: steps of each set, in place of the preset's; of a figure over steps, the most.
-        networks, protocol, repeats, epochs: of the scores.
+        networks, protocol, repeats, epochs, readings: of the scores.
     """
 
     grid: Grid
@@ -53,6 +53,7 @@ class Asked:
     protocol: str | None = None
     repeats: int | None = None
     epochs: int | None = None
+    readings: int = 1
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -79,6 +80,7 @@ class Asked:
             repeats=repeats,
             seed=self.seed,
             epochs=self.epochs,
+            readings=self.readings,
         )
 
 

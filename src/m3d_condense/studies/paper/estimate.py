@@ -187,7 +187,7 @@ class _Trial:
         recipe = job.recipe
         count = len(dataset.train) if recipe is None else dataset.num_classes * recipe.ipc * recipe.factor**2
         images = scoring.protocol_on(dataset, recipe).epochs * count
-        seen = scoring.repeats * (images + FORWARD * len(dataset.test))
+        seen = scoring.repeats * (images + scoring.readings * FORWARD * len(dataset.test))
 
         def each(network: str) -> float:
             return self.image_seconds(job.data, network, scoring.protocol, scoring.repeats)
