@@ -457,7 +457,7 @@ def test_weights_in_other_precisions_run_in_torch() -> None:
     assert off(encoder().features(images)[0], exact) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["mmd", "layers", "gradient-mse", "gradient-cosine", "gradient-l1"])
+@pytest.mark.parametrize("name", ["mmd", "layers", "attention", "gradient-mse", "gradient-cosine", "gradient-l1"])
 def test_objectives_see_the_same_through_it(name: str) -> None:
     results = []
     for used in (encoder(), encoder(native=False)):
@@ -470,6 +470,22 @@ def test_objectives_see_the_same_through_it(name: str) -> None:
     assert results[0][1] is not None
     assert results[1][1] is not None
     assert off(results[0][1], results[1][1]) < 5e-3
+
+
+@pytest.mark.parametrize("name", ["convnet2", "resnetap10"])
+def test_maps_before_pooling_come_from_it_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = networks.build(name, channels=3, num_classes=3, size=(16, 16))
+    images = noise(2, 3, 16, 16)
+    expected = network.maps(images)  # type: ignore[operator]
+    called, block = [], native.block
+    monkeypatch.setattr(native, "block", lambda *given: (called.append(0), block(*given))[1])
+    assert native.swap(network, True)
+    found = network.maps(images)  # type: ignore[operator]
+    assert len(called) == sum(
+        len(part._blocks) for part in network.modules() if isinstance(part, native.NativeSequence)
+    )
+    assert [one.shape for one in found] == [one.shape for one in expected]
+    assert all(off(one, other) < 1e-4 for one, other in zip(found, expected, strict=True))
 
 
 def test_gradient_matching_needs_no_compiler_beside_it(digits: ImageDataset) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -64,13 +66,10 @@ class Staged(nn.Module):
         They are taken before the pooling that a block may end with, as CAFE and DataDAM do.
         """
         maps, results = self._stemmed(images), []
-        for block in self.blocks:
-            layers = list(block.children())
-            pooling = layers.pop() if isinstance(layers[-1], nn.AvgPool2d) else nn.Identity()
-            for layer in layers:
-                maps = layer(maps)
-            results.append(maps)
-            maps = pooling(maps)
+        for block in cast("Iterable[nn.Sequential]", self.blocks):
+            pools = isinstance(block[-1], nn.AvgPool2d)
+            results.append(block[:-1](maps) if pools else block(maps))
+            maps = block[-1](results[-1]) if pools else results[-1]
         return results
 
     def features_of(self, maps: Tensor) -> Tensor:

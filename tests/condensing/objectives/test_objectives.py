@@ -151,6 +151,17 @@ def test_objectives_equal_plain_loops(name: str, depth: int, n: int, m: int) -> 
     torch.testing.assert_close(gradient(got, synthetic).double(), by_pixel, **GRADIENTS)
 
 
+@pytest.mark.parametrize("channels_last", [(False, True), (True, False), (True, True)])
+def test_means_of_maps_do_not_depend_on_their_order_in_memory(channels_last: tuple[bool, bool]) -> None:
+    def laid_out(maps: Tensor, last: bool) -> Tensor:
+        return maps.movedim(2, -1).contiguous().movedim(-1, 2) if last else maps
+
+    maps = noise(2, 3, 4, 5, 6), noise(2, 2, 4, 5, 6)
+    expected = [between_means(list(one), list(other)) for one, other in zip(*maps, strict=True)]
+    found = mean_distance(*map(laid_out, maps, channels_last))
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
 def test_every_name_of_this_room_is_a_choice_and_builds() -> None:
     assert set(NAMES) <= set(OBJECTIVES)
     for name in NAMES:

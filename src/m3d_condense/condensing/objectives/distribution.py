@@ -29,7 +29,9 @@ def mean_distance(real: Tensor, synthetic: Tensor, constants: bool = True) -> Te
     It equals the biased MMD under the linear kernel. There are no constant terms to leave out. What is averaged may
     have any shape, K×N×… and K×M×….
     """
-    return (real.mean(1) - synthetic.mean(1)).square().flatten(1).sum(1)
+    in_memory = sorted(range(2, real.dim()), key=real.stride, reverse=True)  # a mean across it is many times as slow
+    means = [images.permute(0, 1, *in_memory).mean(1) for images in (real, synthetic)]
+    return (means[0] - means[1]).square().flatten(1).sum(1)
 
 
 def moments_distance(real: Tensor, synthetic: Tensor, constants: bool = True, *, order: int) -> Tensor:

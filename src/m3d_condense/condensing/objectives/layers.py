@@ -39,10 +39,11 @@ def attention_of(maps: Tensor, power: float = POWER) -> Tensor:
 
     Its scale does not matter; of maps that are all zero it is zero, as is the gradient.
     """
-    norms = torch.linalg.vector_norm(maps, power, dim=2).flatten(2)  # the p-th roots, without copies of the maps
+    # (Σ_c |a_c|^p)^(2/p): the 2-norm of the squares for p = 4, which is many times as fast as a 4-norm.
+    norms = torch.linalg.vector_norm(maps.square(), power / 2, dim=2).flatten(2)
     # Fourth powers of small maps are so small that a fixed guard of the norm would take them for zero.
     largest = norms.detach().amax(-1, keepdim=True)
-    return F.normalize((norms / torch.where(largest > 0, largest, 1.0)).pow(power), dim=-1)
+    return F.normalize((norms / torch.where(largest > 0, largest, 1.0)).pow(power / 2), dim=-1)
 
 
 class LayerMatching(Objective):

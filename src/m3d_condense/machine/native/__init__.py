@@ -85,9 +85,9 @@ class NativeSequence(nn.Sequential):
     Images or weights that the code does not take, on another device or in another precision, go through the layers.
     """
 
-    def __init__(self, *layers: nn.Module) -> None:
+    def __init__(self, *layers: Any) -> None:
         super().__init__(*layers)
-        self._blocks = blocks_of(layers)
+        self._blocks = blocks_of(self.children())
 
     def forward(self, images: Tensor) -> Tensor:
         """Return what the layers make of images N×C×H×W."""
