@@ -1,7 +1,8 @@
 """Networks on images of 32 to 224 pixels: native blocks against torch's operations, eager and compiled.
 
 A step is as many images as go through the network at once, forward as real ones do, and forward and backward to the
-pixels as synthetic ones do. All sides have the package's allocator settings.
+pixels as synthetic ones do: to features, or with --maps to the maps of every block, as CAFE and DataDAM compare them.
+All sides have the package's allocator settings.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ SIDES = {
 }
 
 
-def step_of(name: str, side: int, execution: Execution) -> Step:
+def step_of(name: str, side: int, maps: bool, execution: Execution) -> Step:
     """Return a step of a random network on random images."""
     network = networks.build(name, channels=3, num_classes=10, size=(side, side)).requires_grad_(False)
     placed = Engine(execution).place(network, torch.zeros(1, 3, side, side), 0)
     if placed.native != execution.native:
         raise SystemExit("native blocks cannot be built here: nothing to measure")
     images = torch.rand(placed.piece(torch.zeros(1, 3, side, side)), 3, side, side)
-    synthetic, features = images.clone().requires_grad_(), placed.of(network.features)
+    synthetic = images.clone().requires_grad_()
+    seen = placed.of(network.maps if maps else lambda images: [network.features(images)])
 
     def step() -> None:
         with torch.no_grad():
-            features(images)
-        torch.autograd.grad(features(synthetic).square().sum(), synthetic)
+            seen(images)
+        torch.autograd.grad(sum(part.square().sum() for part in seen(synthetic)), synthetic)
 
     return step
 
@@ -44,6 +46,7 @@ def main() -> None:
     made = parser(__doc__, rounds=5, steps=1)
     made.add_argument("--networks", nargs="+", default=["convnet", "resnetap10"], help="which networks")
     made.add_argument("--sides", nargs="+", type=int, default=[32, 64, 128, 224], help="sides of the images")
+    made.add_argument("--maps", action="store_true", help="compute the maps of every block before its pooling")
     arguments = parse(made)
     if arguments.device != "cpu":
         print("native blocks are for the CPU only: nothing to measure")
@@ -52,12 +55,12 @@ def main() -> None:
     for name in arguments.networks:
         for side in arguments.sides:
             torch._dynamo.reset()
-            steps = {kind: step_of(name, side, execution) for kind, execution in SIDES.items()}
+            steps = {kind: step_of(name, side, arguments.maps, execution) for kind, execution in SIDES.items()}
             turns = {kind: partial(timed, step, arguments.steps, "cpu") for kind, step in steps.items()}
             times = alternate(turns, arguments.rounds, warm_up=1)
             case = f"{name}, {side}×{side}"
             comparisons.append(Comparison(case=case, unit="step", baseline="torch, eager", times=times))
-    publish(record("networks", arguments, comparisons=comparisons), arguments.out)
+    publish(record("maps" if arguments.maps else "networks", arguments, comparisons=comparisons), arguments.out)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.real import RealImages
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.sampler import ClassSampler
-from m3d_condense.machine.mapped import file_of, let_go, read_ahead
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.seeds import generator
 from m3d_condense.training import augment
@@ -21,10 +21,10 @@ class Draws:
         dataset: its training labels and normalisation are used.
         recipe: of the run.
         pixels: the synthetic images.
-        real: the training images N×C×H×W, uint8, wherever they are.
+        real: the training images of the pixels' classes.
     """
 
-    def __init__(self, dataset: ImageDataset, recipe: Recipe, pixels: Pixels, real: Tensor) -> None:
+    def __init__(self, dataset: ImageDataset, recipe: Recipe, pixels: Pixels, real: RealImages) -> None:
         self.recipe, self.pixels, self.real = recipe, pixels, real
         self.size, self.device = dataset.size, pixels.values.device
         self.numbers, self.drawn = dataset.numbers, dataset.whole.num_classes
@@ -56,11 +56,9 @@ class Draws:
 
     def _real(self, first: int, chosen: Tensor, classes: range) -> Tensor:
         """Return the real images K×N×C×H×W of these numbers; where they lie in a file, have it read on."""
-        flat = chosen.flatten().to(self.real.device, non_blocking=True)
-        found = self.real.index_select(0, flat).to(self.device).view(*chosen.shape, *self.real.shape[1:])
-        if file_of(self.real) is not None:
-            let_go()
-            read_ahead(self.real, self._chosen(first + self.recipe.real_steps, classes)[0].flatten())
+        found = self.real.of_numbers(chosen, self.device)
+        if self.real.in_file:
+            self.real.read_ahead(self._chosen(first + self.recipe.real_steps, classes)[0])
         return found
 
     def _chosen(self, step: int, classes: range) -> tuple[Tensor, list[torch.Generator]]:

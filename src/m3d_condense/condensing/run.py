@@ -18,6 +18,7 @@ from m3d_condense.condensing.growth import Earlier
 from m3d_condense.condensing.objectives.objective import Objective
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.plan import Plan, plan
+from m3d_condense.condensing.real import RealImages
 from m3d_condense.condensing.start import start
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
@@ -251,16 +252,16 @@ def begin(
     pixels, objective = start(dataset, recipe, engine, watch, earlier), objectives.build(recipe)
     planned = plan(dataset, recipe, engine, objective, pixels)
     notice(planned.placed.explain())
-    real = engine.resident(dataset.train.images)
-    material = Material(recipe=recipe, encoder=Encoder(planned.placed), dataset=dataset, real=real, watch=watch)
+    material = Material(recipe=recipe, encoder=Encoder(planned.placed), dataset=dataset, watch=watch)
+    source = encoders.build(material)
     return Run(
         recipe=recipe,
         pixels=pixels,
         optimizer=_optimizer(pixels, recipe),
         plan=planned,
-        encoders=encoders.build(material),
+        encoders=source,
         objective=objective,
-        draws=Draws(dataset, recipe, pixels, real),
+        draws=Draws(dataset, recipe, pixels, RealImages.of(dataset, pixels.shard, engine, source.real)),
         watch=watch,
         extreme=pixels.extreme(),
     )

@@ -153,8 +153,7 @@ def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit:
     """Train the networks of the pool until one more would take the time of the steps; return how many are ready."""
     group, watch, wanted = current(), Stopwatch(), recipe.encoder_count
     encoder = Encoder(_placed(dataset, recipe, engine))
-    real = engine.resident(dataset.train.images)
-    pool = Pool(Material(recipe=recipe, encoder=encoder, dataset=dataset, real=real, watch=watch))
+    pool = Pool(Material(recipe=recipe, encoder=encoder, dataset=dataset, watch=watch))
 
     def train(number: int) -> float:
         if number < wanted:

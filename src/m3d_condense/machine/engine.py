@@ -99,9 +99,11 @@ class Engine:
 
     def resident(self, images: Tensor) -> Tensor:
         """Return uint8 images on the device where they fit beside the work, else where they are."""
-        if self.device.type == "cuda" and images.nbytes > self.budget // 2:
-            return images
-        return images.to(self.device)
+        return images.to(self.device) if self.fits(images.nbytes) else images
+
+    def fits(self, nbytes: int) -> bool:
+        """Whether so many bytes fit on the device beside the work."""
+        return self.device.type != "cuda" or nbytes <= self.budget // 2
 
     def place(
         self, network: nn.Module, example: Tensor, images: float, *, stacked: bool = False, twice: bool = False

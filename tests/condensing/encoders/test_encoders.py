@@ -53,8 +53,7 @@ def recipe(source: str, **changes: Any) -> Recipe:
 def source_of(digits: ImageDataset, plain: Execution, used: Recipe, watch: Stopwatch | None = None) -> Any:
     network = networks.build("convnet", channels=1, num_classes=10, size=(8, 8))
     encoder = Encoder(Engine(plain).place(network, torch.zeros(1, 1, 8, 8), 0))
-    real, watch = digits.train.images, watch or Stopwatch()
-    return encoders.build(Material(recipe=used, encoder=encoder, dataset=digits, real=real, watch=watch))
+    return encoders.build(Material(recipe=used, encoder=encoder, dataset=digits, watch=watch or Stopwatch()))
 
 
 def pixels_of(digits: ImageDataset, factor: int = 1) -> Pixels:

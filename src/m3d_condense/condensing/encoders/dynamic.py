@@ -33,6 +33,11 @@ class DynamicEncoders(EncoderSource):
         self._index, self._fresh = 0, True
         self._seen: list[float] = []
 
+    @property
+    def real(self) -> Tensor:
+        """The training images N×C×H×W."""
+        return self.learner.real
+
     @staticmethod
     def training_images(recipe: Recipe) -> float:
         """Return the images of one batch in each of the passes allowed after each step."""

@@ -34,6 +34,11 @@ class QueueEncoders(EncoderSource):
         for _ in range(min(self.FIRST, recipe.encoder_count)):
             self._push()
 
+    @property
+    def real(self) -> Tensor:
+        """The training images N×C×H×W."""
+        return self.learner.real
+
     @staticmethod
     def training_images(recipe: Recipe) -> float:
         """Return the images of `encoder_steps` of two networks after each step."""

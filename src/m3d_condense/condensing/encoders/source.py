@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,16 +23,19 @@ class Material:
     Attributes:
         recipe: of the run.
         encoder: the one network of the run, refilled in place.
-        dataset: its training labels, normalisation and fingerprint are used.
-        real: the training images N×C×H×W, uint8, where they are fastest.
+        dataset: its training images and labels, normalisation and fingerprint are used.
         watch: of the run, credited with what need not be trained again.
     """
 
     recipe: Recipe
     encoder: Encoder
     dataset: ImageDataset
-    real: Tensor
     watch: Stopwatch
+
+    @cached_property
+    def real(self) -> Tensor:
+        """The training images N×C×H×W, uint8, all on the device where they fit, for networks that train on them."""
+        return self.encoder.placed.engine.resident(self.dataset.train.images)
 
 
 class EncoderSource(ABC):
@@ -48,6 +52,11 @@ class EncoderSource(ABC):
 
     def __init__(self, material: Material) -> None:
         self.recipe, self.encoder = material.recipe, material.encoder
+
+    @property
+    def real(self) -> Tensor | None:
+        """The training images N×C×H×W, where its networks train on them from step to step."""
+        return None
 
     @staticmethod
     def training_images(recipe: Recipe) -> float:

@@ -36,6 +36,11 @@ class TrainedEncoders(EncoderSource):
         """Return the images of `encoder_steps` after each step of the pixels."""
         return recipe.iterations * recipe.encoder_steps * recipe.encoder_batch
 
+    @property
+    def real(self) -> Tensor:
+        """The training images N×C×H×W."""
+        return self.learner.real
+
     def at(self, step: int) -> Encoder:
         """Return the encoder of this step; a new one where its turn begins."""
         index = step // self.recipe.iterations_per_model
