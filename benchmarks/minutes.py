@@ -38,7 +38,10 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[Row]:
     """Make or read the sets and scores, and yield a row for each method and budget."""
     dataset = load(arguments.data, size=arguments.size)
     runs: dict[str, dict[str, Any]] = {"selected": {"methods": [], "random": True}} if arguments.random else {}
-    runs |= {budget: {"time_limit": seconds(budget), "iterations": MOST} for budget in arguments.budgets}
+    for budget in dict.fromkeys((*arguments.budgets, *(budget for _, budget in arguments.more))):
+        methods = arguments.methods if budget in arguments.budgets else []
+        methods = [*methods, *(method for method, also in arguments.more if also == budget)]
+        runs[budget] = {"time_limit": seconds(budget), "iterations": MOST, "methods": list(dict.fromkeys(methods))}
     runs |= {f"{steps}-steps": {"iterations": steps} for steps in arguments.step_counts}
     shared = {name: getattr(arguments, name) for name in ("ipc", "seeds", "protocol", "repeats", "epochs")}
     execution = Execution(device=arguments.device)
@@ -94,11 +97,20 @@ def draw(found: dict[str, list[Row]], title: str, folder: Path) -> list[Path]:
     return [save_figure(figure, folder / f"minutes.{kind}") for kind in ("svg", "png")]
 
 
+def one_more(text: str) -> tuple[str, str]:
+    """Return the method and the budget of METHOD=BUDGET."""
+    method, _, budget = text.partition("=")
+    if not budget:
+        raise argparse.ArgumentTypeError(f"{text!r}: give METHOD=BUDGET, such as m3d-plus=40m")
+    return method, budget
+
+
 def flags() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("data", help="as of m3d condense")
     made.add_argument("--methods", nargs="+", default=["m3d", "dm"])
     made.add_argument("--budgets", nargs="+", default=[], help="times for each set, such as 30s 5m")
+    made.add_argument("--more", nargs="+", type=one_more, default=[], metavar="METHOD=BUDGET", help="single points")
     made.add_argument("--step-counts", nargs="+", type=int, default=[], help="numbers of steps, beside or in place")
     made.add_argument("--random", action="store_true", help="score random selections too")
     made.add_argument("--targets", nargs="+", type=float, default=TARGETS, help="accuracies in percent")

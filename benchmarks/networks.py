@@ -1,20 +1,21 @@
 """Networks on images of 32 to 224 pixels: native blocks against torch's operations, eager and compiled.
 
-A step is as many images as go through the network at once, forward as real ones do, and forward and backward to the
-pixels as synthetic ones do: to features, or with --maps to the maps of every block, as CAFE and DataDAM compare them.
-All sides have the package's allocator settings.
+A step is as many images as go through torch's network at once, forward as real ones do, and forward and backward to the
+pixels as synthetic ones do: to features, or to the maps of every block, as CAFE and DataDAM compare them. All sides
+have the package's allocator settings.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 
 import torch
 
 from benchmarks.harness import Comparison, alternate, parse, parser, publish, record
 from benchmarks.workers import Step, timed
 from m3d_condense import networks
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import CPU_PIXELS, PIECE, Engine, Execution
 
 SIDES = {
     "torch, eager": Execution(device="cpu", native=False, compile="no", precision="float32"),
@@ -23,15 +24,15 @@ SIDES = {
 }
 
 
-def step_of(name: str, side: int, maps: bool, execution: Execution) -> Step:
+def step_of(name: str, side: int, seen_as: str, execution: Execution) -> Step:
     """Return a step of a random network on random images."""
     network = networks.build(name, channels=3, num_classes=10, size=(side, side)).requires_grad_(False)
     placed = Engine(execution).place(network, torch.zeros(1, 3, side, side), 0)
     if placed.native != execution.native:
         raise SystemExit("native blocks cannot be built here: nothing to measure")
-    images = torch.rand(placed.piece(torch.zeros(1, 3, side, side)), 3, side, side)
+    images = torch.rand(min(PIECE, max(CPU_PIXELS // side**2, 1)), 3, side, side)
     synthetic = images.clone().requires_grad_()
-    seen = placed.of(network.maps if maps else lambda images: [network.features(images)])
+    seen = placed.of(network.maps if seen_as == "maps" else lambda images: [network.features(images)])
 
     def step() -> None:
         with torch.no_grad():
@@ -46,21 +47,20 @@ def main() -> None:
     made = parser(__doc__, rounds=5, steps=1)
     made.add_argument("--networks", nargs="+", default=["convnet", "resnetap10"], help="which networks")
     made.add_argument("--sides", nargs="+", type=int, default=[32, 64, 128, 224], help="sides of the images")
-    made.add_argument("--maps", action="store_true", help="compute the maps of every block before its pooling")
+    made.add_argument("--seen", nargs="+", choices=("features", "maps"), default=["features"], help="what is compared")
     arguments = parse(made)
     if arguments.device != "cpu":
         print("native blocks are for the CPU only: nothing to measure")
         return
     comparisons = []
-    for name in arguments.networks:
-        for side in arguments.sides:
-            torch._dynamo.reset()
-            steps = {kind: step_of(name, side, arguments.maps, execution) for kind, execution in SIDES.items()}
-            turns = {kind: partial(timed, step, arguments.steps, "cpu") for kind, step in steps.items()}
-            times = alternate(turns, arguments.rounds, warm_up=1)
-            case = f"{name}, {side}×{side}"
-            comparisons.append(Comparison(case=case, unit="step", baseline="torch, eager", times=times))
-    publish(record("maps" if arguments.maps else "networks", arguments, comparisons=comparisons), arguments.out)
+    for name, side, seen_as in product(arguments.networks, arguments.sides, arguments.seen):
+        torch._dynamo.reset()
+        steps = {kind: step_of(name, side, seen_as, execution) for kind, execution in SIDES.items()}
+        turns = {kind: partial(timed, step, arguments.steps, "cpu") for kind, step in steps.items()}
+        times = alternate(turns, arguments.rounds, warm_up=1)
+        case = f"{name}, {side}×{side}" + (", maps" if seen_as == "maps" else "")
+        comparisons.append(Comparison(case=case, unit="step", baseline="torch, eager", times=times))
+    publish(record("networks", arguments, comparisons=comparisons), arguments.out)
 
 
 if __name__ == "__main__":
