@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from m3d_condense.tools.progress import set_quiet
 
 # Images of 8×8 gain nothing from a second thread, and two that wait for each other on a busy machine lose much.
 torch.set_num_threads(1)
+
+# What a shell or nohup starts in the background may ignore these signals, and what is tested would inherit that.
+for _sent, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_sent) is signal.SIG_IGN:
+        signal.signal(_sent, _handler)
 
 
 @pytest.fixture(scope="session")
