@@ -15,7 +15,7 @@ import torch
 from benchmarks.harness import Comparison, alternate, parse, parser, publish, record
 from benchmarks.workers import Step, timed
 from m3d_condense import networks
-from m3d_condense.machine.engine import CPU_PIXELS, PIECE, Engine, Execution
+from m3d_condense.machine.engine import PIECE, Engine, Execution
 
 SIDES = {
     "torch, eager": Execution(device="cpu", native=False, compile="no", precision="float32"),
@@ -30,7 +30,8 @@ def step_of(name: str, side: int, seen_as: str, execution: Execution) -> Step:
     placed = Engine(execution).place(network, torch.zeros(1, 3, side, side), 0)
     if placed.native != execution.native:
         raise SystemExit("native blocks cannot be built here: nothing to measure")
-    images = torch.rand(min(PIECE, max(CPU_PIXELS // side**2, 1)), 3, side, side)
+    count = min(placed.piece(torch.zeros(1, 3, side, side)), PIECE)  # the same for all sides
+    images = torch.rand(count, 3, side, side)
     synthetic = images.clone().requires_grad_()
     seen = placed.of(network.maps if seen_as == "maps" else lambda images: [network.features(images)])
 

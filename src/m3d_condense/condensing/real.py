@@ -44,8 +44,10 @@ class RealImages:
         images = dataset.train.images
         if held is not None and held.device == engine.device:
             return cls(images=held)
+        if engine.device.type == "cpu":
+            return cls(images=images)
         own = torch.isin(dataset.train.labels, torch.tensor(shard.classes, dtype=torch.int64))
-        if engine.device.type == "cpu" or own.all() or not engine.fits(int(own.sum()) * images[0].nbytes):
+        if own.all() or not engine.fits(int(own.sum()) * images[0].nbytes):
             return cls(images=engine.resident(images))
         return cls.some(images, own, engine)
 

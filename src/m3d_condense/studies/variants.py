@@ -71,14 +71,15 @@ def study(
     check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     given = {name: value for name, value in settings.items() if value is not None}
     scorers = tuple(dict.fromkeys(networks))
-    trained: dict[str, Any] = {
-        "protocol": protocol,
-        "repeats": repeats,
-        "seed": seed,
-        "epochs": epochs,
-        "readings": readings,
-    }
-    scoring = Scoring(networks=scorers, flip=given.get("flip"), **trained)
+    scoring = Scoring(
+        networks=scorers,
+        protocol=protocol,
+        repeats=repeats,
+        seed=seed,
+        epochs=epochs,
+        flip=given.get("flip"),
+        readings=readings,
+    )
     dataset = load(data)
     if hold_out:
         dataset = held_out(dataset, hold_out)

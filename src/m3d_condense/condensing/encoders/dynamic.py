@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from m3d_condense.condensing.encoders.learner import Learner
-from m3d_condense.condensing.encoders.source import EncoderSource, Material
+from m3d_condense.condensing.encoders.learner import LearningSource
+from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.encoders.trained import on_synthetic
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.view import Encoder
@@ -16,7 +16,7 @@ from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.seeds import derive, generator
 
 
-class DynamicEncoders(EncoderSource):
+class DynamicEncoders(LearningSource):
     """CAFE's dynamic bi-level schedule (Wang et al., CVPR 2022, Section 3.4).
 
     Accuracies on a query, random real training images, say when to go on: a network is replaced once its last ten at
@@ -28,15 +28,9 @@ class DynamicEncoders(EncoderSource):
     rates = ("encoder_lr", "lr")
 
     def __init__(self, material: Material) -> None:
-        super().__init__(material)
-        self.learner = Learner(material, on_synthetic(material.recipe))
+        super().__init__(material, on_synthetic(material.recipe))
         self._index, self._fresh = 0, True
         self._seen: list[float] = []
-
-    @property
-    def real(self) -> Tensor:
-        """The training images N×C×H×W."""
-        return self.learner.real
 
     @staticmethod
     def training_images(recipe: Recipe) -> float:

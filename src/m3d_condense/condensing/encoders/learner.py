@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from m3d_condense.condensing.encoders.source import Material
+from m3d_condense.condensing.encoders.source import EncoderSource, Material
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.tools.seeds import derive, generator
@@ -104,3 +104,21 @@ def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     for name, value in state.items():
         if name not in expected or (value.dtype, value.shape) != (expected[name].dtype, expected[name].shape):
             raise ValueError(f"{name} is not of this network")
+
+
+class LearningSource(EncoderSource):
+    """A source whose networks are trained from step to step.
+
+    Args:
+        material: what it is made of.
+        training: how its networks are trained.
+    """
+
+    def __init__(self, material: Material, training: Training) -> None:
+        super().__init__(material)
+        self.learner = Learner(material, training)
+
+    @property
+    def real(self) -> Tensor:
+        """The training images N×C×H×W."""
+        return self.learner.real

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m3d_condense.condensing.encoders.learner import Learner
-from m3d_condense.condensing.encoders.source import EncoderSource, Material
+from m3d_condense.condensing.encoders.learner import LearningSource
+from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.recipes.protocols import Training
@@ -14,7 +14,7 @@ from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.seeds import derive, generator
 
 
-class QueueEncoders(EncoderSource):
+class QueueEncoders(LearningSource):
     """IDM's enriched model sampling (Zhao et al., CVPR 2023, Section 3.3).
 
     Every `iterations_per_model` steps a random network joins the queue; past `encoder_count` the oldest leaves. The
@@ -25,19 +25,13 @@ class QueueEncoders(EncoderSource):
     FIRST, TRAINED = 3, 2  # networks at the start; networks trained after a step
 
     def __init__(self, material: Material) -> None:
-        super().__init__(material)
         recipe = material.recipe
         training = Training(batch=recipe.encoder_batch, lr=recipe.encoder_lr, weight_decay=recipe.encoder_weight_decay)
-        self.learner = Learner(material, training)
+        super().__init__(material, training)
         self._members: list[dict[str, Tensor]] = []
         self._born = 0
         for _ in range(min(self.FIRST, recipe.encoder_count)):
             self._push()
-
-    @property
-    def real(self) -> Tensor:
-        """The training images N×C×H×W."""
-        return self.learner.real
 
     @staticmethod
     def training_images(recipe: Recipe) -> float:

@@ -6,8 +6,8 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from m3d_condense.condensing.encoders.learner import Learner
-from m3d_condense.condensing.encoders.source import EncoderSource, Material
+from m3d_condense.condensing.encoders.learner import LearningSource
+from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.recipes.protocols import Training
@@ -15,15 +15,14 @@ from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.seeds import derive
 
 
-class TrainedEncoders(EncoderSource):
+class TrainedEncoders(LearningSource):
     """A new network every `iterations_per_model` steps, trained by `encoder_steps` between them.
 
     A new network may first be warmed up by `encoder_warmup` steps on real images.
     """
 
     def __init__(self, material: Material) -> None:
-        super().__init__(material)
-        self.learner = Learner(material, self.training(material.recipe))
+        super().__init__(material, self.training(material.recipe))
         self._current = -1
 
     @staticmethod
@@ -35,11 +34,6 @@ class TrainedEncoders(EncoderSource):
     def training_images(recipe: Recipe) -> float:
         """Return the images of `encoder_steps` after each step of the pixels."""
         return recipe.iterations * recipe.encoder_steps * recipe.encoder_batch
-
-    @property
-    def real(self) -> Tensor:
-        """The training images N×C×H×W."""
-        return self.learner.real
 
     def at(self, step: int) -> Encoder:
         """Return the encoder of this step; a new one where its turn begins."""
