@@ -8,9 +8,11 @@ import hub_stand_in
 import pytest
 import torch
 
+from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Execution
+from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.progress import set_quiet
 
 # Images of 8×8 gain nothing from a second thread, and two that wait for each other on a busy machine lose much.
@@ -25,6 +27,12 @@ for _sent, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 @pytest.fixture(scope="session")
 def digits() -> ImageDataset:
     return load("digits")
+
+
+@pytest.fixture
+def chosen(digits: ImageDataset) -> CondensedSet:
+    """Two digits a class, drawn at random."""
+    return condense(digits, ipc=2, method="random")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.fitting import export_script, train
 from m3d_condense.machine.engine import Execution
@@ -22,11 +21,6 @@ from m3d_condense.training.trained import load_network
 @pytest.fixture(autouse=True)
 def _quietly() -> None:
     set_quiet(True)
-
-
-@pytest.fixture
-def chosen(digits: ImageDataset) -> CondensedSet:
-    return condense(digits, ipc=2, method="random")
 
 
 def test_it_is_the_first_network_that_scoring_trains(

@@ -12,7 +12,7 @@ import m3d_condense
 ORDERS = (
     "from m3d_condense import condense, evaluate",
     "from m3d_condense import evaluate, condense",
-    "from m3d_condense.scoring import source_of; from m3d_condense import condense, evaluate",
+    "from m3d_condense.sets.source import source_of; from m3d_condense import condense, evaluate",
 )
 
 # One process for all, as torch takes seconds to start.

@@ -21,13 +21,13 @@ from m3d_condense.scoring import (
     mirrored,
     repeat_seed,
     settings_of,
-    source_of,
     told_of,
     trainer_for,
 )
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.sets.script import check_script, write_script
+from m3d_condense.sets.source import source_of
 from m3d_condense.sets.stored import StoredProtocol, stored_protocol
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.stopwatch import Stopwatch

@@ -20,10 +20,10 @@ from m3d_condense.condensing.run import begin
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.machine.group import current
 from m3d_condense.recipes.recipe import LARGEST, Recipe
-from m3d_condense.scoring import source_of
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import store_soft_labels
 from m3d_condense.sets.soft import SoftLabels
+from m3d_condense.sets.source import source_of
 from m3d_condense.sets.stored import recipe_of
 from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import Setting, UserError

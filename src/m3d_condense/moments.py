@@ -20,8 +20,8 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
 from m3d_condense.recipes.recipe import check_count
-from m3d_condense.scoring import source_of
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.source import source_of
 from m3d_condense.tools.cache import kept
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import progress

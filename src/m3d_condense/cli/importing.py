@@ -10,11 +10,11 @@ from jsonargparse import Namespace
 from m3d_condense.cli.settings import classes, load_data
 from m3d_condense.cli.streams import as_shown
 from m3d_condense.data.classes import asked_for
-from m3d_condense.scoring import fitted
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.sets.importing import Real, import_set
 from m3d_condense.sets.layouts import Content, read_layout
+from m3d_condense.sets.source import fitted
 from m3d_condense.sets.values import Pixels
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice

@@ -23,10 +23,10 @@ from m3d_condense.report.comparing import Compared, is_comparison, of_folder
 from m3d_condense.report.gathering import Asked, gather
 from m3d_condense.report.page import check_target, write_page
 from m3d_condense.report.trials import Setup
-from m3d_condense.scoring import side_of, source_of
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import REPORT
 from m3d_condense.sets.soft import HARD
+from m3d_condense.sets.source import side_of, source_of
 from m3d_condense.sets.stored import recipe_of
 from m3d_condense.sets.text import one_line
 from m3d_condense.studies.ledger import SETS
