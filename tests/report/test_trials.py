@@ -45,3 +45,13 @@ def test_a_set_has_no_code_imported(digits: Any) -> None:
     assert recipe_of(make(settings=settings)) is not None
     assert recipe_of(make(settings=settings | {"network": "os:getcwd"})) is None
     assert recipe_of(make()) is None
+
+
+def test_a_set_older_than_a_setting_was_made_by_its_default(digits: Any) -> None:
+    from m3d_condense.condensing.condensation import recipe_for
+
+    recipe = recipe_for(digits, "m3d", "quick", 1, {})
+    settings = asdict(recipe)
+    for name in ("bits", "share_real"):
+        del settings[name]
+    assert recipe_of(make(settings=settings)) == recipe

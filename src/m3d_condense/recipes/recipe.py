@@ -41,7 +41,8 @@ class Recipe:
     """What a run does; a named method is a set of values for these.
 
     What a setting means stands beside its type, where Python keeps it under every version and option: the command
-    line's help is made of it, see `meanings`.
+    line's help is made of it, see `meanings`. A setting with a default is younger than sets that are stored, which
+    were made by that value.
     """
 
     method: Annotated[str, "name of the method; with the preset it decides every setting that is not given"]
@@ -63,7 +64,7 @@ class Recipe:
         int,
         "bits that a channel of a stored pixel takes: 8, or 4, 2 or 1, which the steps round to, so that two, four or "
         "eight times the images take the same bytes",
-    ]
+    ] = BITS[0]
     mosaic: Annotated[
         str,
         "how real images are down-scaled into the l×l tiles that a run starts from: antialiased; bilinear, without "
@@ -132,7 +133,7 @@ class Recipe:
         bool,
         "for fresh and pool: whether the steps of one encoder compare with the same real images, augmented "
         "alike, whose features are computed once",
-    ]
+    ] = False
     batch_synthetic: Annotated[int, "decoded synthetic images per class and step, at most"]
     augmentation: Annotated[
         str,
