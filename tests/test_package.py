@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -63,3 +64,7 @@ def test_every_name_is_there_and_no_other() -> None:
         assert callable(getattr(m3d_condense, name))
     with pytest.raises(AttributeError, match="no attribute 'distil'"):
         m3d_condense.distil  # noqa: B018
+
+
+def test_the_version_is_that_of_the_package_that_is_installed() -> None:
+    assert m3d_condense.__version__ == metadata.version("m3d-condense")

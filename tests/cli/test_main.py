@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+import m3d_condense
 from m3d_condense import networks
 from m3d_condense.cli.main import main
 from m3d_condense.data import sources
@@ -46,7 +47,7 @@ def test_help_names_the_commands_and_needs_no_torch() -> None:
         "import sys\n"
         "from m3d_condense.cli.main import main\n"
         "names = ('condense', 'evaluate', 'info', 'export', 'import', 'push')\n"
-        "for arguments in ([], ['--help'], *([name, '--help'] for name in names)):\n"
+        "for arguments in ([], ['--help'], ['--version'], *([name, '--help'] for name in names)):\n"
         "    main(arguments)\n"
         "assert not {'torch', 'datasets', 'sklearn'} & sys.modules.keys(), 'help imports too much'\n"
     )
@@ -60,6 +61,11 @@ def test_help_names_the_commands_and_needs_no_torch() -> None:
 def test_no_command_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 2
     assert "condense" in capsys.readouterr().out
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"m3d-condense {m3d_condense.__version__}\n"
 
 
 def test_the_help_names_the_data_sets_and_networks_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from m3d_condense.cli.flags import new_parser
 from m3d_condense.cli.wording import mistakes_worded
 from m3d_condense.recipes.recipe import MOST
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.versions import OWN, installed
 
 SEED_MOST = 2**64 - 1
 
@@ -24,7 +25,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
 
     Raises:
         UserError: for a flag, a value or a configuration file that is not understood.
-        SystemExit: after printing the help that ``--help`` asks for.
+        SystemExit: after printing what ``--help`` or ``--version`` asks for.
     """
     parser, commands = _parser(arguments[0] if arguments else "")
     if not arguments:
@@ -65,6 +66,7 @@ def _check_whole(name: str, value: Any) -> None:
 def _parser(wanted: str) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     """Return the parser of all, and those of the commands; of these only the one that is wanted knows its flags."""
     parser = new_parser(prog="m3d", description="A few synthetic images per class in place of a whole data set.")
+    parser.add_argument("--version", action="version", version=f"{OWN} {installed()}", help="show the version and exit")
     subparsers = parser.add_subcommands(
         title="commands", metavar="COMMAND", description="m3d COMMAND --help lists the flags of a command."
     )

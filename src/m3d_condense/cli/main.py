@@ -59,7 +59,7 @@ def _guarded(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str]) -> int:
     try:
         asked = parse(argv)
-    except SystemExit as end:  # the help that was asked for is printed
+    except SystemExit as end:  # the help or the version that was asked for is printed
         return int(end.code or 0)
     if asked is None:
         return 2

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-PACKAGES = ("m3d-condense", "torch", "numpy", "datasets", "safetensors")
+from m3d_condense.tools.versions import OWN, installed
+
+PACKAGES = (OWN, "torch", "numpy", "datasets", "safetensors")
 
 
 def describe_environment() -> tuple[dict[str, str], dict[str, Any]]:
     """Return the versions of Python and the packages that matter, and the processor, memory (GiB) and GPU."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
+    versions = {"python": platform.python_version()} | {package: installed(package) for package in PACKAGES}
     instructions = torch.backends.cpu.get_cpu_capability()  # virtual machines hide which model it is
     hardware: dict[str, Any] = {"cpu": _cpu_model(), "instructions": instructions, "cores": os.cpu_count()}
     if hasattr(os, "sched_getaffinity"):
