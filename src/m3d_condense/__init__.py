@@ -11,7 +11,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    __version__: str
     from m3d_condense.condensing.condensation import condense, random_selections
     from m3d_condense.data.dataset import ImageDataset
     from m3d_condense.data.load import load
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from m3d_condense.studies.comparison import compare
     from m3d_condense.studies.variants import study
     from m3d_condense.tools.errors import UserError
+    from m3d_condense.tools.versions import __version__ as __version__
     from m3d_condense.training.trained import TrainedNetwork, load_network
 
 __all__ = [
@@ -54,6 +54,7 @@ _HOMES = {
     "Score": "sets.condensed",
     "TrainedNetwork": "training.trained",
     "UserError": "tools.errors",
+    "__version__": "tools.versions",
     "compare": "studies.comparison",
     "condense": "condensing.condensation",
     "evaluate": "scoring",
@@ -68,12 +69,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    value: Any
-    if name == "__version__":
-        value = importlib.import_module(f"{__name__}.tools.versions").installed()
-    elif name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from condensed_sets import make
 
+from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.report.trials import Setup
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.sets.stored import recipe_of
@@ -39,8 +40,6 @@ def test_a_score_of_code_or_of_an_unknown_protocol_is_not_followed(network: str,
 
 
 def test_a_set_has_no_code_imported(digits: Any) -> None:
-    from m3d_condense.condensing.condensation import recipe_for
-
     settings = asdict(recipe_for(digits, "m3d", "quick", 1, {}))
     assert recipe_of(make(settings=settings)) is not None
     assert recipe_of(make(settings=settings | {"network": "os:getcwd"})) is None
@@ -48,8 +47,6 @@ def test_a_set_has_no_code_imported(digits: Any) -> None:
 
 
 def test_a_set_older_than_a_setting_was_made_by_its_default(digits: Any) -> None:
-    from m3d_condense.condensing.condensation import recipe_for
-
     recipe = recipe_for(digits, "m3d", "quick", 1, {})
     settings = asdict(recipe)
     for name in ("bits", "share_real"):

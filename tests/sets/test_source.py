@@ -13,10 +13,10 @@ import pytest
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
+from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.source import source_of
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.progress import set_quiet
 
 
 def other_classes(digits: ImageDataset, **changes: Any) -> ImageDataset:
@@ -27,11 +27,11 @@ def other_classes(digits: ImageDataset, **changes: Any) -> ImageDataset:
 def test_test_data_that_does_not_fit_is_refused(chosen: CondensedSet, digits: ImageDataset) -> None:
     names = np.array([f"digit {k}" for k in digits.train.labels[:200].tolist()])
     with pytest.raises(UserError, match=r"digit 0, .* and 5 more only in the data, 0, .* only in the set"):
-        source_of(chosen, other_classes(digits, labels=names))
+        evaluate(chosen, other_classes(digits, labels=names))
     with pytest.raises(UserError, match="condensed set: 9 only in the set"):
-        source_of(chosen, other_classes(digits, labels=digits.train.labels[:200].numpy() % 9))
+        evaluate(chosen, other_classes(digits, labels=digits.train.labels[:200].numpy() % 9))
     with pytest.raises(UserError, match=r"images of \(1, 8, 4\) do not fit a condensed set of \(1, 8, 8\)"):
-        source_of(chosen, other_classes(digits, images=digits.train.images[:200, :, :, :4].numpy()))
+        evaluate(chosen, other_classes(digits, images=digits.train.images[:200, :, :, :4].numpy()))
 
 
 def test_classes_in_another_order_are_told(chosen: CondensedSet, digits: ImageDataset) -> None:
@@ -44,14 +44,14 @@ def test_the_source_is_found_again(chosen: CondensedSet, digits: ImageDataset) -
     assert source_of(chosen).fingerprint == digits.fingerprint
     arrays = condense(other_classes(digits), ipc=1, method="random")
     with pytest.raises(UserError, match="condensed from arrays; say with data what to test on"):
-        source_of(arrays)
+        evaluate(arrays)
 
 
 def test_a_source_that_has_moved_is_asked_for(tmp_path: Path) -> None:
     made = condense(pictures.folder(tmp_path / "pictures"), ipc=1, method="random")
     (tmp_path / "pictures").rename(tmp_path / "moved")
     with pytest.raises(UserError, match=r"pictures, which this set was condensed from, is gone; say with data where"):
-        source_of(made)
+        evaluate(made)
     assert source_of(made, tmp_path / "moved").fingerprint == made.source["fingerprint"]
 
 
@@ -66,7 +66,6 @@ def test_the_layout_of_arrays_is_kept_with_the_set(tmp_path: Path) -> None:
 def test_other_data_are_taken_at_the_size_of_the_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = condense(load(pictures.folder(tmp_path / "small"), size=6), ipc=1, method="random")
     large = pictures.folder(tmp_path / "large", shape=(9, 12, 3))
-    set_quiet(False)
     for given in (large, str(large), load(large)):
         assert source_of(made, given).size == (6, 6)
     assert "large: its images are resized to the 6×6 pixels of the set" in capsys.readouterr().err

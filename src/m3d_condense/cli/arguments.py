@@ -15,7 +15,7 @@ from m3d_condense.cli.flags import new_parser
 from m3d_condense.cli.wording import mistakes_worded
 from m3d_condense.recipes.recipe import MOST
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.versions import OWN, installed
+from m3d_condense.tools.versions import OWN, __version__
 
 SEED_MOST = 2**64 - 1
 
@@ -66,7 +66,7 @@ def _check_whole(name: str, value: Any) -> None:
 def _parser(wanted: str) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     """Return the parser of all, and those of the commands; of these only the one that is wanted knows its flags."""
     parser = new_parser(prog="m3d", description="A few synthetic images per class in place of a whole data set.")
-    parser.add_argument("--version", action="version", version=f"{OWN} {installed()}", help="show the version and exit")
+    parser.add_argument("--version", action="version", version=f"{OWN} {__version__}", help="show the version and exit")
     subparsers = parser.add_subcommands(
         title="commands", metavar="COMMAND", description="m3d COMMAND --help lists the flags of a command."
     )

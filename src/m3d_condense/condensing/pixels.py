@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing.shards import Shard
-from m3d_condense.sets.bits import FULL, quantised, rounded
+from m3d_condense.recipes.recipe import FULL
+from m3d_condense.sets.bits import quantised, rounded
 from m3d_condense.sets.tiles import cut, decode, enlarge
 
 

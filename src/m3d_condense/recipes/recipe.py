@@ -18,6 +18,7 @@ SCHEDULES = ("constant", "cosine")
 MOSAICS = ("antialiased", "bilinear", "nearest")
 CLASS_STEPS = ("joint", "sequential")
 BITS = (8, 4, 2, 1)  # of a channel of a stored pixel: those that fill a byte
+FULL = BITS[0]
 MOST = 2**31 - 1  # of a count
 MOST_NETWORKS = 10**5  # that are trained, or sets that are made, one like the other
 LARGEST = 1e6  # of a learning rate or a weight: more than any run uses, and far from what float32 overflows at
@@ -64,7 +65,7 @@ class Recipe:
         int,
         "bits that a channel of a stored pixel takes: 8, or 4, 2 or 1, which the steps round to, so that two, four or "
         "eight times the images take the same bytes",
-    ] = BITS[0]
+    ] = FULL
     mosaic: Annotated[
         str,
         "how real images are down-scaled into the l×l tiles that a run starts from: antialiased; bilinear, without "

@@ -11,9 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m3d_condense.recipes.recipe import BITS, check_bits
-
-FULL = BITS[0]
+from m3d_condense.recipes.recipe import FULL, check_bits
 
 
 def bits_of(settings: Mapping[str, Any]) -> int:

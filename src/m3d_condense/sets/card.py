@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from m3d_condense.sets.bits import FULL, in_bits
+from m3d_condense.recipes.recipe import FULL
+from m3d_condense.sets.bits import in_bits
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.origins import origin
 from m3d_condense.sets.tables import TABLES

@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from m3d_condense.sets.bits import FULL, bits_of, bytes_of, packed, unpacked
+from m3d_condense.recipes.recipe import FULL
+from m3d_condense.sets.bits import bits_of, bytes_of, packed, unpacked
 from m3d_condense.sets.card import card
 from m3d_condense.sets.condensed import CondensedSet, Score, tensor_problem
 from m3d_condense.sets.preview import preview

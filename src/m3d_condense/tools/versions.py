@@ -13,3 +13,6 @@ def installed(package: str = OWN) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+__version__ = installed()
