@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_studies import PLAIN, job, score, scoring
+from small_studies import PLAIN, TINY, job, score, scoring
 
 from m3d_condense.condensing.condensation import condense
+from m3d_condense.condensing.timetable import Timetable
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
+from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.studies import worker
-from m3d_condense.studies.job import Job
+from m3d_condense.studies.job import Job, job_for
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.worker import Worker
 from m3d_condense.tools.errors import UserError
@@ -300,6 +302,32 @@ def test_the_iterations_that_fit_are_found_once_for_all_seeds_and_kept(
         kept = CondensedSet.load(tmp_path / "sets" / one.name)
         assert (kept.settings["iterations"], kept.steps) == (2, 2)
         assert kept.settings["compile"] == "no"  # as the trial was
+
+
+@pytest.mark.parametrize("given", [{}, {"encoder_count": 4}, {"encoder_steps": 1_200}, {"encoder_steps": 7}])
+def test_a_limit_is_divided_but_for_what_was_given_the_preset_s_own_values_too(
+    given: dict[str, int],
+    digits: ImageDataset,
+    engine: Engine,
+    trials: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    divided: list[set[str]] = []
+
+    def divide(timetable: Timetable, dataset: ImageDataset, recipe: Recipe, engine: Engine) -> Recipe:
+        divided.append(set(timetable.given))
+        return replace(recipe, encoder_steps=3)
+
+    monkeypatch.setattr(Timetable, "made", divide)
+    monkeypatch.setattr(worker, "condense", lambda dataset, **settings: condense(dataset, ipc=1, method="random"))
+    one = job_for(digits, "m3d-plus", preset="quick", ipc=1, seed=0, scoring=scoring(), settings=TINY | given)
+    ledger = Ledger({})
+    Worker(ledger, engine, lambda name: digits, time_limit=60.0).work([one])
+    fitted = ledger.fitted(one)
+    assert fitted is not None
+    asked = given.get("encoder_steps")
+    assert fitted.encoder_steps == (asked or 3)
+    assert divided == ([] if asked else [{"iterations", *given}])
 
 
 def test_a_start_that_takes_too_long_is_a_failure_of_its_method(

@@ -91,7 +91,8 @@ def condense(
     target = Path(out) if out is not None else None
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
     asked.check(target)
-    engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, settings)
+    given = {name for name, value in settings.items() if value is not None}
+    engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, given)
     told = _told(grown_from, start_from)
     if class_groups > 1 and timetable is not None:
         needed = " and ".join(str(Setting(name)) for name in DIVIDED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,9 +55,9 @@ class Timetable:
     given: Collection[str]
 
     @classmethod
-    def asked(cls, recipe: Recipe, limit: float | None, settings: Mapping[str, Any]) -> Timetable | None:
-        """Return what is to be divided, if anything: the encoders are a pool, and not all was given."""
-        given = {name for name in FOUND if settings.get(name) is not None}
+    def asked(cls, recipe: Recipe, limit: float | None, settings: Collection[str]) -> Timetable | None:
+        """Return what is to be divided, if anything: the encoders are a pool, and not all was given by `settings`."""
+        given = set(FOUND).intersection(settings)
         if limit is None or recipe.encoders != "pool" or recipe.iterations == 0 or given.issuperset(DIVIDED):
             return None
         return cls(limit=limit, given=given)

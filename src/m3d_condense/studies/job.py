@@ -82,6 +82,7 @@ class Job:
         data: name of the data set.
         recipe: how the set is made, with its preset and its seed; None for the whole training split.
         scoring: the networks and their protocol.
+        given: settings of the recipe that were asked for, which a time limit leaves as they are.
         variant: name of a recipe that is not its method's own; empty for a method as its preset has it.
         moments: whether the moments of its images' features are compared with the training set's, too.
         soft_labels: whether a set that is made with a pool of networks gets soft labels, and is scored with these too.
@@ -90,6 +91,7 @@ class Job:
     data: str
     recipe: Recipe | None
     scoring: Scoring
+    given: frozenset[str] = frozenset()
     variant: str = ""
     moments: bool = False
     soft_labels: bool = False
@@ -174,4 +176,5 @@ def job_for(
     ignored = set() if takes_steps else Recipe.__dataclass_fields__.keys() - OF_SELECTIONS
     kept = {name: value for name, value in settings.items() if name not in ignored}
     recipe = recipe_for(dataset, method, preset, ipc, kept | {"seed": seed})
-    return Job(data=dataset.name, recipe=recipe, scoring=scoring, variant=variant)
+    given = frozenset(name for name, value in kept.items() if value is not None)
+    return Job(data=dataset.name, recipe=recipe, scoring=scoring, given=given, variant=variant)

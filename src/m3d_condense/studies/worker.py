@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from m3d_condense.condensing.condensation import condense, recipe_for
-from m3d_condense.condensing.timetable import divided
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.condensing.timetable import Timetable
 from m3d_condense.condensing.trial import fitting_iterations
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.labelling import label
@@ -175,11 +175,8 @@ class Worker:
             return known
 
         def try_out() -> Fitted:
-            preset = recipe_for(dataset, recipe.method, recipe.preset, recipe.ipc, {})
-            given = {"iterations"} if recipe.encoder_count == preset.encoder_count else {"iterations", "encoder_count"}
-            tried = recipe
-            if recipe.encoders == "pool" and recipe.encoder_steps == preset.encoder_steps:
-                tried = divided(dataset, recipe, self.engine, limit, given)
+            timetable = Timetable.asked(recipe, limit, {*job.given, "iterations"})
+            tried = recipe if timetable is None else timetable.made(dataset, recipe, self.engine)
             count, start, each, compiled = fitting_iterations(dataset, tried, self.engine, limit)
             if start + each > limit:
                 said = f"too short: {start:.0f} s pass before the first step"
