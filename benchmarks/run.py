@@ -10,6 +10,7 @@ import time
 NAMES = (
     "condense_step",
     "gradient_step",
+    "methods",
     "scoring_epoch",
     "networks",
     "limit",

@@ -136,6 +136,7 @@ SMALL = ["--classes", "2", "--ipc", "1", "--batch-real", "8", "--size", "64"]
 SMALLEST = {
     "scoring_epoch": ["--epochs", "1", "--classes", "2", "--ipc", "1"],
     "kernels": [],
+    "methods": ["--methods", "dm", "m3d-pool", "--ipc", "1", "--side", "16"],
     "networks": ["--networks", "convnet", "--sides", "16"],
     "scaling": ["--axes", "ipc", *SMALL],
     "equivalence": ["--repeats", "1"],
