@@ -40,11 +40,25 @@ def test_steps_are_rounded_down(number: float, expected: int) -> None:
 
 
 def test_both_numbers_follow_from_the_limit(digits: ImageDataset, plain: Execution) -> None:
-    made = divided(digits, pool(digits), Engine(plain), LIMIT, given=())
+    own = pool(digits, iterations=10**6)
+    made = divided(digits, own, Engine(plain), LIMIT, given=())
     assert made.encoder_steps == rounded_down(made.encoder_steps)
-    own = pool(digits)
-    assert 1 <= made.iterations <= own.iterations
-    assert dataclasses.replace(made, encoder_steps=1_200, iterations=own.iterations) == own
+    assert 1 <= made.iterations < own.iterations
+    assert dataclasses.replace(made, encoder_steps=own.encoder_steps, iterations=own.iterations) == own
+
+
+@pytest.mark.parametrize(("preset", "times"), [("quick", 10), ("paper", 1)])
+def test_time_beyond_what_the_networks_need_is_for_steps_of_the_images(
+    preset: str, times: int, digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = dataclasses.replace(pool(digits, encoder_count=1), preset=preset)
+    monkeypatch.setattr(Pool, "network", lambda pool, number: {})
+    monkeypatch.setattr(timetable, "_training_seconds", lambda *arguments: 1.0)
+    monkeypatch.setattr(timetable, "fitting_iterations", lambda dataset, recipe, engine, limit: (recipe.iterations,))
+    steps, iterations = own.encoder_steps, times * own.iterations
+    for limit, expected in [(1.25 * steps - 1, 1_000), (1.25 * steps, steps), (100.0 * steps, steps)]:
+        made = divided(digits, own, Engine(plain), limit, given=())
+        assert (made.encoder_steps, made.iterations) == (expected, iterations)
 
 
 def test_what_is_given_stays(digits: ImageDataset, plain: Execution) -> None:

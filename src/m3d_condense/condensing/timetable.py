@@ -38,7 +38,8 @@ FOUND = (*DIVIDED, "encoder_count")
 NETWORKS_SHARE = 0.8  # of the time; the networks decide most of the accuracy, see docs/study.md
 NETWORKS_MOST = 0.9  # of the time, where they take longer than was tried
 ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)  # times a power of ten: a network's steps
-FEWEST, MOST = 50, 12_000  # steps of a network
+FEWEST = 50  # steps of a network
+ITERATIONS_MOST = {"quick": 10, "paper": 1}  # times the recipe's
 TRIED = 6  # steps of training that are timed
 
 
@@ -105,12 +106,12 @@ def divided(
 ) -> Recipe:
     """Return a recipe with a pool whose networks and steps take `limit` seconds together.
 
-    A short trial tells how many training steps fit in most of the time. Their number is rounded down to a round one, so
-    that runs of other images per class, and on a busier machine, come to the same pool and find it in the cache. Then
-    the networks are trained, unless they have been before: fewer of them, where they take so much longer than in the
-    trial that the steps of the pixels would have no time. Another trial tells how many of these fit in what is left; at
-    most the recipe's, after which they gain little. The time that the networks took is counted whether this run trained
-    them or an earlier one.
+    A short trial tells how many training steps fit in most of the time, up to the recipe's. Their number is rounded
+    down to a round one, so that runs of other images per class, and on a busier machine, come to the same pool and find
+    it in the cache. Then the networks are trained, unless they have been before: fewer of them, where they take so much
+    longer than in the trial that the steps of the pixels would have no time. Another trial tells how many of these fit
+    in what is left: up to the recipe's under the paper preset, to ten times as many under the quick one. The time that
+    the networks took is counted whether this run trained them or an earlier one.
 
     Args:
         dataset, engine: of the run.
@@ -128,7 +129,8 @@ def divided(
     if "encoder_count" not in given:
         recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, limit))
     if "iterations" not in given:
-        count, *_ = fitting_iterations(dataset, recipe, engine, limit)
+        longest = dataclasses.replace(recipe, iterations=ITERATIONS_MOST[recipe.preset] * recipe.iterations)
+        count, *_ = fitting_iterations(dataset, longest, engine, limit)
         recipe = dataclasses.replace(recipe, iterations=min(current().objects(count)))
         networks = f"{_networks(recipe)} trained by {recipe.encoder_steps:,} steps"
         notice(f"{networks}, and {recipe.iterations:,} steps of the images fit in {limit:g} s")
@@ -146,7 +148,7 @@ def _encoder_steps(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit:
         shortest = f"{_networks(recipe)} of {FEWEST} training steps"
         said = f"too short: {shortest}, and what follows, take {needed:.0f} s"
         raise UserError(said, setting="time_limit", value=f"{limit:g}s")
-    return rounded_down(min(fitting, MOST))
+    return recipe.encoder_steps if fitting >= recipe.encoder_steps else rounded_down(fitting)
 
 
 def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> int:
