@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from m3d_condense.cli.main import main
+from m3d_condense.condensing import estimate as estimating
 from m3d_condense.condensing.estimate import Estimate, estimate, lightened, prepared
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Execution
@@ -46,6 +47,35 @@ def test_an_estimate_is_of_all_steps_and_stores_nothing(digits: ImageDataset, tm
     assert peak is None or peak > 2**20
     assert of in ("run", "process", "device")
     assert not [entry for entry in tmp_path.rglob("*") if entry.is_file()]
+
+
+def test_a_limit_is_divided_between_a_pool_and_the_steps_as_it_will_be(
+    digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def fitting(dataset: ImageDataset, recipe: Recipe, *_: object) -> tuple[int, float, float, bool]:
+        tried.append(recipe.iterations)
+        return recipe.iterations, 10.0, 0.5, False
+
+    monkeypatch.setattr(estimating, "_image_seconds", lambda *_: 1 / 256)  # a batch takes a second
+    monkeypatch.setattr(estimating, "fitting_iterations", fitting)
+    asked: dict[str, Any] = {"method": "m3d-plus", "encoder_count": 2, "iterations": None}
+    for limit, networks, iterations in [
+        (1_000.0, (2, 400), 380),
+        (100_000.0, (2, 1_200), 30_000),  # no more than these, however long the limit
+        (None, (2, 1_200), 3_000),
+    ]:
+        found = estimated(digits, time_limit=limit, **asked)
+        assert (found.networks, found.iterations) == (networks, iterations)
+        assert found.before == networks[0] * networks[1] + 10
+        assert limit is None or found.seconds <= limit
+    found = estimated(digits, time_limit=1_000.0, **asked | {"encoder_steps": 300})
+    assert (found.networks, found.iterations) == ((2, 300), 780)
+    found = estimated(digits, time_limit=1_000.0, **asked | {"iterations": 7})
+    assert (found.networks, found.iterations) == ((2, 400), 7)
+    with pytest.raises(UserError, match="time_limit: does not tell what each group takes of it"):
+        estimated(digits, time_limit=1_000.0, class_groups=2, **asked)
 
 
 def test_groups_follow_one_another(digits: ImageDataset) -> None:

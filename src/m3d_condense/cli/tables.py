@@ -138,7 +138,9 @@ def print_estimate(found: Estimate, time_limit: float | None) -> None:
     steps = f"{found.iterations:,}"
     if found.groups > 1:
         steps += f" for each of {found.groups} groups of at most {found.classes} classes"
-    lines = {
+    networks, training = found.networks
+    lines = {"networks, beforehand": f"{networks}, each trained by {training:,} steps"} if networks else {}
+    lines |= {
         "steps": steps,
         "a step": duration(found.each) if found.each >= 1 else f"{1000 * found.each:.0f} ms",
         "before the first": duration(found.before) + (" a group" if found.groups > 1 else ""),
@@ -149,8 +151,7 @@ def print_estimate(found: Estimate, time_limit: float | None) -> None:
         "tried on": found.machine,
     }
     if time_limit is not None and found.each > 0:
-        fitting = int(max(time_limit / found.groups - found.before, 0) / found.each)
-        lines[f"within {duration(time_limit)}"] = f"about {min(fitting, found.iterations):,} steps"
+        lines[f"within {duration(time_limit)}"] = f"about {found.within(time_limit):,} steps"
     table = Table(show_header=False, box=None)
     for name, text in lines.items():
         table.add_row(name, _cell(text))

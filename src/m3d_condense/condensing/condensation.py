@@ -13,7 +13,7 @@ from m3d_condense.condensing.growth import Earlier, earlier
 from m3d_condense.condensing.observing import Watching
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.condensing.task import Task, in_groups, in_one
-from m3d_condense.condensing.timetable import DIVIDED, Timetable
+from m3d_condense.condensing.timetable import Timetable
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, Execution
@@ -92,11 +92,8 @@ def condense(
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
     asked.check(target)
     given = {name for name, value in settings.items() if value is not None}
-    engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, given)
+    engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, given, class_groups)
     told = _told(grown_from, start_from)
-    if class_groups > 1 and timetable is not None:
-        needed = " and ".join(str(Setting(name)) for name in DIVIDED)
-        raise UserError(f"does not tell what each group takes of it; give {needed}", setting="time_limit")
     task = Task(
         dataset=dataset,
         recipe=recipe,

@@ -14,6 +14,7 @@ from m3d_condense.condensing import groups
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.condensing.coresets import SELECTOR_STEPS
 from m3d_condense.condensing.room import check_memory
+from m3d_condense.condensing.timetable import Timetable
 from m3d_condense.condensing.trial import fitting_iterations, training_seconds
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
@@ -40,6 +41,7 @@ class Estimate:
         groups: of classes, one after the other.
         classes: of the largest group, which was tried.
         iterations: steps of each group.
+        networks: of a pool, trained beforehand, and the training steps of each.
         before: seconds before the first step of a group: networks that are trained beforehand, compilation.
         each: seconds of a step.
         peak: memory in bytes at its peak, as far as the trial went, and what it is of; see `peak_memory`.
@@ -51,6 +53,7 @@ class Estimate:
     groups: int
     classes: int
     iterations: int
+    networks: tuple[int, int]
     before: float
     each: float
     peak: Peak
@@ -63,6 +66,11 @@ class Estimate:
         """Seconds in all."""
         return self.groups * (self.before + self.iterations * self.each)
 
+    def within(self, limit: float) -> int:
+        """Return how many of a group's steps are taken within `limit` seconds of all groups."""
+        left = max(limit / self.groups - self.before, 0.0)
+        return min(int(left / self.each), self.iterations) if self.each else self.iterations
+
 
 def estimate(
     data: Any,
@@ -71,33 +79,43 @@ def estimate(
     method: str = "m3d",
     preset: str = "quick",
     class_groups: int = 1,
+    time_limit: float | None = None,
     execution: Execution | None = None,
     **settings: Any,
 ) -> Estimate:
     """Try a few steps of what `condense` would do, and reckon the whole; nothing is stored.
 
-    The arguments are those of `condense`. Networks that are trained beforehand count though the cache may have them.
+    The arguments are those of `condense`. Networks that are trained beforehand count though the cache may have them. A
+    time limit changes what would be done where it is divided between them and the steps; elsewhere it ends the steps.
 
     Raises:
         UserError: as `condense`.
     """
     dataset, engine = load(data), Engine(execution)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
+    given = {name for name, value in settings.items() if value is not None}
+    timetable = Timetable.asked(recipe, time_limit, given, class_groups)
     groups.check_groups(class_groups, dataset.num_classes, {})
     check_memory(dataset, recipe)
     largest = max(groups.divided(dataset.num_classes, class_groups), key=len)
     part = dataset if class_groups == 1 else dataset.of_classes(largest)
     free, peak = available_memory(), peak_memory(engine.device)
-    needed = prepared(part, recipe)
-    before, each = needed.images * _image_seconds(part, recipe, needed.batch, engine) if needed.images else 0.0, 0.0
+    needed, before, each = prepared(part, recipe), 0.0, 0.0
+    if needed.images:
+        image_seconds = _image_seconds(part, recipe, needed.batch, engine)
+        if timetable is not None:
+            recipe = timetable.foreseen(recipe, needed.batch * image_seconds)
+        before = prepared(part, recipe).images * image_seconds
     if recipe.iterations:
         with nothing_kept():
             _, start, each, _ = fitting_iterations(part, lightened(recipe), engine, TRIAL)
         before += start
-    return Estimate(
+    pool = recipe.encoders == "pool" and recipe.iterations > 0
+    found = Estimate(
         groups=class_groups,
         classes=part.num_classes,
         iterations=recipe.iterations,
+        networks=(recipe.encoder_count, recipe.encoder_steps) if pool else (0, 0),
         before=before,
         each=each,
         peak=peak(),
@@ -105,6 +123,9 @@ def estimate(
         nbytes=bytes_of((dataset.num_classes * ipc, *dataset.train.images[0].shape), recipe.bits),
         machine=engine.describe(),
     )
+    if timetable is None or "iterations" in timetable.given:
+        return found
+    return dataclasses.replace(found, iterations=max(1, found.within(timetable.limit)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from m3d_condense.machine.engine import Engine, Placed
 from m3d_condense.machine.group import Outcome, current
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.folder import is_condensed_set, read_settings
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import read_json, write_file_atomic
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.stopwatch import Stopwatch
@@ -56,11 +56,20 @@ class Timetable:
     given: Collection[str]
 
     @classmethod
-    def asked(cls, recipe: Recipe, limit: float | None, settings: Collection[str]) -> Timetable | None:
-        """Return what is to be divided, if anything: the encoders are a pool, and not all was given by `settings`."""
+    def asked(
+        cls, recipe: Recipe, limit: float | None, settings: Collection[str], class_groups: int = 1
+    ) -> Timetable | None:
+        """Return what is to be divided, if anything: the encoders are a pool, and not all was given by `settings`.
+
+        Raises:
+            UserError: for several groups of classes, of which a limit does not tell what each takes.
+        """
         given = set(FOUND).intersection(settings)
         if limit is None or recipe.encoders != "pool" or recipe.iterations == 0 or given.issuperset(DIVIDED):
             return None
+        if class_groups > 1:
+            needed = " and ".join(str(Setting(name)) for name in DIVIDED)
+            raise UserError(f"does not tell what each group takes of it; give {needed}", setting="time_limit")
         return cls(limit=limit, given=given)
 
     def known(self, target: Path) -> dict[str, Any]:
@@ -79,6 +88,17 @@ class Timetable:
         """Return what is still to be divided where these settings are known, if anything."""
         given = {*self.given, *known}
         return None if given.issuperset(DIVIDED) else dataclasses.replace(self, given=given)
+
+    def foreseen(self, recipe: Recipe, step_seconds: float) -> Recipe:
+        """Return the recipe with the most that is expected to be found, without a trial of the steps of the pixels.
+
+        Args:
+            recipe: of the run.
+            step_seconds: of a training step of a network.
+        """
+        if "encoder_steps" not in self.given:
+            recipe = dataclasses.replace(recipe, encoder_steps=fitting_training(recipe, self.limit, step_seconds))
+        return recipe if "iterations" in self.given else _longest(recipe)
 
     def made(self, dataset: ImageDataset, recipe: Recipe, engine: Engine, target: Path | None = None) -> Recipe:
         """Return the recipe with the limit divided; what is found is kept beside `target` at once, for a later call."""
@@ -129,8 +149,7 @@ def divided(
     if "encoder_count" not in given:
         recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, limit))
     if "iterations" not in given:
-        longest = dataclasses.replace(recipe, iterations=ITERATIONS_MOST[recipe.preset] * recipe.iterations)
-        count, *_ = fitting_iterations(dataset, longest, engine, limit)
+        count, *_ = fitting_iterations(dataset, _longest(recipe), engine, limit)
         recipe = dataclasses.replace(recipe, iterations=min(current().objects(count)))
         networks = f"{_networks(recipe)} trained by {recipe.encoder_steps:,} steps"
         notice(f"{networks}, and {recipe.iterations:,} steps of the images fit in {limit:g} s")
@@ -138,17 +157,29 @@ def divided(
 
 
 def _encoder_steps(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> int:
-    """Return how many training steps each network of the pool can have."""
-    group = current()
-    slowest = max(group.objects(_training_seconds(dataset, recipe, engine)))
-    own = -(-recipe.encoder_count // group.size)  # networks that one process trains
-    fitting = NETWORKS_SHARE * limit / (own * slowest)
+    """Return how many training steps each network of the pool can have, of which every process trains some."""
+    return fitting_training(recipe, limit, max(current().objects(_training_seconds(dataset, recipe, engine))))
+
+
+def fitting_training(recipe: Recipe, limit: float, step_seconds: float) -> int:
+    """Return how many steps of so many seconds each network of a pool can have within `limit` seconds of all.
+
+    Raises:
+        UserError: where not even the shortest training of the networks fits.
+    """
+    seconds = -(-recipe.encoder_count // current().size) * step_seconds  # of the networks that one process trains
+    fitting = NETWORKS_SHARE * limit / seconds
     if fitting < FEWEST:
-        needed = FEWEST * own * slowest / NETWORKS_SHARE
+        needed = FEWEST * seconds / NETWORKS_SHARE
         shortest = f"{_networks(recipe)} of {FEWEST} training steps"
         said = f"too short: {shortest}, and what follows, take {needed:.0f} s"
         raise UserError(said, setting="time_limit", value=f"{limit:g}s")
     return recipe.encoder_steps if fitting >= recipe.encoder_steps else rounded_down(fitting)
+
+
+def _longest(recipe: Recipe) -> Recipe:
+    """Return the recipe with the most steps of the pixels that a limit may leave time for."""
+    return dataclasses.replace(recipe, iterations=ITERATIONS_MOST[recipe.preset] * recipe.iterations)
 
 
 def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> int:

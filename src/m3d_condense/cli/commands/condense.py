@@ -100,8 +100,9 @@ def _estimate(given: Namespace, dataset: ImageDataset, running: Execution) -> in
     if given.start_from is not None:
         raise UserError(f"tells of runs without {Setting('start_from')}", setting="estimate")
     settings = {field.name: given[field.name] for field in fields(Recipe)}
-    found = estimate(dataset, class_groups=given.class_groups, execution=running, **settings)
-    print_estimate(found, seconds(given.time_limit))
+    limit = seconds(given.time_limit)
+    found = estimate(dataset, class_groups=given.class_groups, time_limit=limit, execution=running, **settings)
+    print_estimate(found, limit)
     return 0
 
 
