@@ -63,6 +63,13 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def saved(digits: ImageDataset, own_folder: None) -> str:
+    """A set of digits in the folder `one` of a folder of its own."""
+    condense(digits, ipc=2, method="random", seed=3, out="one")
+    return "one"
+
+
+@pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_stand_in.Hub]:
     """An empty stand-in of the hub, which is all that can be reached, asked by nobody in particular."""
     with hub_stand_in.running() as hub:

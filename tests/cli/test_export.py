@@ -3,19 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from commands import run
 from condensed_sets import make
 from refusals import said
 
-from m3d_condense.cli.main import main
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.sets.exporting import FORMS
 
 pytestmark = pytest.mark.usefixtures("own_folder")
-
-
-def run(*arguments: str) -> int:
-    return main(arguments)
 
 
 def test_help_names_the_forms_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,28 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import SCORE, run
 from condensed_sets import make
 from hub_stand_in import Hub, Repository
 from refusals import said
 
-from m3d_condense.cli.main import main
-from m3d_condense.condensing.condensation import condense
-from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.sets.condensed import CondensedSet
 
 pytestmark = pytest.mark.usefixtures("own_folder")
-SCORE = ["--repeats", "1", "--epochs", "1", "--precision", "float32", "--native", "false", "--compile", "no", "-q"]
-
-
-def run(*arguments: str) -> int:
-    return main(arguments)
-
-
-@pytest.fixture
-def saved(digits: ImageDataset) -> str:
-    """A set of digits in the folder `one`."""
-    condense(digits, ipc=2, method="random", seed=3, out="one")
-    return "one"
 
 
 @pytest.mark.usefixtures("logged_in")

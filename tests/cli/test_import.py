@@ -7,28 +7,15 @@ import numpy as np
 import public_files
 import pytest
 import torch
+from commands import SCORE, run
 from condensed_sets import make
 from refusals import said
 
-from m3d_condense.cli.main import main
-from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.values import CONSTANTS
 
 pytestmark = pytest.mark.usefixtures("own_folder")
-SCORE = ["--repeats", "1", "--epochs", "1", "--precision", "float32", "--native", "false", "--compile", "no", "-q"]
-
-
-def run(*arguments: str) -> int:
-    return main(arguments)
-
-
-@pytest.fixture
-def saved(digits: ImageDataset) -> str:
-    """A set of digits in the folder `one`."""
-    condense(digits, ipc=2, method="random", seed=3, out="one")
-    return "one"
 
 
 def test_help_names_the_constants_there_are(capsys: pytest.CaptureFixture[str]) -> None:

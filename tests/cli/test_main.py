@@ -14,10 +14,10 @@ import pictures
 import pytest
 import torch
 import yaml
+from commands import run
 
 import m3d_condense
 from m3d_condense import networks
-from m3d_condense.cli.main import main
 from m3d_condense.data import sources
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.recipes.recipe import Recipe
@@ -29,10 +29,6 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 TINY = ["--ipc", "1", "--iterations", "2", "--batch-real", "4", "--precision", "float32", "--compile", "no"]
 RECIPE = Recipe.__dataclass_fields__.keys()
 MODULE = [sys.executable, "-m", "m3d_condense"]
-
-
-def run(*arguments: str) -> int:
-    return main(arguments)
 
 
 def started(arguments: Sequence[str]) -> subprocess.Popen[str]:

@@ -7,15 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-
-from m3d_condense.cli.main import main
+from commands import run
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 TINY = ["--ipc", "1", "--iterations", "2", "--batch-real", "4", "--precision", "float32", "--compile", "no"]
-
-
-def run(*arguments: str) -> int:
-    return main(arguments)
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
