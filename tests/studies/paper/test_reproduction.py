@@ -196,6 +196,18 @@ def test_moments_are_added_to_a_table_that_had_none(copied: Path, monkeypatch: p
     monkeypatch.setattr(worker, "evaluate", refuse)
     (row,) = made("table1", copied, methods=["dm"]).rows
     assert row.moments is not None
+    (same,) = made("table2", copied, methods=["dm"]).rows  # in one folder, and still no table of moments
+    assert same.moments is None
+
+
+@pytest.mark.parametrize(("name", "columns"), [("table1", {"mean", "variance", "skewness"}), ("table2", set())])
+def test_the_paper_s_moments_stand_in_its_table_of_them_alone(name: str, columns: set[str], tmp_path: Path) -> None:
+    wanted = asked(name, only=["cifar10/10"], methods=["dm"])
+    found = reproduce(wanted, data_root=tmp_path, execution=PLAIN)
+    (line,) = found.table()
+    assert line["ours"] == "no data"
+    assert line.keys() & {"mean", "variance", "skewness"} == columns
+    assert ("In parentheses: the paper's distances" in found.notes()) == bool(columns)
 
 
 def test_a_figure_over_steps_ends_at_the_steps_asked_for(tmp_path: Path) -> None:

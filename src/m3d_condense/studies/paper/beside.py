@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -37,7 +38,7 @@ class Beside:
         seconds: that condensing took, the median over the seeds.
         iterations: steps that were done.
         class_bytes: of the stored pixels, by class.
-        moments: distances of the features' means, variances and skewnesses, averaged over the sets.
+        moments: distances of the features' means, variances and skewnesses, averaged over the sets, in a table of them.
         differs: in what the row departs from the paper's settings, in words.
         settings: each setting that differs: ours, and the paper's.
         at_hand: whether the data are.
@@ -118,6 +119,9 @@ def _paper_mean(row: Beside) -> float:
 def _beside(asked: Asked, cell: Cell, network: str, known: Sequence[tuple[Job, Record]], row: Row | None) -> Beside:
     done = [record for _, record in known if network in record.scores]
     settings, differs = ({}, ()) if cell.missing else _departures(asked, cell, network, done)
+    paper, compared = cell.published(network), asked.grid.moments
+    if paper is not None and not compared:
+        paper = dataclasses.replace(paper, moments=None)
     return Beside(
         data=cell.problem.data,
         ipc=cell.ipc,
@@ -125,7 +129,7 @@ def _beside(asked: Asked, cell: Cell, network: str, known: Sequence[tuple[Job, R
         network=network,
         value=cell.making.value,
         preset=asked.preset,
-        paper=cell.published(network),
+        paper=paper,
         mean=None if row is None else row.mean,
         std=None if row is None else row.std,
         n=0 if row is None else row.n,
@@ -134,7 +138,7 @@ def _beside(asked: Asked, cell: Cell, network: str, known: Sequence[tuple[Job, R
         seconds=None if row is None else row.seconds,
         iterations=None if row is None else row.iterations,
         class_bytes=None if row is None else row.class_bytes,
-        moments=_moments(record for _, record in known),
+        moments=_moments(record for _, record in known) if compared else None,
         differs=differs,
         settings=settings,
         at_hand=not cell.missing,
