@@ -52,10 +52,7 @@ def test_an_estimate_is_of_all_steps_and_stores_nothing(digits: ImageDataset, tm
 def test_a_limit_is_divided_between_a_pool_and_the_steps_as_it_will_be(
     digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried: list[int] = []
-
     def fitting(dataset: ImageDataset, recipe: Recipe, *_: object) -> tuple[int, float, float, bool]:
-        tried.append(recipe.iterations)
         return recipe.iterations, 10.0, 0.5, False
 
     monkeypatch.setattr(estimating, "_image_seconds", lambda *_: 1 / 256)  # a batch takes a second

@@ -91,8 +91,7 @@ def condense(
     target = Path(out) if out is not None else None
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
     asked.check(target)
-    given = {name for name, value in settings.items() if value is not None}
-    engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, given, class_groups)
+    engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, settings, class_groups)
     told = _told(grown_from, start_from)
     task = Task(
         dataset=dataset,

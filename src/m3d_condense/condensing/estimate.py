@@ -93,8 +93,7 @@ def estimate(
     """
     dataset, engine = load(data), Engine(execution)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
-    given = {name for name, value in settings.items() if value is not None}
-    timetable = Timetable.asked(recipe, time_limit, given, class_groups)
+    timetable = Timetable.asked(recipe, time_limit, settings, class_groups)
     groups.check_groups(class_groups, dataset.num_classes, {})
     check_memory(dataset, recipe)
     largest = max(groups.divided(dataset.num_classes, class_groups), key=len)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -57,14 +57,14 @@ class Timetable:
 
     @classmethod
     def asked(
-        cls, recipe: Recipe, limit: float | None, settings: Collection[str], class_groups: int = 1
+        cls, recipe: Recipe, limit: float | None, settings: Mapping[str, Any], class_groups: int = 1
     ) -> Timetable | None:
         """Return what is to be divided, if anything: the encoders are a pool, and not all was given by `settings`.
 
         Raises:
             UserError: for several groups of classes, of which a limit does not tell what each takes.
         """
-        given = set(FOUND).intersection(settings)
+        given = {name for name in FOUND if settings.get(name) is not None}
         if limit is None or recipe.encoders != "pool" or recipe.iterations == 0 or given.issuperset(DIVIDED):
             return None
         if class_groups > 1:

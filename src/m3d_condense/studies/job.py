@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from m3d_condense.condensing.condensation import recipe_for
@@ -91,7 +91,7 @@ class Job:
     data: str
     recipe: Recipe | None
     scoring: Scoring
-    given: frozenset[str] = frozenset()
+    given: Mapping[str, Any] = field(default_factory=dict, hash=False)
     variant: str = ""
     moments: bool = False
     soft_labels: bool = False
@@ -176,5 +176,4 @@ def job_for(
     ignored = set() if takes_steps else Recipe.__dataclass_fields__.keys() - OF_SELECTIONS
     kept = {name: value for name, value in settings.items() if name not in ignored}
     recipe = recipe_for(dataset, method, preset, ipc, kept | {"seed": seed})
-    given = frozenset(name for name, value in kept.items() if value is not None)
-    return Job(data=dataset.name, recipe=recipe, scoring=scoring, given=given, variant=variant)
+    return Job(data=dataset.name, recipe=recipe, scoring=scoring, given=kept, variant=variant)

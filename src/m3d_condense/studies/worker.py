@@ -175,7 +175,7 @@ class Worker:
             return known
 
         def try_out() -> Fitted:
-            timetable = Timetable.asked(recipe, limit, {*job.given, "iterations"})
+            timetable = Timetable.asked(recipe, limit, {**job.given, "iterations": recipe.iterations})
             tried = recipe if timetable is None else timetable.made(dataset, recipe, self.engine)
             count, start, each, compiled = fitting_iterations(dataset, tried, self.engine, limit)
             if start + each > limit:
