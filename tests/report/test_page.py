@@ -65,7 +65,8 @@ def test_the_command_makes_the_set_again(report: Path, sets: dict[str, Path], tm
     command = re.search(r"<code>m3d (condense[^<]*)</code>", report.read_text(encoding="utf-8"))
     assert command is not None
     out = tmp_path / "again"
-    assert main([*command[1].split(), "--out", str(out), "--native", "false", "--compile", "no", "-q"]) == 0
+    as_before = ["--native", "false", "--compile", "no", "--precision", "float32"]
+    assert main([*command[1].split(), "--out", str(out), *as_before, "-q"]) == 0
     again, first = CondensedSet.load(out), CondensedSet.load(sets["mosaics"])
     assert torch.equal(again.images, first.images)
 
