@@ -16,11 +16,13 @@ from benchmarks.harness import Comparison, alternate, parse, parser, publish, re
 from benchmarks.workers import Step, timed
 from m3d_condense import networks
 from m3d_condense.machine.engine import PIECE, Engine, Execution
+from m3d_condense.machine.native import multiplies_bfloat16
 
 SIDES = {
     "torch, eager": Execution(device="cpu", native=False, compile="no", precision="float32"),
     "torch, compiled": Execution(device="cpu", native=False, compile="yes", precision="float32"),
     "native blocks": Execution(device="cpu", precision="float32"),
+    "native blocks, bfloat16": Execution(device="cpu", precision="bfloat16"),  # where the processor has it
 }
 
 
@@ -28,7 +30,7 @@ def step_of(name: str, side: int, seen_as: str, execution: Execution) -> Step:
     """Return a step of a random network on random images."""
     network = networks.build(name, channels=3, num_classes=10, size=(side, side)).requires_grad_(False)
     placed = Engine(execution).place(network, torch.zeros(1, 3, side, side), 0)
-    if placed.native != execution.native:
+    if bool(placed.native) != execution.native:
         raise SystemExit("native blocks cannot be built here: nothing to measure")
     count = min(placed.piece(torch.zeros(1, 3, side, side)), PIECE)  # the same for all sides
     images = torch.rand(count, 3, side, side)
@@ -53,10 +55,11 @@ def main() -> None:
     if arguments.device != "cpu":
         print("native blocks are for the CPU only: nothing to measure")
         return
+    sides = [kind for kind, run in SIDES.items() if run.precision != "bfloat16" or multiplies_bfloat16()]
     comparisons = []
     for name, side, seen_as in product(arguments.networks, arguments.sides, arguments.seen):
         torch._dynamo.reset()
-        steps = {kind: step_of(name, side, seen_as, execution) for kind, execution in SIDES.items()}
+        steps = {kind: step_of(name, side, seen_as, SIDES[kind]) for kind in sides}
         turns = {kind: partial(timed, step, arguments.steps, "cpu") for kind, step in steps.items()}
         times = alternate(turns, arguments.rounds, warm_up=1)
         case = f"{name}, {side}×{side}" + (", maps" if seen_as == "maps" else "")

@@ -96,7 +96,7 @@ def lanes(number: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         if number is not None:
             machine = building.MACHINES.get(torch.backends.cpu.get_cpu_capability(), ())
             built = building.build((f"-DM3D_LANES={number}", "-Wno-psabi", "-O1", *machine))
-            patch.setattr(building, "library", lambda: built)
+            patch.setattr(building, "library", lambda products=None: built)
         yield
 
 
@@ -289,6 +289,60 @@ def test_autograd_finds_no_second_derivative() -> None:
         gradient.sum().backward()
 
 
+# Products in bfloat16, where the processor has them
+
+
+def needs_bfloat16() -> None:
+    if not native.multiplies_bfloat16():
+        pytest.skip("this processor does not multiply in bfloat16")
+
+
+def test_products_of_numbers_that_bfloat16_holds_are_exact() -> None:
+    needs_bfloat16()
+    block = layers(64, 32, 1)
+    with torch.no_grad():  # these weights are transformed to integers of few bits, as the images are
+        block[0].weight.copy_(576 * torch.randint(-1, 2, (32, 64, 3, 3), generator=torch.Generator().manual_seed(2)))
+    images = torch.randint(-1, 2, (7, 64, 9, 8), generator=torch.Generator().manual_seed(3)).float()
+    assert torch.equal(native.block(images, block, torch.bfloat16), native.block(images, block))
+    assert not torch.equal(native.block(images / 3, block, torch.bfloat16), native.block(images / 3, block))
+
+
+@pytest.mark.parametrize(("count", "channels", "height", "side", "after", "padding"), SHAPES)
+def test_blocks_in_bfloat16_are_within_its_rounding(
+    count: int, channels: int, height: int, side: int, after: int, padding: int
+) -> None:
+    needs_bfloat16()
+    block, images = layers(channels, after, padding), noise(count, channels, height, side).requires_grad_()
+    nn.init.constant_(block[1].bias, 9.0)  # type: ignore[arg-type] # far from the kinks of the ReLU
+    results = []
+    for products in (torch.float32, torch.bfloat16):
+        out = native.block(images, block, products)
+        results.append([out.detach() - 9.0, *gradients(out, images, block)])
+    for exact, rounded in zip(*results, strict=True):
+        if channels < 32:  # what is convolved as it stands is in float32
+            assert torch.equal(rounded, exact)
+        # Both factors are rounded by up to 2⁻⁹; the transforms of F(4×4, 3×3) make that up to ten times as much.
+        assert float((rounded - exact).norm()) < 2**-4 * float(exact.norm()) + 1e-4
+
+
+def test_a_resnetap_and_second_derivatives_in_bfloat16_are_near_those_in_float32() -> None:
+    needs_bfloat16()
+    images, labels = noise(4, 3, 16, 16), torch.arange(4) % 3
+    network = networks.build("resnetap10", channels=3, num_classes=3, size=(16, 16))
+    networks.initialise(network, 2)
+    features = []
+    for products in (torch.float32, torch.bfloat16):
+        assert native.swap(network, products)
+        features.append(network.features(images).detach())  # type: ignore[operator]
+    assert 0.0 < off(features[1], features[0]) < 0.1
+    matched, changes = convnet(3, (16, 16), 2), []
+    directions = {name: noise(*p.shape) for name, p in matched.named_parameters() if p.ndim > 1}
+    for products in (torch.float32, torch.bfloat16):
+        assert native.swap(matched, products, twice=True)
+        changes.append(WeightGradient(matched, images, labels).along(directions))
+    assert 0.0 < off(changes[1], changes[0]) < 0.5
+
+
 # Second derivatives: how the gradient of the weights changes with the images
 
 
@@ -389,7 +443,9 @@ def test_the_engine_takes_it_where_it_serves_and_it_is_wanted() -> None:
     assert placed("convnet").native
     assert placed("convnet", precision="float32").native
     assert not placed("convnet", native=False).native
-    assert not placed("convnet", precision="bfloat16").native
+    half = torch.bfloat16 if native.multiplies_bfloat16() else None
+    assert placed("convnet", precision="bfloat16").native == half
+    assert not placed("convnet", precision="tf32").native
     assert not placed("convnet", stacked=True).native
     assert placed("resnetap10").native
     assert placed("convnet", twice=True).native
@@ -400,10 +456,17 @@ def test_the_engine_takes_it_where_it_serves_and_it_is_wanted() -> None:
 
 def test_a_network_that_runs_natively_says_so() -> None:
     used = placed("convnet", compile="yes")
-    assert (used.native, used.compiled, used.reason) == (True, False, "native blocks in float32")
+    assert (used.native, used.compiled, used.reason) == (torch.float32, False, "native blocks in float32")
     assert used.arithmetic == "native"
+    assert used.numerics.startswith("native blocks on cpu")
     assert used.describe().endswith("threads, float32")  # whatever torch's own side would compute in
     assert placed("convnet", native=False, precision="bfloat16").arithmetic == "torch.bfloat16"
+    if native.multiplies_bfloat16():
+        half = placed("convnet", precision="bfloat16")
+        assert (half.reason, half.arithmetic) == ("native blocks in bfloat16", "native in bfloat16")
+        assert half.numerics.startswith("native blocks in bfloat16 on cpu")
+        assert half.describe().endswith("threads, bfloat16")
+        assert half.kept == torch.float32
 
 
 @pytest.mark.parametrize("name", ["convnet2", "resnetap10"])
@@ -424,7 +487,7 @@ def test_a_resnetap_gives_the_same_through_it(side: int) -> None:
     network = networks.build("resnetap10", channels=3, num_classes=3, size=(side, side))
     networks.initialise(network, 2)
     exact = copy.deepcopy(network).double()
-    assert native.swap(network, True)
+    assert native.swap(network, torch.float32)
     assert sum(len(part._blocks) for part in network.modules() if isinstance(part, native.NativeSequence)) == 9
     results = []
     for used, dtype in ((network, torch.float32), (exact, torch.float64)):
@@ -445,7 +508,7 @@ def test_networks_of_others_are_left_as_they_are() -> None:
             self.body = layers(3, 32, 1)
 
     network = Theirs()
-    assert not native.swap(network, True)
+    assert not native.swap(network, torch.float32)
     assert type(network.body) is nn.Sequential
 
 
@@ -479,7 +542,7 @@ def test_maps_before_pooling_come_from_it_too(name: str, monkeypatch: pytest.Mon
     expected = network.maps(images)  # type: ignore[operator]
     called, block = [], native.block
     monkeypatch.setattr(native, "block", lambda *given: (called.append(0), block(*given))[1])
-    assert native.swap(network, True)
+    assert native.swap(network, torch.float32)
     found = network.maps(images)  # type: ignore[operator]
     assert len(called) == sum(
         len(part._blocks) for part in network.modules() if isinstance(part, native.NativeSequence)
@@ -522,7 +585,7 @@ def test_training_goes_the_same_way_through_it(digits: ImageDataset) -> None:
         trainer = Trainer(used, training.training, digits.mean, digits.std)
         some = digits.train.images[:200], digits.train.labels[:200]
         trainer.fit([some], [3], 24, Reporter("", 24, 0, "steps"))
-        assert used.native == wanted
+        assert bool(used.native) == wanted
         ends.append(torch.cat([p.detach().flatten() for n, p in network.named_parameters() if n != "blocks.0.0.bias"]))
         accuracies.append(trainer.accuracies(digits.test.images, digits.test.labels)[0])
     assert off(ends[0], ends[1]) < 0.01

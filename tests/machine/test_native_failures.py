@@ -61,7 +61,7 @@ NAMES = (
 def functions(channels: int) -> dict[str, Callable[[], object]]:
     """Every function of the native code by its name in NAMES, on few images or maps."""
     images = calls.last(noise(5, channels, 8, 8))
-    weights = calls.Weights.of(layers(channels, 32, 1).requires_grad_(False))
+    weights = calls.Weights.of(layers(channels, 32, 1).requires_grad_(False), torch.float32)
     shape, dot = images.shape, weights.convolution
     out, maps = calls.forward_kept(images, weights)
     of_output, maps_dot = calls.forward_dot(images, None, weights, dot, maps)
@@ -88,7 +88,7 @@ def flat(result: object) -> list[Tensor]:
 def test_any_allocation_that_fails_is_a_memory_error(
     rationed: ctypes.CDLL, channels: int, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "library", lambda: rationed)
+    monkeypatch.setattr(building, "library", lambda products: rationed)
     allowed = ctypes.c_long.in_dll(rationed, "allowed")
     function, threads = functions(channels)[name], torch.get_num_threads()
     torch.set_num_threads(2)

@@ -133,10 +133,11 @@ def execution_flags(parser: ArgumentParser) -> ArgumentParser:
     group = parser.add_argument_group("the machine")
     device = "auto (a GPU where there is one), or a device of torch, such as cpu or cuda:1 (default: auto)"
     group.add_argument("--device", type=str, default="auto", metavar="NAME", help=device)
-    precision = "precision of the networks; auto is bfloat16 where the hardware has it, but float32 in native blocks"
+    precision = "precision of the networks; auto is bfloat16 where the hardware has it, but float32 in native blocks, "
+    precision += "which multiply in bfloat16 where it is asked for and a processor has AVX512-BF16"
     precisions = Literal["auto", "float32", "tf32", "bfloat16"]
     group.add_argument("--precision", type=precisions, default="auto", help=f"{precision} (default: auto)")
-    native = "compute ConvNet's and ResNetAP's blocks in this package's own code, on a CPU in float32 (default: true)"
+    native = "compute ConvNet's and ResNetAP's blocks in this package's own code, on a CPU (default: true)"
     group.add_argument("--native", type=bool, default=True, help=native)
     compiled = "compile the networks that run in torch; auto compiles where that pays back (default: auto)"
     group.add_argument("--compile", type=Literal["auto", "yes", "no"], default="auto", help=compiled)

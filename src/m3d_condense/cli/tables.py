@@ -107,10 +107,11 @@ def _uses(engine: Engine) -> dict[str, str]:
 
     cpu, missing = engine.device.type == "cpu", "no compiler found: never"
     found = "compiled on first use" if native.compiler() else missing
+    precisions = "float32 or, asked for, bfloat16" if native.multiplies_bfloat16() else "float32"
     uses = {
         "will use": engine.describe(),
         "precision": str(engine.dtype).removeprefix("torch."),
-        "native blocks": f"of ConvNet and ResNetAP, in float32, {found}" if cpu else "on a CPU only",
+        "native blocks": f"of ConvNet and ResNetAP, in {precisions}, {found}" if cpu else "on a CPU only",
         "compilation": "where it pays back" if has_compiler(engine.device) else missing,
         "memory": f"{engine.budget / 2**30:.1f} GiB for the activations of one chunk of classes",
     }

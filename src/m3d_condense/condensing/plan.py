@@ -69,7 +69,7 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
         return Plan(placed=placed, chunks=(mine,), compared=compared)
     # Real images are held as floats a few times over while they are augmented, and then as seen.
     real = torch.float32.itemsize * (4 * example.numel() + seen)
-    synthetic = real + activations * placed.dtype.itemsize * (2 if recipe.taught else 1)
+    synthetic = real + activations * placed.kept.itemsize * (2 if recipe.taught else 1)
     bytes_per_class = recipe.batch_real * real + per_class * synthetic
     runs = _runs(mine, compared)
     chunks = [run[part.start : part.stop] for run in runs for part in engine.chunks(len(run), bytes_per_class)]

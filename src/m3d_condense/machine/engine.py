@@ -39,9 +39,8 @@ class Execution:
         device: "auto" (a GPU where there is one), or any torch device, such as "cpu" or "cuda:1".
         precision: "auto" (bfloat16 where the hardware has it), "float32", "tf32" (of NVIDIA's GPUs) or
             "bfloat16", of the networks' convolutions; kernels, losses and pixels are always float32.
-        native: whether the blocks of ConvNet and ResNetAP run in our own code on a CPU, in float32 (see
-            `m3d_condense.machine.native`).
-            They do not where another precision is asked for.
+        native: whether the blocks of ConvNet and ResNetAP run in our own code on a CPU (see
+            `m3d_condense.machine.native`). They do not where a precision is asked for that it lacks there.
         compile: whether networks without native blocks are compiled: "auto" (where it pays back), "yes" or "no".
         memory: GiB for the activations of one chunk of classes; 0 lets the device decide.
     """
@@ -123,15 +122,25 @@ class Engine:
                 ConvNet alone.
         """
         network = network.to(self.device)
-        wanted = self.execution.native and self.execution.precision in ("auto", "float32") and not stacked
-        if native.swap(network, wanted and self.device.type == "cpu", twice=twice):
-            return Placed(network=network, engine=self, native=True, reason="native blocks in float32")
+        products = native.swap(network, None if stacked else self._products, twice=twice)
+        if products:
+            return Placed(network=network, engine=self, native=products, reason=f"native blocks in {_name(products)}")
         compiled, reason = self._pays(network, example, images)
         if stacked:
             compiled, reason = False, "not compiled: several networks run as one"
         if compiled:  # channels last pays only where the compiler fuses the norm; eager norms are slow in it
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Placed(network=network, engine=self, compiled=compiled, reason=reason)
+
+    @property
+    def _products(self) -> torch.dtype | None:
+        """What native blocks are to multiply in; None where there are to be none."""
+        precision = self.execution.precision
+        if not self.execution.native or self.device.type != "cpu" or precision == "tf32":
+            return None
+        if precision == "bfloat16":
+            return torch.bfloat16 if native.multiplies_bfloat16() else None
+        return torch.float32
 
     def _pays(self, network: nn.Module, example: Tensor, images: float) -> tuple[bool, str]:
         """Tell whether compiling a network pays back over so many images, and why."""
@@ -160,38 +169,48 @@ class Placed:
     Attributes:
         network: with its blocks swapped for native ones, where they serve.
         engine: that placed it.
-        native: whether its blocks run in our own code, in float32.
+        native: what its blocks multiply in, in our own code; None where they are torch's.
         compiled: whether functions of it are compiled.
         reason: why.
     """
 
     network: nn.Module
     engine: Engine
-    native: bool = False
+    native: torch.dtype | None = None
     compiled: bool = False
     reason: str
 
     @property
     def dtype(self) -> torch.dtype:
-        """What its convolutions compute in."""
+        """What its convolutions multiply in."""
+        return self.native or self.engine.dtype
+
+    @property
+    def kept(self) -> torch.dtype:
+        """What its maps are kept in for a pass backward."""
         return torch.float32 if self.native else self.engine.dtype
 
     @property
     def arithmetic(self) -> str:
         """Name what its results depend on, beyond what rounding alone would do."""
-        return "native" if self.native else str(self.dtype)
+        return f"native{self._half}" if self.native else str(self.dtype)
 
     @property
     def numerics(self) -> str:
         """Name all that decides the last bits of its results on one machine, beside the threads."""
         tf32 = self.engine.device.type == "cuda" and self.engine.execution.precision == "tf32"
-        how = "native blocks" if self.native else "tf32" if tf32 else str(self.dtype).removeprefix("torch.")
+        how = f"native blocks{self._half}" if self.native else "tf32" if tf32 else _name(self.dtype)
         compiled = ", compiled" if self.compiled else ""
         return f"{how}{compiled} on {self.engine.device.type}, torch {torch.__version__}"
 
+    @property
+    def _half(self) -> str:
+        """What is added to the name of native blocks where they multiply in half the bits."""
+        return " in bfloat16" if self.native == torch.bfloat16 else ""
+
     def describe(self) -> str:
         """Say in one line where it runs, and in what precision."""
-        return f"{self.engine.describe()}, {str(self.dtype).removeprefix('torch.')}"
+        return f"{self.engine.describe()}, {_name(self.dtype)}"
 
     def explain(self) -> str:
         """Say in one line how it runs, and why."""
@@ -285,6 +304,10 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:
         raise UserError(str(error).splitlines()[0], setting="device", value=name) from None
     return device
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:

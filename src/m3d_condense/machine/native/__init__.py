@@ -2,8 +2,9 @@
 
 A ConvNet is made of such blocks, and a ResNetAP almost. Winograd's convolution takes a quarter of the
 multiplications, and nothing of a block leaves the processor's cache before it is pooled; what is computed is the same,
-in float32. `block.cpp` is compiled on first use, in seconds, and kept in the user's cache folder; where that fails
-torch's own operations serve. Measured in docs/performance.md.
+in float32, or with the products of that convolution in bfloat16 where the processor has it. `block.cpp` is compiled on
+first use, in seconds, and kept in the user's cache folder; where that fails torch's own operations serve. Measured in
+docs/performance.md.
 
 Shapes: N images, C×H×W pixels or maps, O maps after the convolution.
 """
@@ -17,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from m3d_condense.machine.native import building
-from m3d_condense.machine.native.building import compiler
+from m3d_condense.machine.native.building import compiler, multiplies_bfloat16
 from m3d_condense.machine.native.calls import Maps, Weights, backward, forward, forward_kept, last
 
-__all__ = ["NativeSequence", "block", "blocks_of", "compiler", "supports", "swap"]
+__all__ = ["NativeSequence", "block", "blocks_of", "compiler", "multiplies_bfloat16", "supports", "swap"]
 
 
 def supports(layers: nn.Module) -> bool:
@@ -83,10 +84,14 @@ class NativeSequence(nn.Sequential):
     """Layers one after the other, those of blocks in our own code: it holds the same layers by the same names.
 
     Images or weights that the code does not take, on another device or in another precision, go through the layers.
+
+    Attributes:
+        products: what those of Winograd's convolution are of: float32 or bfloat16.
     """
 
-    def __init__(self, *layers: Any) -> None:
+    def __init__(self, *layers: Any, products: torch.dtype = torch.float32) -> None:
         super().__init__(*layers)
+        self.products = products
         self._blocks = blocks_of(self.children())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -98,37 +103,41 @@ class NativeSequence(nn.Sequential):
         for where in self._blocks:
             for layer in layers[done : where.start]:
                 images = layer(images)
-            images, done = block(images, layers[where.start : where.stop]), where.stop
+            images, done = block(images, layers[where.start : where.stop], self.products), where.stop
         for layer in layers[done:]:
             images = layer(images)
         return images
 
 
-def swap(network: nn.Module, wanted: bool, *, twice: bool = False) -> bool:
-    """Put sequences with native blocks in place of a network's own, or its own back; return whether it is native now.
+def swap(network: nn.Module, products: torch.dtype | None, *, twice: bool = False) -> torch.dtype | None:
+    """Put sequences with native blocks in place of a network's own, or its own back.
+
+    Returns what it multiplies in natively now; None where it runs in torch's operations.
 
     Args:
         network: one of this package's, changed in place. One with other convolutions than those of blocks, but for
             those of 1×1, or in another precision, is left as it is: what is won must outweigh what a compiler wins.
-        wanted: whether to take the native ones.
+        products: what native ones multiply in: float32, or bfloat16 where `multiplies_bfloat16`; None takes the
+            network's own.
         twice: whether the gradient of the weights will be derived by the images, which our code does where the network
             is nothing but blocks with a ReLU and pooling of 2×2.
     """
     if not isinstance(getattr(network, "blocks", None), nn.ModuleList):
-        return False
+        return None
     held = [
         (parent, name, child)
         for parent in network.modules()
         for name, child in parent.named_children()
         if type(child) in (nn.Sequential, NativeSequence)
     ]
-    use = wanted and all(part.dtype == torch.float32 for part in network.parameters())
+    use = products is not None and all(part.dtype == torch.float32 for part in network.parameters())
     use = use and (_derived_twice(network) if twice else _covered(network, [child for *_, child in held]))
     for parent, name, child in held:
-        native = use and bool(blocks_of(child.children()))
-        if isinstance(child, NativeSequence) != native:
-            setattr(parent, name, (NativeSequence if native else nn.Sequential)(*child.children()))
-    return use
+        chosen = products if use and blocks_of(child.children()) else None
+        if getattr(child, "products", None) != chosen:
+            layers = child.children()
+            setattr(parent, name, NativeSequence(*layers, products=chosen) if chosen else nn.Sequential(*layers))
+    return products if use else None
 
 
 def _derived_twice(network: Any) -> bool:
@@ -147,13 +156,13 @@ def _covered(network: nn.Module, sequences: Iterable[nn.Module]) -> bool:
     return bool(wide) and begin.issuperset(wide)
 
 
-def block(images: Tensor, layers: Sequence[nn.Module]) -> Tensor:
+def block(images: Tensor, layers: Sequence[nn.Module], products: torch.dtype = torch.float32) -> Tensor:
     """Return what the layers of a block make of images N×C×H×W on the CPU: maps N×O×h/p×w/p, channels last.
 
     Its first derivatives are there, to the images and all weights, but for the convolution's bias: an instance norm
     takes away what that adds. For second derivatives see `WeightGradient`.
     """
-    images, weights = last(images), Weights.of(layers)
+    images, weights = last(images), Weights.of(layers, products)
     if torch.is_grad_enabled() and any(part.requires_grad for part in (images, *weights.tensors)):
         result: Tensor = _Block.apply(images, *weights)  # type: ignore[no-untyped-call]
         return result

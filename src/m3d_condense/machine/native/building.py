@@ -27,6 +27,7 @@ MACHINES = {  # what torch means by these names; a processor need not have all o
     "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
     "AVX2": ("-mavx2", "-mfma"),
 }
+BFLOAT16 = ("-mavx512bf16", "-DM3D_BFLOAT16")  # beside those of AVX512
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp")
 
 
@@ -36,13 +37,23 @@ def compiler() -> str | None:
     return next((name for name in names if name and shutil.which(name)), None)
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies numbers in bfloat16, and torch is to use its registers."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and bool(torch.cpu._is_avx512_bf16_supported())
+
+
 @functools.cache
-def library() -> ctypes.CDLL | None:
-    """Return the code for this processor, compiled now where it has not been; None where that cannot be done."""
+def library(products: torch.dtype = torch.float32) -> ctypes.CDLL | None:
+    """Return the code for this processor, compiled now where it has not been; None where that cannot be done.
+
+    Args:
+        products: what those of Winograd's convolution are of: float32, or bfloat16 where `multiplies_bfloat16`.
+    """
     if compiler() is None:
         return None
+    narrow = BFLOAT16 if products == torch.bfloat16 else ()
     try:
-        return build(MACHINES.get(torch.backends.cpu.get_cpu_capability(), ()))
+        return build((*MACHINES.get(torch.backends.cpu.get_cpu_capability(), ()), *narrow))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home
         lines = str(getattr(error, "stderr", None) or error).strip().splitlines()
         notice(f"native blocks could not be built ({lines[0] if lines else error}); going on with torch's operations")

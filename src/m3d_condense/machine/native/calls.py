@@ -1,5 +1,7 @@
 """The functions of `block.cpp`, on tensors in float32 on the CPU, images and what a block returns channels last.
 
+Products of 3×3 convolutions beyond a few input channels may be of numbers in bfloat16; all else is in float32.
+
 Shapes: N images, C×H×W pixels or maps, O maps of h×w after a convolution of k×k, h/p×w/p after pooling, p = 1 for none.
 """
 
@@ -23,6 +25,7 @@ class Weights(NamedTuple):
         eps: the norm's ε.
         pool: the side p of what is averaged after the ReLU; 1 for none.
         relu: whether there is one.
+        products: what those of Winograd's convolution are of: float32 or bfloat16.
     """
 
     convolution: Tensor
@@ -32,14 +35,15 @@ class Weights(NamedTuple):
     eps: float
     pool: int
     relu: bool
+    products: torch.dtype
 
     @classmethod
-    def of(cls, layers: Sequence[Any]) -> Weights:
+    def of(cls, layers: Sequence[Any], products: torch.dtype) -> Weights:
         """Return those of a block's modules: convolution, norm, perhaps a ReLU, perhaps pooling."""
         convolution, norm, *ending = layers
         weight, gamma, beta = (part.contiguous() for part in (convolution.weight, norm.weight, norm.bias))
         pool = ending[1].kernel_size if len(ending) > 1 else 1
-        return cls(weight, gamma, beta, convolution.padding[0], norm.eps, pool, bool(ending))
+        return cls(weight, gamma, beta, convolution.padding[0], norm.eps, pool, bool(ending), products)
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,7 +151,7 @@ def _call(name: str, shape: Sequence[int], weights: Weights, *arguments: Tensor 
         MemoryError: where there is too little for what the function works in.
         ValueError: for images that these weights cannot take: the code would read past the end of either.
     """
-    library = building.library()
+    library = building.library(weights.products)
     assert library is not None, "supports() comes first"
     count, channels, height, width = shape
     if channels != weights.convolution.shape[1]:

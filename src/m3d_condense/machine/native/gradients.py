@@ -47,7 +47,7 @@ class WeightGradient:
         self._passes: list[_Pass] = []
         seen = last(images.detach())
         for number, layers in enumerate(network.blocks):
-            weights = Weights.of(list(layers))
+            weights = Weights.of(list(layers), getattr(layers, "products", torch.float32))
             out, maps = forward_kept(seen, weights)
             self._passes.append(_Pass(f"blocks.{number}.0.weight", seen, weights, maps))
             seen = out

@@ -2,6 +2,10 @@
 
 #pragma once
 
+#ifdef M3D_BFLOAT16
+#include <immintrin.h>
+#endif
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -48,9 +52,33 @@ Buffer buffer(int64_t count) {
 template <int N>
 using Fixed = std::integral_constant<int, N>;
 
-// c[r][0..PANEL) (+)= sum over s, k of a[r*row + s*segment + k*step] * b[(s*K + k)*ldb + ...], for R rows.
-// K may be known when this is compiled.
-template <int R, bool ADD, class Count>
+// A word, the four bytes of a float, is one, or a pair of bfloat16: one instruction multiplies both numbers of LANES
+// pairs by another, and adds the products to floats. PAIRS says what Winograd's products are of.
+#ifdef M3D_BFLOAT16
+constexpr bool PAIRS = true;
+inline vec words(vec a, vec b) {  // lane l: a[l] and b[l]
+    alignas(64) static constexpr uint16_t ORDER[] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+    return (vec)_mm512_permutexvar_epi16(_mm512_load_si512(ORDER), both);
+}
+inline vec row_of_words(vec a, vec b) {  // a[0] and a[1], a[2] and a[3], ..., b[14] and b[15]
+    return (vec)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+}
+inline vec add_words(vec sum, float a, vec b) {
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_ps(a), (__m512bh)b);
+}
+#else
+constexpr bool PAIRS = false;
+inline vec words(vec a, vec) { return a; }
+inline vec row_of_words(vec a, vec) { return a; }
+inline vec add_words(vec sum, float a, vec b) { return sum + a * b; }
+#endif
+constexpr int DEPTH = PAIRS ? 2 : 1;  // numbers in a word
+
+// c[r][0..PANEL) (+)= sum over s, k of a[r*row + s*segment + k*step] * b[(s*K + k)*ldb + ...], for R rows, of floats or
+// of words. K may be known when this is compiled.
+template <int R, bool ADD, bool WORDS = false, class Count>
 inline void multiply(const float* a, int64_t row, int64_t step, Count K, int64_t segments, int64_t segment,
                      const float* b, int64_t ldb, float* c, int64_t ldc) {
     vec sums[R][2];
@@ -65,8 +93,9 @@ inline void multiply(const float* a, int64_t row, int64_t step, Count K, int64_t
             const vec b0 = load(b), b1 = load(b + LANES);
 #pragma GCC unroll 12
             for (int r = 0; r < R; r++) {
-                sums[r][0] += p[r * row] * b0;
-                sums[r][1] += p[r * row] * b1;
+                const float by = p[r * row];
+                sums[r][0] = WORDS ? add_words(sums[r][0], by, b0) : sums[r][0] + by * b0;
+                sums[r][1] = WORDS ? add_words(sums[r][1], by, b1) : sums[r][1] + by * b1;
             }
         }
     }

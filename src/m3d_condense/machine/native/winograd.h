@@ -69,64 +69,89 @@ inline void both_axes(Along along, Get get, Put put) {
     }
 }
 
-// Weights O x C x 3 x 3 as panels [O/PANEL][36][C][PANEL]; turned, those of the gradient to the input.
+// The same of the numbers that words hold, get(d, i, j) for the d-th: to put(i, j, first, second). A float is alone.
+template <int IN, int OUT, class Along, class Get, class Put>
+inline void both_axes_of_words(Along along, Get get, Put put) {
+    vec kept[OUT][OUT];
+    if (PAIRS)
+        both_axes<IN, OUT>(
+            along, [&](int i, int j) { return get(0, i, j); }, [&](int i, int j, vec x) { kept[i][j] = x; });
+    both_axes<IN, OUT>(
+        along, [&](int i, int j) { return get(DEPTH - 1, i, j); },
+        [&](int i, int j, vec x) { put(i, j, PAIRS ? kept[i][j] : x, x); });
+}
+
+// Weights O x C x 3 x 3 as panels [O/PANEL][36][C][PANEL]; turned, those of the gradient to the input. A word holds the
+// weights of neighbouring input channels.
 Buffer winograd_weights(const float* w, int64_t O, int64_t C, bool turned, int threads) {
     const int64_t out = turned ? C : O, in = turned ? O : C;
-    Buffer u = buffer(POINTS * O * C);
+    Buffer u = buffer(POINTS * O * C / DEPTH);
 #pragma omp parallel for num_threads(threads) schedule(static) collapse(2)
     for (int64_t o = 0; o < out; o += PANEL)
-        for (int64_t c = 0; c < in; c++) {
-            float g[9][PANEL];
-            for (int l = 0; l < PANEL; l++) {
-                const float* from = w + (turned ? c * C + o + l : (o + l) * C + c) * 9;
-                for (int k = 0; k < 9; k++) g[turned ? 8 - k : k][l] = from[k];
-            }
+        for (int64_t c = 0; c < in; c += DEPTH) {
+            float g[DEPTH][9][PANEL];
+            for (int d = 0; d < DEPTH; d++)
+                for (int l = 0; l < PANEL; l++) {
+                    const float* from = w + (turned ? (c + d) * C + o + l : (o + l) * C + c + d) * 9;
+                    for (int k = 0; k < 9; k++) g[d][turned ? 8 - k : k][l] = from[k];
+                }
+            float* to = u.get() + (o * POINTS / PANEL * in + c) / DEPTH * PANEL;
             for (int v = 0; v < PANEL; v += LANES)
-                both_axes<3, PATCH>(
-                    weight_transform, [&](int i, int j) { return load(g[3 * i + j] + v); },
-                    [&](int i, int j, vec x) {
-                        store(u.get() + ((o * POINTS / PANEL + i * PATCH + j) * in + c) * PANEL + v, x);
+                both_axes_of_words<3, PATCH>(
+                    weight_transform, [&](int d, int i, int j) { return load(g[d][3 * i + j] + v); },
+                    [&](int i, int j, vec a, vec b) {
+                        store(to + (i * PATCH + j) * in / DEPTH * PANEL + v, words(a, b));
                     });
         }
     return u;
 }
 
 // v[36][BLOCK][C]: the patches of up to BLOCK tiles from tile `first` on; zeros has as many as there are channels.
+// A word holds those of neighbouring tiles, or of neighbouring channels.
+template <bool OF_TILES>
 void patches(const float* x, const Grid& g, int64_t first, int64_t count, float* v, int64_t plane, const float* zeros) {
+    constexpr int tiles = OF_TILES ? DEPTH : 1, channels = DEPTH / tiles;  // of a word
     const int64_t run = g.pixel == g.C ? g.C : PANEL;  // channels that lie side by side
-    for (int64_t t = 0; t < count; t++) {
-        const Place at(g, first + t);
+    for (int64_t t = 0; t < count; t += tiles)
         for (int64_t start = 0; start < g.C; start += run) {
-            const float* from[PATCH][PATCH];
-            for (int i = 0; i < PATCH; i++)
-                for (int j = 0; j < PATCH; j++) {
-                    const int64_t h = at.i + i - 1, w = at.j + j - 1;
-                    const bool inside = h >= 0 && h < g.H && w >= 0 && w < g.W;
-                    from[i][j] = inside ? x + g.at(at.n, h, w) + g.channel(start) : zeros;
-                }
-            for (int64_t c = 0; c < run; c += LANES) {
-                float* to = v + t * g.C + start + c;
-                both_axes<PATCH, PATCH>(
-                    input_transform, [&](int i, int j) { return load(from[i][j] + c); },
-                    [&](int i, int j, vec x) { store(to + (i * PATCH + j) * plane, x); });
+            const float* from[tiles][PATCH][PATCH];
+            for (int d = 0; d < tiles; d++) {
+                const Place at(g, first + t + d);
+                for (int i = 0; i < PATCH; i++)
+                    for (int j = 0; j < PATCH; j++) {
+                        const int64_t h = at.i + i - 1, w = at.j + j - 1;
+                        const bool inside = t + d < count && h >= 0 && h < g.H && w >= 0 && w < g.W;
+                        from[d][i][j] = inside ? x + g.at(at.n, h, w) + g.channel(start) : zeros;
+                    }
             }
+            float* to = v + (t * g.C + start * tiles) / DEPTH;
+            for (int64_t c = 0; c < run; c += LANES * channels)
+                both_axes_of_words<PATCH, PATCH>(
+                    input_transform,
+                    [&](int d, int i, int j) {
+                        return load(OF_TILES ? from[d % tiles][i][j] + c : from[0][i][j] + c + d * LANES);
+                    },
+                    [&](int i, int j, vec a, vec b) {
+                        store(to + (i * PATCH + j) * plane + c / channels, OF_TILES ? words(a, b) : row_of_words(a, b));
+                    });
         }
-    }
 }
 
-// m[36][O/PANEL][BLOCK][PANEL]: the transposed output transform of the gradient's tiles, for that of the weights.
+// m[36][O/PANEL][BLOCK][PANEL]: the transposed output transform of the gradient's tiles, for that of the weights. A
+// word holds those of neighbouring tiles.
 void gradient_patches(const float* dy, const Grid& g, int64_t first, int64_t count, float* m, int64_t plane) {
-    for (int64_t t = 0; t < count; t++) {
-        const Place at(g, first + t);
+    for (int64_t t = 0; t < count; t += DEPTH) {
+        const Place at[] = {Place(g, first + t), Place(g, first + t + DEPTH - 1)};
         for (int64_t c = 0; c < g.C; c += LANES) {
-            float* to = m + c / PANEL * BLOCK * PANEL + t * PANEL + c % PANEL;
-            both_axes<TILE, PATCH>(
+            float* to = m + (c / PANEL * BLOCK + t) / DEPTH * PANEL + c % PANEL;
+            both_axes_of_words<TILE, PATCH>(
                 output_transposed,
-                [&](int i, int j) {
-                    const bool inside = at.i + i < g.H && at.j + j < g.W;
-                    return inside ? load(dy + g.at(at.n, at.i + i, at.j + j) + g.channel(c)) : vec{};
+                [&](int d, int i, int j) {
+                    const int64_t h = at[d].i + i, w = at[d].j + j;
+                    const bool inside = t + d < count && h < g.H && w < g.W;
+                    return inside ? load(dy + g.at(at[d].n, h, w) + g.channel(c)) : vec{};
                 },
-                [&](int i, int j, vec x) { store(to + (i * PATCH + j) * plane, x); });
+                [&](int i, int j, vec a, vec b) { store(to + (i * PATCH + j) * plane, words(a, b)); });
         }
     }
 }
@@ -152,15 +177,16 @@ void winograd(const float* x, const Grid& g, int64_t images, const float* u, flo
               Scratch& scratch) {
     float *v = scratch.v.get(), *m = scratch.m.get();
     const int64_t plane = BLOCK * g.C + PAD, mplane = BLOCK * PANEL + PAD, total = images * g.tiles();
+    const int64_t depth = g.C / DEPTH;
     for (int64_t first = 0; first < total; first += BLOCK) {
         const int64_t count = std::min<int64_t>(BLOCK, total - first);
-        patches(x, g, first, count, v, plane, scratch.zeros.get());
+        patches<false>(x, g, first, count, v, plane, scratch.zeros.get());
         for (int64_t o = 0; o < to.C; o += PANEL) {
             for (int p = 0; p < POINTS; p++)
                 for (int64_t r = 0; r < count; r += ROWS)
-                    multiply<ROWS, false>(v + p * plane + r * g.C, g.C, 1, g.C, 1, 0,
-                                          u + ((o / PANEL) * POINTS + p) * g.C * PANEL, PANEL,
-                                          m + p * mplane + r * PANEL, PANEL);
+                    multiply<ROWS, false, true>(v + p * plane + r * depth, depth, 1, depth, 1, 0,
+                                                u + ((o / PANEL) * POINTS + p) * depth * PANEL, PANEL,
+                                                m + p * mplane + r * PANEL, PANEL);
             for (int64_t t = 0; t < count; t++) tile<ADD>(m + t * PANEL, mplane, to, Place(g, first + t), o, y);
         }
     }
@@ -172,13 +198,14 @@ void winograd_weight(const float* x, const float* dy, const Shape& s, int64_t im
     const int64_t plane = BLOCK * s.C + PAD, mplane = BLOCK * s.O + PAD, total = images * s.in().tiles();
     for (int64_t first = 0; first < total; first += BLOCK) {
         const int64_t count = std::min<int64_t>(BLOCK, total - first);
-        patches(x, s.in(), first, count, v, plane, scratch.zeros.get());
+        patches<true>(x, s.in(), first, count, v, plane, scratch.zeros.get());
         gradient_patches(dy, s.maps(), first, count, m, mplane);
         for (int p = 0; p < POINTS; p++)
             for (int64_t o = 0; o < s.O; o += PANEL)
                 for_rows(s.C, [&](auto rows, int64_t c) {
-                    multiply<rows(), true>(v + p * plane + c, 1, s.C, count, 1, 0, m + p * mplane + o * BLOCK, PANEL,
-                                           du + ((o / PANEL * POINTS + p) * s.C + c) * PANEL, PANEL);
+                    multiply<rows(), true, true>(v + p * plane + c, 1, s.C, (count + DEPTH - 1) / DEPTH, 1, 0,
+                                                 m + p * mplane + o * BLOCK / DEPTH, PANEL,
+                                                 du + ((o / PANEL * POINTS + p) * s.C + c) * PANEL, PANEL);
                 });
     }
 }
