@@ -33,7 +33,7 @@ from m3d_condense.training.trainer import Trainer
 
 @pytest.fixture(autouse=True)
 def _built() -> None:
-    if building.library() is None:
+    if building.library(torch.float32) is None:
         pytest.skip("native blocks cannot be built here")
 
 
@@ -499,6 +499,14 @@ def test_a_resnetap_gives_the_same_through_it(side: int) -> None:
     assert off(results[0][0], results[1][0]) < 1e-4
     for mine, theirs in zip(results[0], results[1], strict=True):
         assert off(mine, theirs) < 2e-2  # a ReLU at its kink may fall to either side of it
+
+
+def test_what_is_not_built_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, build = networks.build("convnet2", channels=1, num_classes=3, size=(16, 16)), building.library
+    monkeypatch.setattr(building, "library", lambda products: build(products) if products == torch.float32 else None)
+    assert native.swap(made, torch.bfloat16) is None  # an old compiler knows no bfloat16
+    assert not any(isinstance(part, native.NativeSequence) for part in made.modules())
+    assert native.swap(made, torch.float32) == torch.float32
 
 
 def test_networks_of_others_are_left_as_they_are() -> None:

@@ -59,7 +59,7 @@ def _convolves(layer: Any) -> bool:
         and layer.padding == (padding, padding)
         and layer.padding_mode == "zeros"
     )
-    found = building.library() if usual else None
+    found = building.library(torch.float32) if usual else None
     if found is None or layer.out_channels % found.panel():
         return False
     few = layer.in_channels < found.panel() // 2
@@ -130,7 +130,8 @@ def swap(network: nn.Module, products: torch.dtype | None, *, twice: bool = Fals
         for name, child in parent.named_children()
         if type(child) in (nn.Sequential, NativeSequence)
     ]
-    use = products is not None and all(part.dtype == torch.float32 for part in network.parameters())
+    use = products is not None and building.library(products) is not None
+    use = use and all(part.dtype == torch.float32 for part in network.parameters())
     use = use and (_derived_twice(network) if twice else _covered(network, [child for *_, child in held]))
     for parent, name, child in held:
         chosen = products if use and blocks_of(child.children()) else None

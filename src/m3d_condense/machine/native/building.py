@@ -43,7 +43,7 @@ def multiplies_bfloat16() -> bool:
 
 
 @functools.cache
-def library(products: torch.dtype = torch.float32) -> ctypes.CDLL | None:
+def library(products: torch.dtype) -> ctypes.CDLL | None:
     """Return the code for this processor, compiled now where it has not been; None where that cannot be done.
 
     Args:
