@@ -166,6 +166,16 @@ def test_compiled_equals_eager() -> None:
     torch.testing.assert_close(used.features(leaf), fresh.features(images), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_what_was_compiled_for_other_registers_is_not_taken_for_these(tmp_path: Path) -> None:
+    test = f"{__file__}::{test_compiled_equals_eager.__name__}"
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", test]
+    for registers in ("avx512", "avx2", "default"):  # in one folder; a processor without some takes what it has
+        environment = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "ATEN_CPU_CAPABILITY": registers}
+        done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
 def test_forward_flops_are_those_of_the_matrix_products() -> None:
     network = networks.build("convnet1", channels=3, num_classes=10, size=(8, 8))
     expected = 2 * (8 * 8 * 128 * 3 * 9) + 2 * (128 * 4 * 4) * 10

@@ -24,6 +24,7 @@ PIECE = 256  # images through a network at once on a CPU, where more gains nothi
 CPU_PIXELS = 2**20  # of the images through a network on a CPU at once: 1,024 of 32×32, 20 of 224×224
 GPU_PIXELS = 2**22  # of the images through a network on a GPU at once; its kernels count numbers in 32 bits
 CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes, share of what is free
+REGISTERS = {"AVX512": 512, "AVX2": 256}  # their bits, by torch's name of a processor; others are one kind
 COMPILE_SECONDS = 1.9  # a layer, to compile a network forward and backward, from cold
 EAGER_FLOPS = {"cpu": 1.5e11, "cuda": 2e13}  # a second, of a convolutional network without compilation
 MOST_MEMORY = 2**20  # GiB that can be asked for
@@ -238,6 +239,9 @@ class Placed:
             # A function that runs in two modes and several fixed shapes passes the default limit, and
             # would from then on run eagerly without a word.
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+            # torch keeps what it compiles by its settings, which name no registers unless they are told to: code
+            # written for those of AVX-512 would be compiled for AVX2 where the same folder is met there, and be wrong.
+            torch._inductor.config.cpp.simdlen = REGISTERS.get(torch.backends.cpu.get_cpu_capability())
             fast = torch.compile(function, dynamic=False)
         layout = torch.channels_last if self.compiled else torch.contiguous_format
         device, dtype = self.engine.device.type, self.engine.dtype
