@@ -72,7 +72,7 @@ def test_several_values_go_where_several_are_taken(tmp_path: Path) -> None:
 
 def test_values_that_no_setting_can_have_are_one_line(tmp_path: Path) -> None:
     for name, text, words in (
-        ("deep.yaml", "ipc: " + "[" * 500 + "]" * 500, "nested too deeply"),
+        ("deep.yaml", "ipc: " + "[" * 2_000 + "]" * 2_000, "nested too deeply"),
         ("deep.json", '{"ipc": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
         ("large.yaml", f"ipc: {10**400}", "at most 2147483647"),
         ("large-float.yaml", f"lr: {10**400}", "a number is too large"),
