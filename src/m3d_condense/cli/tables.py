@@ -102,7 +102,7 @@ def print_info(engine: Engine) -> None:
 
 def _uses(engine: Engine) -> dict[str, str]:
     from m3d_condense.machine import native
-    from m3d_condense.machine.engine import has_compiler
+    from m3d_condense.machine.engine import has_compiler, name_of
     from m3d_condense.machine.process import recycle_pages
 
     cpu, missing = engine.device.type == "cpu", "no compiler found: never"
@@ -110,7 +110,7 @@ def _uses(engine: Engine) -> dict[str, str]:
     precisions = "float32 or, asked for, bfloat16" if native.multiplies_bfloat16() else "float32"
     uses = {
         "will use": engine.describe(),
-        "precision": str(engine.dtype).removeprefix("torch."),
+        "precision": name_of(engine.dtype),
         "native blocks": f"of ConvNet and ResNetAP, in {precisions}, {found}" if cpu else "on a CPU only",
         "compilation": "where it pays back" if has_compiler(engine.device) else missing,
         "memory": f"{engine.budget / 2**30:.1f} GiB for the activations of one chunk of classes",

@@ -125,7 +125,7 @@ class Engine:
         network = network.to(self.device)
         products = native.swap(network, None if stacked else self._products, twice=twice)
         if products:
-            return Placed(network=network, engine=self, native=products, reason=f"native blocks in {_name(products)}")
+            return Placed(network=network, engine=self, native=products, reason=f"native blocks in {name_of(products)}")
         compiled, reason = self._pays(network, example, images)
         if stacked:
             compiled, reason = False, "not compiled: several networks run as one"
@@ -200,7 +200,7 @@ class Placed:
     def numerics(self) -> str:
         """Name all that decides the last bits of its results on one machine, beside the threads."""
         tf32 = self.engine.device.type == "cuda" and self.engine.execution.precision == "tf32"
-        how = f"native blocks{self._half}" if self.native else "tf32" if tf32 else _name(self.dtype)
+        how = f"native blocks{self._half}" if self.native else "tf32" if tf32 else name_of(self.dtype)
         compiled = ", compiled" if self.compiled else ""
         return f"{how}{compiled} on {self.engine.device.type}, torch {torch.__version__}"
 
@@ -211,7 +211,7 @@ class Placed:
 
     def describe(self) -> str:
         """Say in one line where it runs, and in what precision."""
-        return f"{self.engine.describe()}, {_name(self.dtype)}"
+        return f"{self.engine.describe()}, {name_of(self.dtype)}"
 
     def explain(self) -> str:
         """Say in one line how it runs, and why."""
@@ -310,7 +310,8 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _name(dtype: torch.dtype) -> str:
+def name_of(dtype: torch.dtype) -> str:
+    """Return "float32" for torch.float32, and so on."""
     return str(dtype).removeprefix("torch.")
 
 
