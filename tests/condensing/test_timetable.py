@@ -40,7 +40,7 @@ def test_steps_are_rounded_down(number: float, expected: int) -> None:
 
 
 def test_both_numbers_follow_from_the_limit(digits: ImageDataset, plain: Execution) -> None:
-    own = pool(digits, iterations=10**6)
+    own = pool(digits, iterations=10**6, encoder_steps=10**6)  # more of both than any machine has time for
     made = divided(digits, own, Engine(plain), LIMIT, given=())
     assert made.encoder_steps == rounded_down(made.encoder_steps)
     assert 1 <= made.iterations < own.iterations
