@@ -14,7 +14,8 @@ from benchmarks.workers import timed
 from benchmarks.workload import Workload, random_dataset
 from m3d_condense.condensing.run import Run, begin
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import nothing_kept

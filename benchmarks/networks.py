@@ -15,7 +15,8 @@ import torch
 from benchmarks.harness import Comparison, alternate, parse, parser, publish, record
 from benchmarks.workers import Step, timed
 from m3d_condense import networks
-from m3d_condense.machine.engine import PIECE, Engine, Execution
+from m3d_condense.machine.engine import PIECE, Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.native import multiplies_bfloat16
 
 SIDES = {

@@ -15,7 +15,8 @@ from benchmarks.harness import against_plain, parse, parser
 from benchmarks.reference_training import PlainTrainer
 from benchmarks.workers import Step
 from m3d_condense import networks
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.tools.progress import Reporter, set_quiet

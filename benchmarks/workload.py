@@ -15,7 +15,8 @@ from torch import Tensor
 
 from m3d_condense.condensing.run import Run, begin
 from m3d_condense.data.dataset import ImageDataset, Split
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
 from m3d_condense.tools.progress import set_quiet
 

@@ -11,7 +11,7 @@ import torch
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.progress import set_quiet
 

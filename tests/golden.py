@@ -24,7 +24,8 @@ from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.tools.progress import set_quiet
 from m3d_condense.tools.stopwatch import Stopwatch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.methods import recipe
 from m3d_condense.sets.condensed import Score
 from m3d_condense.studies.job import Job, Scoring

@@ -20,7 +20,8 @@ from benchmarks.tables import duration
 from m3d_condense import networks
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.view import Encoder, View
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.training import augment
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.fitting import export_script, train
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.tools.errors import UserError

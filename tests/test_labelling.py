@@ -12,7 +12,7 @@ from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.fitting import train
 from m3d_condense.labelling import Teacher, ensemble, label
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import recorded, set_quiet

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.moments import feature_moments, moment_distances
 from m3d_condense.networks import build, initialise
 from m3d_condense.tools.errors import UserError

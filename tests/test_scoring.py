@@ -15,7 +15,7 @@ from torch import Tensor
 from m3d_condense.condensing.condensation import condense, random_selections
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.scoring import evaluate, labels_of
 from m3d_condense.sets.condensed import CondensedSet

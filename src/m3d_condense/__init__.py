@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from m3d_condense.data.load import load
     from m3d_condense.fitting import train
     from m3d_condense.labelling import label
-    from m3d_condense.machine.engine import Execution
+    from m3d_condense.machine.execution import Execution
     from m3d_condense.moments import MomentDistances, moment_distances
     from m3d_condense.scoring import evaluate
     from m3d_condense.sets.condensed import CondensedSet, Score
@@ -48,7 +48,7 @@ __all__ = [
 
 _HOMES = {
     "CondensedSet": "sets.condensed",
-    "Execution": "machine.engine",
+    "Execution": "machine.execution",
     "ImageDataset": "data.dataset",
     "MomentDistances": "moments",
     "Score": "sets.condensed",

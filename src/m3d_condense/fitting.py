@@ -11,7 +11,8 @@ import torch
 from m3d_condense import networks
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.scoring import (
     Subject,

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from m3d_condense import networks
 from m3d_condense.condensing.encoders.pool import PoolEncoders
 from m3d_condense.condensing.run import begin
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
 from m3d_condense.recipes.recipe import LARGEST, Recipe
 from m3d_condense.sets.condensed import CondensedSet

@@ -18,7 +18,8 @@ from m3d_condense import networks
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.recipe import check_count
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.source import source_of

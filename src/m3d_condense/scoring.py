@@ -17,8 +17,9 @@ from torch import Tensor
 
 from m3d_condense import networks
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.environment import describe_environment
+from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.protocols import MOST_READINGS, Protocol

@@ -15,7 +15,7 @@ from torch import Tensor
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.condensing.run import Run
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import recorded, set_quiet

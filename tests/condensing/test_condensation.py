@@ -15,7 +15,8 @@ from m3d_condense.condensing.run import begin
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.data.sampler import ClassSampler
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError

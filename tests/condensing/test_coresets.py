@@ -9,7 +9,7 @@ import torch
 from m3d_condense.condensing import coresets
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.tools.cache import write_entry
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import read_tensors

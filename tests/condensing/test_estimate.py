@@ -9,7 +9,7 @@ from m3d_condense.cli.main import main
 from m3d_condense.condensing import estimate as estimating
 from m3d_condense.condensing.estimate import Estimate, estimate, lightened, prepared
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError

@@ -17,7 +17,7 @@ from m3d_condense.condensing.condensation import condense
 from m3d_condense.condensing.groups import divided
 from m3d_condense.condensing.run import Run
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError

@@ -14,7 +14,8 @@ from m3d_condense.condensing.growth import earlier
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.run import begin
 from m3d_condense.data.dataset import ImageDataset, Split
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import recorded, set_quiet

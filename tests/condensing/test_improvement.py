@@ -9,7 +9,7 @@ import pytest
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.methods import METHODS, recipe
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet

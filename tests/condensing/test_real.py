@@ -12,7 +12,8 @@ from m3d_condense.condensing.condensation import condense
 from m3d_condense.condensing.real import RealImages
 from m3d_condense.condensing.shards import Shard
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import Group
 from m3d_condense.tools.progress import set_quiet
 

@@ -11,7 +11,8 @@ from m3d_condense.condensing.condensation import condense, recipe_for
 from m3d_condense.condensing.encoders.pool import Pool
 from m3d_condense.condensing.timetable import FEWEST, divided, rounded_down
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import Tensors
 from m3d_condense.tools.errors import UserError

@@ -11,7 +11,8 @@ from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.run import Run
 from m3d_condense.condensing.trial import fitting_iterations
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.methods import recipe
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from m3d_condense import networks
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.machine import engine as engine_module
-from m3d_condense.machine.engine import Engine, Execution, has_compiler
+from m3d_condense.machine.engine import Engine, has_compiler
+from m3d_condense.machine.execution import Execution
 from m3d_condense.tools.errors import UserError
 
 SIZES = {"convnet2": 8, "resnet10": 8, "resnetap10": 16, "densenet121": 8, "convnet2-batch": 8, "resnet10-batch": 16}

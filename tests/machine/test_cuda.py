@@ -8,7 +8,8 @@ import torch
 from m3d_condense import networks
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset, Split
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.scoring import evaluate
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU of NVIDIA's")

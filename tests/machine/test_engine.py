@@ -16,7 +16,8 @@ from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine import engine as engine_module
 from m3d_condense.machine.costs import activation_bytes, forward_flops
-from m3d_condense.machine.engine import Engine, Execution, Placed, has_compiler, in_pieces
+from m3d_condense.machine.engine import Engine, Placed, has_compiler, in_pieces
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
 from m3d_condense.tools.errors import UserError
 

@@ -10,7 +10,7 @@ from m3d_condense.cli.main import main
 from m3d_condense.condensing import observing
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.progress import set_quiet

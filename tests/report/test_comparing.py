@@ -6,7 +6,7 @@ import pytest
 
 from m3d_condense.cli.main import main
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.report.comparing import Compared, comparison, of_folder
 from m3d_condense.studies.comparison import compare
 from m3d_condense.tools.errors import UserError

@@ -10,7 +10,8 @@ import torch
 from condensed_sets import make
 
 from m3d_condense.cli.main import main
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.report.facts import Facts
 from m3d_condense.report.gathering import Asked, gather
 from m3d_condense.report.page import LIMIT, page

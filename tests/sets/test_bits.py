@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.sets.bits import bytes_of, in_bits, on_levels, packed, quantised, rounded, unpacked
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError

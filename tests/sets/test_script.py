@@ -12,7 +12,7 @@ from torch import Tensor
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset, Split
-from m3d_condense.machine.engine import Execution
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.protocols import PROTOCOLS, Protocol
 from m3d_condense.scoring import evaluate

@@ -8,7 +8,8 @@ import pytest
 from small_studies import PLAIN, job, score
 
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.studies import worker
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.study import run_study

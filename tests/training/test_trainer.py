@@ -8,7 +8,8 @@ import torch
 
 from m3d_condense import networks
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.protocols import PROTOCOLS, Training, protocol

@@ -15,7 +15,7 @@ from m3d_condense.tools.errors import UserError
 
 if TYPE_CHECKING:
     from m3d_condense.data.dataset import ImageDataset
-    from m3d_condense.machine.engine import Execution
+    from m3d_condense.machine.execution import Execution
 
 
 def load_data(given: Namespace, data: Any) -> ImageDataset:
@@ -41,7 +41,7 @@ def classes(given: Namespace) -> str | list[str] | None:
 
 def execution(given: Namespace) -> Execution:
     """Return the execution that the flags of the machine say."""
-    from m3d_condense.machine.engine import Execution
+    from m3d_condense.machine.execution import Execution
 
     return Execution(**{field.name: given[field.name] for field in fields(Execution)})
 

@@ -102,7 +102,8 @@ def print_info(engine: Engine) -> None:
 
 def _uses(engine: Engine) -> dict[str, str]:
     from m3d_condense.machine import native
-    from m3d_condense.machine.engine import has_compiler, name_of
+    from m3d_condense.machine.engine import has_compiler
+    from m3d_condense.machine.execution import name_of
     from m3d_condense.machine.process import recycle_pages
 
     cpu, missing = engine.device.type == "cpu", "no compiler found: never"

@@ -18,7 +18,8 @@ from m3d_condense.condensing.timetable import Timetable
 from m3d_condense.condensing.trial import fitting_iterations, training_seconds
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.memory import Peak, available_memory, peak_memory
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.names import SELECTIONS

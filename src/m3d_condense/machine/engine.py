@@ -1,4 +1,4 @@
-"""Device, precision, memory format, compilation and chunks: the only room that knows hardware."""
+"""Device, memory format, native blocks, compilation and chunks: how a network runs on this machine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from m3d_condense.machine import native
 from m3d_condense.machine.costs import forward_flops
+from m3d_condense.machine.execution import Execution, name_of
 from m3d_condense.machine.matching import Distance, Matching, derived_matching
 from m3d_condense.machine.native.gradients import native_matching
 from m3d_condense.machine.process import recycle_pages
-from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
 PIECE = 256  # images through a network at once on a CPU, where more gains nothing
@@ -27,38 +27,7 @@ CPU_BUDGET, GPU_SHARE = 2**30, 0.5  # memory for one chunk's activations: bytes,
 REGISTERS = {"AVX512": 512, "AVX2": 256}  # their bits, by torch's name of a processor; others are one kind
 COMPILE_SECONDS = 1.9  # a layer, to compile a network forward and backward, from cold
 EAGER_FLOPS = {"cpu": 1.5e11, "cuda": 2e13}  # a second, of a convolutional network without compilation
-MOST_MEMORY = 2**20  # GiB that can be asked for
-PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 COMPILED_GAIN = 2.0  # at least; measured in benchmarks
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How to run. None of it changes what is computed beyond rounding.
-
-    Attributes:
-        device: "auto" (a GPU where there is one), or any torch device, such as "cpu" or "cuda:1".
-        precision: "auto" (bfloat16 where the hardware has it), "float32", "tf32" (of NVIDIA's GPUs) or
-            "bfloat16", of the networks' convolutions; kernels, losses and pixels are always float32.
-        native: whether the blocks of ConvNet and ResNetAP run in our own code on a CPU (see
-            `m3d_condense.machine.native`). They do not where a precision is asked for that it lacks there.
-        compile: whether networks without native blocks are compiled: "auto" (where it pays back), "yes" or "no".
-        memory: GiB for the activations of one chunk of classes; 0 lets the device decide.
-    """
-
-    device: str = "auto"
-    precision: str = "auto"
-    native: bool = True
-    compile: str = "auto"
-    memory: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise UserError(f"one of {', '.join(PRECISIONS)}", setting="precision", value=self.precision)
-        if self.compile not in ("auto", "yes", "no"):
-            raise UserError("auto, yes or no", setting="compile", value=self.compile)
-        if not 0.0 <= self.memory <= MOST_MEMORY:
-            raise UserError(f"GiB, from 0 to {MOST_MEMORY}", setting="memory", value=self.memory)
 
 
 class Engine:
@@ -70,12 +39,12 @@ class Engine:
 
     def __init__(self, execution: Execution | None = None) -> None:
         self.execution = execution or Execution()
-        self.device = _device(self.execution.device)
+        self.device = self.execution.resolve_device()
         if self.device.type == "cpu":
             recycle_pages()
         if self.device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = self.execution.precision == "tf32"
-        self.dtype = _dtype(self.execution.precision, self.device)
+        self.dtype = self.execution.resolve_dtype(self.device)
 
     def describe(self) -> str:
         """Say in a few words where the work is done."""
@@ -296,30 +265,3 @@ def has_compiler(device: torch.device) -> bool:
 
         return bool(has_triton())
     return native.compiler() is not None
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return accelerator or torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # "meta", for one, takes tensors and holds no values
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise UserError(str(error).splitlines()[0], setting="device", value=name) from None
-    return device
-
-
-def name_of(dtype: torch.dtype) -> str:
-    """Return "float32" for torch.float32, and so on."""
-    return str(dtype).removeprefix("torch.")
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    if precision != "auto":
-        return torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
-    return torch.bfloat16 if native else torch.float32

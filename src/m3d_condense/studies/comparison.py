@@ -11,7 +11,8 @@ from m3d_condense import networks
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.studies.job import Job, Scoring, job_for

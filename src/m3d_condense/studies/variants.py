@@ -10,7 +10,8 @@ from typing import Any
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.data.held_out import held_out
 from m3d_condense.data.load import load
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count, meanings
 from m3d_condense.studies.comparison import check_networks
 from m3d_condense.studies.job import Job, Scoring, job_for

@@ -25,7 +25,8 @@ from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.run import Run
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.names import ENCODERS, OBJECTIVES
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import cache_folder, write_entry

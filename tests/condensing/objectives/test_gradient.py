@@ -17,7 +17,8 @@ from m3d_condense.condensing.objectives.gradient import GradientMatching
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution, has_compiler
+from m3d_condense.machine.engine import Engine, has_compiler
+from m3d_condense.machine.execution import Execution
 from m3d_condense.networks.foreign import Foreign
 from m3d_condense.recipes import methods
 from m3d_condense.tools.errors import UserError

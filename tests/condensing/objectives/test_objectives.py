@@ -16,7 +16,8 @@ from m3d_condense.condensing.objectives.layers import attention_of, discriminati
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.networks.convnet import ConvNet
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.names import OBJECTIVES

@@ -26,7 +26,7 @@ from m3d_condense.tools.progress import notice
 
 if TYPE_CHECKING:
     from m3d_condense.data.dataset import ImageDataset
-    from m3d_condense.machine.engine import Execution
+    from m3d_condense.machine.execution import Execution
 
 WATCH_HELP = (
     "score a small network every N steps on the test split: its accuracy is put into metrics.jsonl, decides nothing, "

@@ -15,7 +15,8 @@ from m3d_condense.condensing.condensation import condense
 from m3d_condense.condensing.estimate import lightened, prepared
 from m3d_condense.condensing.trial import fitting_iterations
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.folder import is_condensed_set

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m3d_condense.machine.engine import Engine, Execution
+from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.execution import Execution
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.paper.beside import make_beside
 from m3d_condense.studies.paper.cells import Asked, Cell, cells
