@@ -77,6 +77,59 @@ def test_the_split_may_stand_in_a_column() -> None:
     assert "There is no labelled test split: the validation split is the test split" in found.notices
 
 
+@pytest.mark.parametrize("column", ["is_test", "Is Testing", "isTest"])
+@pytest.mark.parametrize("bits", ["01", ["False", "True"], ["0.0", "1.0"]], ids=["numbers", "words", "floats"])
+def test_a_column_of_one_split_tells_it_by_0_and_1(column: str, bits: str) -> None:
+    cells = [("0.png", bits[0], "a"), ("1.png", bits[0], "b"), ("2.png", bits[1], "b")]
+    texts = {"labels.csv": rows(f"file,{column},label", *map(",".join, cells))}
+    assert labels(read(FLAT, texts)) == {"train": ["a", "b"], "test": ["b"]}
+    other = {"labels.csv": rows("file,is_train,label", *map(",".join, cells))}
+    assert labels(read(FLAT, other)) == {"train": ["b"], "test": ["a", "b"]}
+
+
+@pytest.mark.parametrize("value", ["", "extra", "unlabeled", "PublicTest"])
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("metadata.csv", "{},{},{}"),
+        ("metadata.tsv", "{}\t{}\t{}"),
+        ("metadata.jsonl", '{{"file": "{}", "split": "{}", "label": "{}"}}'),
+    ],
+)
+def test_a_split_that_is_not_known_is_refused_with_its_rows(name: str, line: str, value: str) -> None:
+    cells = [("0.png", value, "a"), ("1.png", "train", "b"), ("2.png", "test", "b")]
+    header = [] if name.endswith("jsonl") else [line.format("file", "split", "label")]
+    said = f"'{value}'" if value else "nothing"
+    for paths in (FLAT, ["a/0.png", "b/1.png", "b/2.png"]):
+        with pytest.raises(UserError, match=f"data/{name}: the column split tells the splits, but says {said} in 1 r"):
+            read(paths, {name: rows(*header, *(line.format(*row) for row in cells))})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (rows("file,usage,label", "0.png,train,a", "1.png,test,b", "2.png,,b", "3.png,test,b"), "usage tells the spl"),
+        (rows("file,is_test,label", "0.png,0,a", "1.png,1,b", "2.png,,b"), "is_test tells the splits, but says noth"),
+        (rows("file,partition", "0.png,0", "1.png,0", "2.png,1"), "partition tells the splits, but says '0', '1' in 3"),
+        (
+            rows("file,split,is_test,label", "0.png,train,0,a", "1.png,train,1,b", "2.png,test,1,b"),
+            "the columns split and is_test name different splits for 1 row",
+        ),
+    ],
+)
+def test_columns_of_splits_that_say_too_little_or_too_much_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(FLAT, {"list_eval_partition.csv": text})
+
+
+def test_labels_that_look_like_splits_are_labels() -> None:
+    lines = ["0.png,valid", "1.png,invalid", "2.png,valid", "3.png,valid"]
+    for column in ("label", "quality"):
+        assert labels(read(FLAT, {"x.csv": rows(f"file,{column}", *lines)})) == {
+            "train": ["valid", "invalid", "valid", "valid"]
+        }
+
+
 def test_rows_without_a_picture_and_pictures_without_a_row_are_counted() -> None:
     found = read(FLAT, {"labels.csv": rows("id,label", "0,a", "1,b", "7,a", "8,b")})
     assert "labels.csv: 2 rows without a picture left out" in found.notices

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from m3d_condense.data.labels import as_name
-from m3d_condense.data.words import split_name
 from m3d_condense.tools.errors import Setting, UserError
 
 LABELS = ("label", "labels", "class", "classname", "classlabel", "classid", "target", "category", "y")
@@ -35,15 +34,6 @@ def choose_labels(columns: Mapping[str, Sequence[Any]], where: str) -> str | Non
     if len(few) == 1 or len(others) < 2:
         return few[0] if few else None
     raise UserError(f"{where}: cannot tell the labels; give {Setting('label_column')} one of: {', '.join(others)}")
-
-
-def split_column(columns: Mapping[str, Sequence[str]]) -> str | None:
-    """Return the column of which each value names a split, as ``train`` or ``valid``; None where there is none."""
-    for name, values in columns.items():
-        distinct = set(values)
-        if 0 < len(distinct) < 20 and all((split := split_name(value)) and not split.rest for value in distinct):
-            return name
-    return None
 
 
 def one_hot(columns: Mapping[str, Sequence[str]]) -> list[str] | None:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain, split_column
+from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain
 from m3d_condense.data.side_files import Table, parse
+from m3d_condense.data.split_columns import splits_of
 from m3d_condense.data.words import TEST, TRAIN, VALID, split_name
 from m3d_condense.tools.errors import Setting, UserError
 
@@ -168,8 +169,11 @@ def _take(
 ) -> None:
     """Add what one file says of its pictures."""
     others = {name: values for name, values in table.columns.items() if name != column}
-    splits = split_column(others)
-    said = [_said_by(path)] * len(matched) if splits is None else [_role_of(value) for value in others.pop(splits)]
+    said: Sequence[str | None] = [_said_by(path)] * len(matched)
+    splits = splits_of({name: values for name, values in others.items() if name != label_column}, where)
+    if splits is not None:
+        columns, said = splits
+        others = {name: values for name, values in others.items() if name not in columns}
     _note_splits(found, path, matched, said)
     try:
         labels = _labels(others, label_column, where)
