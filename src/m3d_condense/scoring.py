@@ -22,6 +22,7 @@ from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
 from m3d_condense.recipes import protocols
+from m3d_condense.recipes.given import converted
 from m3d_condense.recipes.protocols import MOST_READINGS, Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.sets.condensed import CondensedSet, Score
@@ -80,8 +81,8 @@ def evaluate(
     Raises:
         UserError: for settings that cannot be used, or test data of other classes or another size.
     """
-    check_count("repeats", repeats, least=1, most=MOST_NETWORKS)
-    check_count("readings", readings, least=1, most=MOST_READINGS)
+    repeats = check_count("repeats", repeats, least=1, most=MOST_NETWORKS)
+    readings, seed = check_count("readings", readings, least=1, most=MOST_READINGS), converted("seed", seed)
     subjects = _subjects(subject)
     first = subjects[0]
     dataset = first if isinstance(first, ImageDataset) else source_of(first, data)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import references
 import torch
 from torch import Tensor
 
 from m3d_condense.recipes.augmentation import DRAWS, Augmentation
+from m3d_condense.tools.errors import UserError
 from m3d_condense.training import augment
 from m3d_condense.training.augment import Parameters, apply
 
@@ -304,3 +306,16 @@ def test_gradients_flow_through_the_whole() -> None:
     parameters = draw(ALL, 3, (4, 5), seeded(2), "idc")
     images = noise(3, 2, 3, 4, 5, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: apply(x, parameters), images)
+
+
+@pytest.mark.parametrize("wrong", [255.0, -0.5, float("nan")])
+def test_floats_beyond_their_range_are_refused_and_not_read_as_pixels(wrong):
+    images = torch.zeros(2, 1, 4, 4)
+    images[1, 0, 2, 2] = wrong
+    with pytest.raises(UserError, match="floats range from"):
+        augment.normalised(images, (0.5,), (0.5,))
+
+
+def test_what_is_no_tensor_is_refused_in_one_line():
+    with pytest.raises(UserError, match="ndarray"):
+        augment.normalised(np.zeros((1, 4, 4), dtype=np.float32), (0.5,), (0.5,))

@@ -19,6 +19,7 @@ from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
+from m3d_condense.recipes.given import checked_seconds
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
@@ -81,6 +82,7 @@ def condense(
     Raises:
         UserError: for settings, data or a set to start from that cannot be used, or an `out` that holds another run.
     """
+    time_limit = checked_seconds("time_limit", time_limit)
     dataset = load(data)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
     if recipe.factor > min(dataset.size):

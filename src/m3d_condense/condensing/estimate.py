@@ -22,6 +22,7 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.memory import Peak, available_memory, peak_memory
 from m3d_condense.recipes import protocols
+from m3d_condense.recipes.given import checked_seconds
 from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
@@ -92,6 +93,7 @@ def estimate(
     Raises:
         UserError: as `condense`.
     """
+    time_limit = checked_seconds("time_limit", time_limit)
     dataset, engine = load(data), Engine(execution)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
     timetable = Timetable.asked(recipe, time_limit, settings, class_groups)

@@ -18,6 +18,7 @@ from m3d_condense.machine.execution import Execution, name_of
 from m3d_condense.machine.matching import Distance, Matching, derived_matching
 from m3d_condense.machine.native.gradients import native_matching
 from m3d_condense.machine.process import recycle_pages
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
 PIECE = 256  # images through a network at once on a CPU, where more gains nothing
@@ -38,7 +39,9 @@ class Engine:
     """
 
     def __init__(self, execution: Execution | None = None) -> None:
-        self.execution = execution or Execution()
+        self.execution = Execution() if execution is None else execution
+        if not isinstance(self.execution, Execution):
+            raise UserError("an Execution, such as Execution(device='cpu')", setting="execution", value=execution)
         self.device = self.execution.resolve_device()
         if self.device.type == "cpu":
             recycle_pages()

@@ -47,6 +47,8 @@ def build(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) 
     Raises:
         UserError: for an unknown name, images too small for the network, or a user's network that is none.
     """
+    if not isinstance(name, str):
+        raise UserError("a name", setting="network", value=name)
     shape = {"channels": channels, "num_classes": num_classes, "size": size}
     with torch.random.fork_rng(devices=[]):  # the weights are drawn by `initialise`
         if name.startswith("timm:"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from m3d_condense.recipes import papers, presets
+from m3d_condense.recipes.given import converted
 from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.presets import Setting
 from m3d_condense.recipes.problem import Problem
@@ -135,7 +136,8 @@ def recipe(
     unknown = given.keys() - Recipe.__dataclass_fields__.keys()
     if unknown:
         raise UserError(f"unknown setting {sorted(unknown)[0]!r}: one of {', '.join(Recipe.__dataclass_fields__)}")
-    flip = given.get("flip", mirrored)
+    given = {name: converted(name, value) for name, value in given.items()}
+    ipc, flip = converted("ipc", ipc), given.get("flip", mirrored)
     problem = Problem(
         ipc=ipc,
         side=side,

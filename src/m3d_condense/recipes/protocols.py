@@ -56,7 +56,7 @@ class Protocol:
     resolve: Callable[[Protocol, Problem, int], Protocol] = lambda protocol, problem, factor: protocol
 
     def __post_init__(self) -> None:
-        check_count("epochs", self.epochs, least=1)
+        object.__setattr__(self, "epochs", check_count("epochs", self.epochs, least=1))
 
     def adapted(self, problem: Problem, *, epochs: int | None = None, whole: bool = False, factor: int = 1) -> Protocol:
         """Return the protocol as it is run.

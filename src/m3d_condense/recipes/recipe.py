@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_type_hints
@@ -222,9 +223,12 @@ def check_bits(bits: object) -> None:
         raise UserError(f"one of {', '.join(map(str, BITS))}", setting="bits", value=bits)
 
 
-def check_count(name: str, value: int, *, least: int, most: int = MOST) -> None:
-    """Raise `UserError` unless the setting `name` lies between `least` and `most`."""
+def check_count(name: str, value: int, *, least: int, most: int = MOST) -> int:
+    """Return a setting as Python's int; raise `UserError` unless it is whole, from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise UserError("a whole number", setting=name, value=value)
     if value < least:
         raise UserError(f"at least {least}", setting=name, value=value)
     if value > most:
         raise UserError(f"at most {most}", setting=name, value=value)
+    return int(value)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.protocols import PHOTOGRAPHS, PROTOCOLS
+from m3d_condense.recipes.recipe import check_count
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.seeds import generator
 from m3d_condense.training import augment
@@ -90,8 +91,7 @@ def loader(
     Raises:
         UserError: for a batch size below 1.
     """
-    if batch_size < 1:
-        raise UserError("at least 1", setting="batch_size", value=batch_size)
+    check_count("batch_size", batch_size, least=1)
     return DataLoader(
         AugmentedImages(normalised(images), labels, augmentation, normalised, generator(seed, "augment")),
         batch_size=batch_size,

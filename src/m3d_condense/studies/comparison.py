@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.recipes.given import checked_seconds
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.studies.job import Job, Scoring, job_for
@@ -79,7 +81,8 @@ def compare(
         UserError: for settings or data that cannot be used, before any work; an `out` of another comparison.
     """
     named = _methods(methods, random, sort, settings)
-    check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
+    seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
+    time_limit = checked_seconds("time_limit", time_limit)
     given = {name: value for name, value in settings.items() if value is not None}
     scorers = tuple(dict.fromkeys(networks))
     scoring = Scoring(
@@ -96,7 +99,7 @@ def compare(
     jobs = [
         job_for(dataset, method, preset=preset, ipc=images, seed=number, scoring=scoring, settings=given)
         for number in range(seed, seed + seeds)
-        for images in dict.fromkeys([ipc] if isinstance(ipc, int) else ipc)
+        for images in dict.fromkeys([int(ipc)] if isinstance(ipc, int | Integral) else ipc)
         for method in named
     ]
     if soft_labels:

@@ -11,6 +11,7 @@ from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.labelling import has_pool
 from m3d_condense.recipes import protocols
+from m3d_condense.recipes.given import converted
 from m3d_condense.recipes.protocols import MOST_READINGS, Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
 from m3d_condense.sets.soft import HARD, SOFT
@@ -52,8 +53,11 @@ class Scoring:
     def __post_init__(self) -> None:
         if not self.networks:
             raise UserError("name at least one", setting="networks")
-        check_count("repeats", self.repeats, least=1, most=MOST_NETWORKS)
-        check_count("readings", self.readings, least=1, most=MOST_READINGS)
+        repeats = check_count("repeats", self.repeats, least=1, most=MOST_NETWORKS)
+        readings = check_count("readings", self.readings, least=1, most=MOST_READINGS)
+        numbers = {"repeats": repeats, "readings": readings, "seed": converted("seed", self.seed)}
+        for name, value in numbers.items():
+            object.__setattr__(self, name, value)
         protocols.check(self.protocol, self.epochs)
 
     def settings(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from m3d_condense.data.held_out import held_out
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.recipes.given import checked_seconds
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count, meanings
 from m3d_condense.studies.comparison import check_networks
 from m3d_condense.studies.job import Job, Scoring, job_for
@@ -69,7 +70,8 @@ def study(
     Raises:
         UserError: for settings or data that cannot be used, before any work; an `out` of another study.
     """
-    check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
+    seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
+    time_limit = checked_seconds("time_limit", time_limit)
     given = {name: value for name, value in settings.items() if value is not None}
     scorers = tuple(dict.fromkeys(networks))
     scoring = Scoring(

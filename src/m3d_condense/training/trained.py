@@ -72,8 +72,8 @@ class TrainedNetwork:
             UserError: for images of another shape or type.
         """
         shape = (self.channels, *self.size)
-        if tuple(images.shape[-3:]) != shape:
-            raise UserError(f"images of {tuple(images.shape)} do not fit: the network takes (N, *{shape})")
+        if isinstance(images, Tensor) and tuple(images.shape[-3:]) != shape:
+            raise UserError(f"images of {tuple(images.shape)} do not fit: the network takes {('N', *shape)}")
         return normalised(images, self.mean, self.std)
 
     @torch.no_grad()
@@ -83,8 +83,13 @@ class TrainedNetwork:
         Raises:
             UserError: for images of another shape or type.
         """
+        inputs = self.normalise(images)
+        if inputs.ndim != 4:
+            raise UserError(
+                f"images of {tuple(images.shape)} do not fit: a batch of N×C×H×W is wanted; give images[None]"
+            )
         device = next(self.network.parameters()).device
-        labels: Tensor = self.network(self.normalise(images.to(device))).argmax(1)
+        labels: Tensor = self.network(inputs.to(device)).argmax(1)
         return labels
 
     def save(self, path: str | Path) -> Path:

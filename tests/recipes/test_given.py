@@ -1,0 +1,71 @@
+"""What a caller may give for a setting."""
+
+import numpy as np
+import pytest
+import torch
+
+from m3d_condense.recipes.given import checked_seconds, converted
+from m3d_condense.recipes.methods import recipe
+from m3d_condense.recipes.recipe import check_count
+from m3d_condense.tools.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("ipc", np.int64(2), 2),
+        ("seed", torch.tensor(3), 3),
+        ("lr", np.float32(0.5), 0.5),
+        ("lr", 1, 1.0),
+        ("flip", np.bool_(True), True),
+        ("kernel", "linear", "linear"),
+    ],
+)
+def test_numbers_of_numpy_and_torch_become_pythons(name, value, wanted):
+    found = converted(name, value)
+    assert found == wanted
+    assert type(found) is type(wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ipc", "2"),
+        ("ipc", 2.0),
+        ("ipc", True),
+        ("ipc", np.array([1, 2])),
+        ("lr", "0.1"),
+        ("lr", False),
+        ("flip", "yes"),
+        ("flip", 1),
+        ("kernel", 3),
+    ],
+)
+def test_values_of_another_type_are_refused(name, value):
+    with pytest.raises(UserError, match=name):
+        converted(name, value)
+
+
+def test_a_recipe_of_numpy_numbers_is_that_of_pythons():
+    given = {"iterations": np.int64(3), "lr": np.float64(0.5), "seed": np.int32(1)}
+    plain = {"iterations": 3, "lr": 0.5, "seed": 1}
+    made = recipe("m3d", "quick", ipc=np.int64(2), side=32, overrides=given)
+    assert made == recipe("m3d", "quick", ipc=2, side=32, overrides=plain)
+    assert {type(getattr(made, name)) for name in ("ipc", "iterations", "seed")} == {int}
+
+
+@pytest.mark.parametrize("value", ["10m", -1, float("nan"), float("inf"), True])
+def test_a_time_limit_that_is_none_is_refused(value):
+    with pytest.raises(UserError, match="time_limit"):
+        checked_seconds("time_limit", value)
+
+
+def test_a_time_limit_is_a_number_of_seconds():
+    assert checked_seconds("time_limit", None) is None
+    assert checked_seconds("time_limit", np.float32(1.5)) == 1.5
+
+
+@pytest.mark.parametrize("value", ["3", 3.0, True, None])
+def test_a_count_is_a_whole_number(value):
+    with pytest.raises(UserError, match="a whole number"):
+        check_count("repeats", value, least=1)
