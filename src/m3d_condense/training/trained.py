@@ -73,7 +73,7 @@ class TrainedNetwork:
         """
         shape = (self.channels, *self.size)
         if isinstance(images, Tensor) and tuple(images.shape[-3:]) != shape:
-            raise UserError(f"images of {tuple(images.shape)} do not fit: the network takes {('N', *shape)}")
+            raise UserError(f"images of {tuple(images.shape)} do not fit: the network takes (N, *{shape})")
         return normalised(images, self.mean, self.std)
 
     @torch.no_grad()
