@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from m3d_condense.condensing.condensation import condense
 from m3d_condense.recipes.given import checked_seconds, converted
 from m3d_condense.recipes.methods import recipe
 from m3d_condense.recipes.recipe import check_count
+from m3d_condense.scoring import evaluate
 from m3d_condense.tools.errors import UserError
 
 
@@ -69,3 +71,24 @@ def test_a_time_limit_is_a_number_of_seconds():
 def test_a_count_is_a_whole_number(value):
     with pytest.raises(UserError, match="a whole number"):
         check_count("repeats", value, least=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"execution": "cpu"}, "an Execution, such as"), ({"time_limit": "10m"}, "a number of seconds")]
+)
+def test_what_is_no_setting_of_the_machine_is_refused_in_one_line(wrong, said):
+    with pytest.raises(UserError, match=said):
+        condense("digits", ipc=1, iterations=1, **wrong)
+
+
+def test_a_score_of_numpy_numbers_can_be_stored(tmp_path):
+    made = condense("digits", ipc=np.int64(1), method="random", seed=np.int64(1), out=tmp_path / "set")
+    score = evaluate(made, "digits", repeats=np.int64(1), epochs=np.int64(1), seed=np.int64(2), readings=np.int64(2))
+    made.add_score(score, tmp_path / "set")
+    assert score.settings["seed"] == 2
+
+
+def test_a_network_that_is_no_name_is_refused(tmp_path):
+    made = condense("digits", ipc=1, method="random")
+    with pytest.raises(UserError, match="network=.*a name"):
+        evaluate(made, "digits", network=["convnet"], repeats=1)

@@ -81,6 +81,12 @@ def test_labels_are_those_of_the_largest_logits() -> None:
         kept.predict(IMAGES[:, :, :4])
     with pytest.raises(UserError, match=r"images are torch.int64; give uint8"):
         kept.predict(IMAGES.long())
+    with pytest.raises(UserError, match=r"\(3, 8, 8\) do not fit: a batch of N×C×H×W is wanted"):
+        kept.predict(IMAGES[0])
+    with pytest.raises(UserError, match="floats range from 0 to 255"):
+        kept.predict(torch.tensor([0.0, 255.0]).expand(3, 8, 4, 2).reshape(1, 3, 8, 8))
+    with pytest.raises(UserError, match="images are a ndarray; give a tensor"):
+        kept.predict(IMAGES.numpy())
 
 
 OWN = "from torch import nn\ndef small(channels, num_classes, size):\n"

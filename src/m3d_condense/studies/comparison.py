@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def compare(
     jobs = [
         job_for(dataset, method, preset=preset, ipc=images, seed=number, scoring=scoring, settings=given)
         for number in range(seed, seed + seeds)
-        for images in dict.fromkeys([int(ipc)] if isinstance(ipc, int | Integral) else ipc)
+        for images in dict.fromkeys(ipc if isinstance(ipc, Iterable) else [ipc])
         for method in named
     ]
     if soft_labels:

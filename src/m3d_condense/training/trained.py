@@ -83,13 +83,11 @@ class TrainedNetwork:
         Raises:
             UserError: for images of another shape or type.
         """
-        inputs = self.normalise(images)
-        if inputs.ndim != 4:
-            raise UserError(
-                f"images of {tuple(images.shape)} do not fit: a batch of N×C×H×W is wanted; give images[None]"
-            )
         device = next(self.network.parameters()).device
-        labels: Tensor = self.network(inputs.to(device)).argmax(1)
+        inputs = self.normalise(images.to(device) if isinstance(images, Tensor) else images)
+        if inputs.ndim != 4:
+            raise UserError(f"images of {tuple(inputs.shape)} do not fit: a batch of N×C×H×W is wanted")
+        labels: Tensor = self.network(inputs).argmax(1)
         return labels
 
     def save(self, path: str | Path) -> Path:
