@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from small_studies import FLAGS
 
-from m3d_condense.cli.main import main
+from m3d_condense.__main__ import main
 from m3d_condense.sets.condensed import Score
 from m3d_condense.studies import worker
 

@@ -182,6 +182,21 @@ def test_an_interrupted_command_goes_on_when_it_is_given_again(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.checkpoint"]
 
 
+def test_an_interrupt_amid_an_import_that_swallows_it_ends_the_command(tmp_path: Path) -> None:
+    (tmp_path / "deaf.py").write_text(
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(5)\n"
+        "except KeyboardInterrupt:\n"
+        "    pass\n"
+    )
+    process = started(["condense", "digits", *TINY, "--network", "deaf:network", "--out", "one"])
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "m3d: interrupted\n")
+    assert not (tmp_path / "one").exists()
+
+
 def test_quiet_says_nothing_and_a_pipe_gets_no_colours(tmp_path: Path) -> None:
     done = subprocess.run(
         [*MODULE, "condense", "digits", *TINY, "--out", "one", "-q"],

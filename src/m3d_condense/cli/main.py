@@ -16,7 +16,6 @@ from m3d_condense.machine.joining import joined
 from m3d_condense.machine.memory import ran_out, too_little
 from m3d_condense.machine.process import wait_politely
 from m3d_condense.tools.errors import UserError, wording
-from m3d_condense.tools.interrupt import termination_interrupts
 from m3d_condense.tools.progress import set_quiet
 
 
@@ -65,7 +64,7 @@ def _run(argv: Sequence[str]) -> int:
         return 2
     command, given = asked
     set_quiet(given.quiet)
-    with termination_interrupts(), joined() as group:
+    with joined() as group:
         if not group.leads:
             set_quiet(True)
         try:
@@ -75,7 +74,3 @@ def _run(argv: Sequence[str]) -> int:
             if isinstance(end.__context__, BrokenPipeError):  # rich's way to say that the reader has left
                 return 1
             raise UserError(f"code that was imported ended the program: sys.exit({end.code!r})") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-
-from m3d_condense.tools.progress import notice
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -21,6 +20,8 @@ def deferred(echo: float = 0.0) -> Iterator[Callable[[], bool]]:
     A second one is not held back, unless it comes within `echo` seconds: a launcher passes on what the terminal has
     sent to all. Outside the main thread, where Python takes no signals, nothing is held.
     """
+    from m3d_condense.tools.progress import notice  # rich is not to delay the first moment of a command
+
     come: float | None = None
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -40,13 +41,25 @@ def deferred(echo: float = 0.0) -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def termination_interrupts() -> Iterator[None]:
-    """Have a termination end what is done here as an interrupt does; outside the main thread nothing changes."""
+def interruptible() -> Iterator[None]:
+    """Have an interrupt or a termination raise KeyboardInterrupt here, or end the process at once amid an import.
+
+    What is being imported may swallow the exception, or break by it. Outside the main thread nothing changes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with _handled(signal.default_int_handler, ENDING):
+    with _handled(_end, (signal.SIGINT, *ENDING)):
         yield
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, b"m3d: interrupted\n")
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 @contextmanager
