@@ -18,7 +18,7 @@ from m3d_condense.tools.errors import UserError
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 ASKED: dict[str, Any] = {"method": "dm", "ipc": 1, "networks": ["convnet1"]} | TINY | SCORED
-VARIED: dict[str, Any] = {"lr": [0.01, 0.02], "kernel": ["linear"]}
+VARIED: dict[str, Any] = {"lr": [0.01, 0.02], "batch_real": [8]}
 
 
 def labels(results: Any) -> list[str]:
@@ -27,11 +27,11 @@ def labels(results: Any) -> list[str]:
 
 def test_each_value_is_tried_while_the_others_stay(digits: ImageDataset) -> None:
     results = study(digits, vary=VARIED, **ASKED)
-    assert labels(results) == ["dm", "lr=0.02", "kernel=linear"]  # dm has a rate of 0.01
-    assert [(job.recipe.lr, job.recipe.kernel) for job in results.jobs if job.recipe] == [
-        (0.01, "gaussian"),
-        (0.02, "gaussian"),
-        (0.01, "linear"),
+    assert labels(results) == ["dm", "lr=0.02", "batch_real=8"]  # dm has a rate of 0.01
+    assert [(job.recipe.lr, job.recipe.batch_real) for job in results.jobs if job.recipe] == [
+        (0.01, 4),
+        (0.02, 4),
+        (0.01, 8),
     ]
     assert [row.n for row in results.rows] == [2, 2, 2]
 

@@ -19,10 +19,12 @@ from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
+from m3d_condense.recipes.effects import idle
 from m3d_condense.recipes.given import checked_seconds
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import derive
 
 
@@ -85,6 +87,7 @@ def condense(
     time_limit = checked_seconds("time_limit", time_limit)
     dataset = load(data)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
+    _notice_idle(recipe, recipe_for(dataset, method, preset, ipc, {}))
     if recipe.factor > min(dataset.size):
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
@@ -108,6 +111,13 @@ def condense(
         overwrite=overwrite,
     )
     return in_groups(task, class_groups, target) if class_groups > 1 else in_one(task, target)
+
+
+def _notice_idle(recipe: Recipe, own: Recipe) -> None:
+    """Say which settings were given other values than the method's own, though they change nothing."""
+    for name, needed in sorted(idle(recipe).items()):
+        if getattr(recipe, name) != getattr(own, name):
+            notice(f"{Setting(name, getattr(recipe, name))} has no effect: it goes with {needed}")
 
 
 def _earlier(

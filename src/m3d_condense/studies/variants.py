@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from m3d_condense.data.held_out import held_out
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.recipes.effects import idle
 from m3d_condense.recipes.given import checked_seconds
-from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count, meanings
+from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count, meanings
 from m3d_condense.studies.comparison import check_networks
 from m3d_condense.studies.job import Job, Scoring, job_for
 from m3d_condense.studies.results import Results
@@ -88,6 +89,7 @@ def study(
         dataset = held_out(dataset, hold_out)
     check_networks(scorers, dataset)
     jobs: dict[Any, Job] = {}
+    tried: list[tuple[dict[str, Any], Recipe]] = []
     for number in range(seed, seed + seeds):
         for changes in _variants(vary, together):
             variant = " ".join(f"{name}={value}" for name, value in changes.items())
@@ -97,6 +99,8 @@ def study(
                 raise UserError(f"{method} takes no steps, and has nothing to vary", setting="method", value=method)
             check_memory(dataset, job.recipe)
             jobs.setdefault(job.recipe, job)
+            tried.append((changes, job.recipe))
+    _check_effects(vary, tried)
     source = {"data": dataset.name, "fingerprint": dataset.fingerprint, "preset": preset}
     if hold_out:
         source["scored_on"] = f"{hold_out:g} of the training images, held out"
@@ -111,6 +115,14 @@ def study(
         overwrite=overwrite,
         sort=sort,
     )
+
+
+def _check_effects(vary: Iterable[str], tried: Sequence[tuple[Mapping[str, Any], Recipe]]) -> None:
+    """Raise `UserError` for a setting that does nothing in any of the recipes that change it: its rows would be one."""
+    for name in vary:
+        needed = [idle(recipe).get(name) for changes, recipe in tried if name in changes]
+        if all(needed):
+            raise UserError(f"{Setting(name)} has no effect, and cannot be varied: it goes with {needed[0]}")
 
 
 def _variants(vary: Mapping[str, Sequence[Any]], together: bool) -> Iterator[dict[str, Any]]:
