@@ -53,8 +53,23 @@ def test_a_setting_without_a_default_may_be_left_empty(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("lr:\nsize: null\n")
     given = settings("condense", "--config", "run.yaml")
     assert (given["lr"], given["size"]) == (None, None)
-    (tmp_path / "run.yaml").write_text("ipc: null\n")
-    assert refused("condense", "--config", "run.yaml") == "run.yaml: --ipc: no value; give one, or leave the line out"
+    for line, name in (("ipc: null", "--ipc"), ('out: ""', "--out"), ('data: " "', "--data"), ("lr: ''", "--lr")):
+        (tmp_path / "run.yaml").write_text(f"{line}\n")
+        said = refused("condense", "--config", "run.yaml")
+        assert said == f"run.yaml: {name}: no value; give one, or leave the line out"
+
+
+def test_a_setting_is_given_once(tmp_path: Path) -> None:
+    for name, text in (
+        ("run.yaml", "ipc: 1\nlr: 0.1\nipc: 2\n"),
+        ("run.yaml", "ipc: 1\n'ipc': 1\n"),
+        ("run.json", '{"ipc": 1, "lr": 0.1, "ipc": 1}'),
+    ):
+        (tmp_path / name).write_text(text)
+        assert refused("condense", "--config", name) == f"{name}: --ipc: given twice"
+    for name, text in (("run.yml", "batch-real: 1\nbatch_real: 2"), ("run.json", '{"batch_real": 1, "batch-real": 1}')):
+        (tmp_path / name).write_text(text)
+        assert refused("condense", "--config", name) == f"{name}: --batch-real: given twice"
 
 
 def test_several_values_go_where_several_are_taken(tmp_path: Path) -> None:
@@ -95,7 +110,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     assert "no regular file" in refused("condense", "--config", "pipe")
     assert "no regular file" in refused("condense", "--config", os.devnull)
     assert "a folder, but no condensed set" in refused("condense", "--config", "folder")
-    assert "a folder, but no condensed set" in refused("condense", "--config", "")
+    assert refused("condense", "--config", "").startswith("--config: an empty value")
     assert "no such file" in refused("condense", "--config", "nowhere.yaml")
     assert "cannot be read" in refused("condense", "--config", "a" * 300)
 

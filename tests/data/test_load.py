@@ -147,6 +147,12 @@ def test_sizes_that_cannot_be_used(size):
         load("digits", size=size)
 
 
+@pytest.mark.parametrize("name", ["", " ", ["", "more.parquet"], "\n"])
+def test_an_empty_name_is_not_the_working_folder(name):
+    with pytest.raises(UserError, match="the name of the data is empty"):
+        load(name)
+
+
 def test_sizes_beyond_all_use_are_refused():
     with pytest.raises(UserError, match="^size=1000000000000000000: at most 65536 pixels$"):
         load("digits", size=10**18)

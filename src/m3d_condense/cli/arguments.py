@@ -27,6 +27,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
         UserError: for a flag, a value or a configuration file that is not understood.
         SystemExit: after printing what ``--help`` or ``--version`` asks for.
     """
+    _check_blank(arguments)
     parser, commands = _parser(arguments[0] if arguments else "")
     if not arguments:
         parser.print_help()
@@ -41,6 +42,16 @@ def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
     for name, value in given.items():
         _check_whole(name, value)
     return parsed.subcommand, given
+
+
+def _check_blank(arguments: Sequence[str]) -> None:
+    """Raise `UserError` for an empty value, such as that of a shell's unset variable: as a path it is where one is."""
+    for before, text in zip(("", *arguments), arguments, strict=False):
+        flag, equals, value = text.partition("=")
+        blank = not text.strip() or (flag.startswith("--") and equals and not value.strip())
+        if blank:
+            named = next((one for one in (flag, before) if one.startswith("--")), "")
+            raise UserError(f"{named}{': ' if named else ''}an empty value; is a variable of the shell not set?")
 
 
 def _configure(arguments: Sequence[str], commands: Mapping[str, ArgumentParser]) -> Config | None:

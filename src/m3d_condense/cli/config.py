@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def read(path: Path, *, sets: bool) -> Config:
     content = _content(path)
     if not isinstance(content, dict):
         raise UserError(f"--config {path}: holds no settings, such as `ipc: 10`")
-    return Config(path=path, settings={str(name).replace("-", "_"): value for name, value in content.items()})
+    return Config(path=path, settings={_name(name): value for name, value in content.items()})
 
 
 def apply(config: Config, parser: ArgumentParser) -> None:
@@ -116,13 +117,31 @@ def _content(path: Path) -> Any:
         if fault:
             raise UserError(f"--config {path}: {fault}; give a YAML or JSON file, or a condensed set")
         text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        once = partial(_once, path)
+        if path.suffix.lower() == ".json":
+            return json.loads(text, object_pairs_hook=once)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        once([(key.value, None) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else [])
+        return yaml.safe_load(text)
     except UserError:
         raise
     except RecursionError:
         raise UserError(f"--config {path}: cannot be read: nested too deeply") from None
     except Exception as error:  # what is no YAML may raise anything
         raise UserError(f"--config {path}: cannot be read: {short(str(error)) or type(error).__name__}") from None
+
+
+def _once(path: Path, pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return pairs of a setting and a value as a dictionary; raises UserError for a setting that is there twice."""
+    names = [_name(name) for name, _ in pairs]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise UserError(f"{path}: {Setting(name)}: given twice")
+    return dict(pairs)
+
+
+def _name(written: Any) -> str:
+    return str(written).replace("-", "_")
 
 
 def _fault(path: Path) -> str:
@@ -141,9 +160,9 @@ def _plain(name: str, value: Any, default: Any, path: Path) -> Any:
     several = isinstance(default, list)
     if isinstance(default, bool) and not isinstance(value, bool):
         raise UserError(f"{path}: {Setting(name)}: expected true or false, without quotes")
-    if value is None:
-        raise UserError(f"{path}: {Setting(name)}: no value; give one, or leave the line out")
     values = value if isinstance(value, list) and (several or name == "data") else [value]
+    if any(one is None or (isinstance(one, str) and not one.strip()) for one in values):
+        raise UserError(f"{path}: {Setting(name)}: no value; give one, or leave the line out")
     if several and not values:
         raise UserError(f"{path}: {Setting(name)}: at least one value")
     if not all(isinstance(one, str | int | float) for one in values):

@@ -141,6 +141,8 @@ def _check_used(options: dict[str, Any], *, tables: bool) -> None:
 def _named(data: Any) -> tuple[str | list[str] | None, str]:
     """The data in the form kept in `source`, paths made absolute and None for data in memory, and a short name."""
     many = isinstance(data, list | tuple) and len(data) > 0 and all(isinstance(x, str | os.PathLike) for x in data)
+    if any(isinstance(one, str) and not one.strip() for one in (data if many else [data])):
+        raise UserError("the name of the data is empty")
     if many:
         paths = [_expanded(path).absolute() for path in data]
         return [str(path) for path in paths], paths[0].parent.name
