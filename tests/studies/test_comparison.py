@@ -174,6 +174,23 @@ def test_what_is_added_is_all_that_is_done(digits: ImageDataset, copied: Path, m
     ]
 
 
+def test_the_files_hold_what_earlier_calls_have_kept(digits: ImageDataset, copied: Path) -> None:
+    before = {(row["method"], row["ipc"]): row for row in stored(copied)["rows"]}
+    asked = ASKED | {"methods": ["datadam"], "ipc": 1, "seeds": 1, "networks": ["convnet2"]}
+    made = compare(digits, out=copied, random=False, whole=False, **asked)
+    assert [(row.method, row.network) for row in made.rows] == [("datadam", "convnet2")]
+    rows = stored(copied)["rows"]
+    assert {(row["method"], row["ipc"]): row for row in rows if row["network"] == "convnet1"} == before
+    assert [row["method"] for row in rows if row["network"] == "convnet2"] == ["datadam"]
+    more = compare(digits, out=copied, random=False, whole=False, **asked | {"seed": 0, "seeds": 2})
+    assert [row.n for row in more.rows] == [4]
+    assert sum(len(row["seeds"]) for row in stored(copied)["rows"] if row["method"] == "datadam") == 2
+    (copied / "cells" / "digits-datadam-quick-ipc1-seed0.json").write_text("{}")
+    compare(digits, out=copied, **ASKED)
+    assert [len(row["seeds"]) for row in stored(copied)["rows"] if row["method"] == "datadam"] == [1]
+    assert {(row["method"], row["ipc"]) for row in stored(copied)["rows"]} > before.keys()
+
+
 @pytest.mark.parametrize(("name", "number", "scored"), [("evaluate", 1, 0), ("evaluate", 2, 1), ("condense", 4, 2)])
 def test_an_interrupted_comparison_goes_on(
     digits: ImageDataset,

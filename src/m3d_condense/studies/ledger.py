@@ -6,6 +6,8 @@ of a time limit found, ``trials/SERIES.json``; and the condensed sets, ``sets/NA
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +17,11 @@ from typing import Any, Literal
 
 from m3d_condense.condensing.checkpoint import is_checkpoint
 from m3d_condense.condensing.working import CHECKPOINT, METRICS, PREVIEW
+from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.studies.job import Job
-from m3d_condense.studies.record import Fitted, Record, as_json, read
+from m3d_condense.sets.soft import SOFT
+from m3d_condense.studies.job import Job, Scoring, network_and_labels
+from m3d_condense.studies.record import MOMENTS, Fitted, Record, as_json, read
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.leftovers import sweep_within, written_name
@@ -137,6 +141,23 @@ class Ledger:
                 self._records[job.name] = read(file, Record, "delete it to have the job done again")
                 self.record(job)
 
+    def known(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return these jobs, and behind them the others that the folder has a record of, with all that scored them.
+
+        A record that this version cannot read is left out.
+        """
+        known = [_with_scorers(job, self.record(job)) for job in jobs]
+        names = {job.name for job in jobs}
+        for file in sorted((self.folder / CELLS).glob("*.json")) if self.folder is not None else ():
+            if file.stem in names:
+                continue
+            with contextlib.suppress(UserError, TypeError, KeyError):
+                record = read(file, Record, "")
+                other = _with_scorers(None, record)
+                self._records[other.name] = record
+                known.append(other)
+        return known
+
 
 def check_target(folder: Path) -> None:
     """Raise `UserError` unless a folder holds a study, or nothing."""
@@ -159,6 +180,20 @@ def is_study(folder: Path) -> bool:
 def set_folder(folder: Path, job: Job) -> Path | None:
     """Return where a job's condensed set is in the folder of a study; None for the whole training split."""
     return None if job.recipe is None else folder / SETS / job.name
+
+
+def _with_scorers(job: Job | None, record: Record) -> Job:
+    """Return a job, or else that of the record, as one that asks for every score that the record holds."""
+    scorers = [*(job.scorers if job else ()), *record.scores, *record.errors.keys() - {MOMENTS}]
+    named = [network_and_labels(scorer) for scorer in scorers]
+    networks, soft = tuple(dict.fromkeys(network for network, _ in named)), any(labels == SOFT for _, labels in named)
+    if job is not None:
+        return dataclasses.replace(job, scoring=dataclasses.replace(job.scoring, networks=networks), soft_labels=soft)
+    told = record.job
+    recipe = None if told["recipe"] is None else Recipe(**told["recipe"])
+    variant = "" if recipe is None or told["label"] == recipe.method else told["label"]
+    scoring = Scoring(networks=networks, **told["scoring"])
+    return Job(data=told["data"], recipe=recipe, scoring=scoring, variant=variant, soft_labels=soft)
 
 
 def _remedy() -> str:

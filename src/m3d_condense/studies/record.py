@@ -17,8 +17,9 @@ from m3d_condense.tools.errors import UserError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["Fitted", "Record", "as_json", "read"]
+__all__ = ["MOMENTS", "Fitted", "Record", "as_json", "read"]
 
+MOMENTS = "moments"  # what an error of their distances stands under, beside those of the networks
 Stored = TypeVar("Stored")
 
 

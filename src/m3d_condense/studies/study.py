@@ -42,7 +42,8 @@ def run_study(
     Args:
         jobs: each with a name of its own.
         dataset_of: gives a data set by the name that a job has for it.
-        name: of the table's files in the folder: NAME.json, NAME.csv and NAME.md, written anew with every result.
+        name: of the table's files in the folder: NAME.json, NAME.csv and NAME.md, written anew with every result. They
+            hold what earlier calls have kept there, too.
         settings: what all the jobs share, beside the time limit and the engine's: a folder's study must agree with it.
         engine: what it runs on.
         time_limit: seconds for each set.
@@ -57,7 +58,6 @@ def run_study(
     """
     assert len({job.name for job in jobs}) == len(jobs)
     group = current()
-    write = save or (lambda results, folder: results.save(folder, name))
     if folder is not None:
         group.by_first(partial(check_target, folder))
     with nullcontext() if folder is None else group.held_by_first(lambda: alone(folder)):
@@ -68,7 +68,10 @@ def run_study(
             if folder is not None and group.leads:
                 if group.size > 1:
                     ledger.take_up(jobs)
-                write(Results.of(ledger, jobs, sort), folder)
+                if save is not None:
+                    save(Results.of(ledger, jobs, sort), folder)
+                else:
+                    Results.of(ledger, ledger.known(jobs), sort).save(folder, name)
 
         kept()
         Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=kept).work(jobs)

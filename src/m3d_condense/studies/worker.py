@@ -26,14 +26,12 @@ from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.sets.soft import HARD, SOFT
 from m3d_condense.studies.job import Job, network_and_labels
 from m3d_condense.studies.ledger import Ledger
-from m3d_condense.studies.record import Fitted, Record
+from m3d_condense.studies.record import MOMENTS, Fitted, Record
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import plain_json
 from m3d_condense.tools.progress import notice
 
-__all__ = ["MOMENTS", "Worker"]
-
-MOMENTS = "moments"  # what an error of their distances stands under in a record, beside those of the networks
+__all__ = ["Worker"]
 
 
 class Worker:

@@ -27,7 +27,7 @@ COMPARE_HELP = (
     "Condense a data set by several methods, score every set by the same networks under one protocol, and print one "
     "table of them, of random selection and of the whole data set. The table is kept in --out, also as CSV, Markdown "
     "and JSON. An interrupted comparison goes on where it stopped when the same command is given again; methods, ipc, "
-    "seeds and networks may be added later."
+    "seeds and networks may be added later: the table is of those asked for, and its files hold all that is in --out."
 )
 
 

@@ -27,7 +27,8 @@ STUDY_HELP = (
     "Condense a data set by variants of one method, and score every set on a tenth of the training images, which was "
     "held out of all that made it: so settings may be chosen by the table without a look at the test split. The table "
     "is kept in --out, also as CSV, Markdown and JSON; an interrupted study goes on where it stopped when the same "
-    "command is given again, and values and seeds may be added later."
+    "command is given again, and values and seeds may be added later: the table is of those asked for, and "
+    "its files hold all that is in --out."
 )
 
 

@@ -14,9 +14,8 @@ from m3d_condense.studies.paper.cells import Asked, Cell
 from m3d_condense.studies.paper.durations import duration
 from m3d_condense.studies.paper.grids import Grid
 from m3d_condense.studies.paper.published import Published
-from m3d_condense.studies.record import Record
+from m3d_condense.studies.record import MOMENTS, Record
 from m3d_condense.studies.table import Row, make_rows
-from m3d_condense.studies.worker import MOMENTS
 
 __all__ = ["Beside", "make_beside", "rank_orders"]
 
