@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 from m3d_condense.data.columns import LABELS, choose_labels, plain
 from m3d_condense.data.labels import any_label, encode, labelled_rows
 from m3d_condense.data.pictures import Rows
+from m3d_condense.data.split_columns import splits_of
+from m3d_condense.data.splits import some
 from m3d_condense.data.tables import by_name
+from m3d_condense.data.words import ORDER, ROLES, TEST, TRAIN, VALID, split_name
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
@@ -49,6 +53,27 @@ class AnyTable(Protocol):
         """Return the images of some rows, as `Rows` takes them."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """The rows of a table that are of one split: some of them, ascending, or all."""
+
+    name: str
+    table: AnyTable
+    rows: NDArray[np.int64] | None = None
+
+    def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
+        """Return the labels of these rows, and the names that ids among them stand for."""
+        if column not in self.table.columns:
+            return [None] * (self.table.count() if self.rows is None else len(self.rows)), ()
+        values, names = self.table.labels(column)
+        return (values if self.rows is None else [values[row] for row in self.rows]), names
+
+    def images(self, column: str, chosen: NDArray[np.int64], labels: NDArray[np.int64]) -> Rows:
+        """Return the images of some of these rows with the labels of all, numbered as the table numbers them."""
+        rows = chosen if self.rows is None else self.rows[chosen]
+        return Rows(name=self.name, labels=labels[chosen], images=self.table.images(column, rows), rows=rows)
+
+
 def labelled(
     train: AnyTable,
     tests: Sequence[AnyTable] = (),
@@ -58,38 +83,89 @@ def labelled(
 ) -> tuple[list[Rows], tuple[str, ...]]:
     """Choose the columns, the rows that have a label, and the first of the other splits that has any as test split.
 
-    Returns the training split, the test split where there is one, and the K class names. Raises UserError where a
-    column cannot be told.
+    A column of splits divides the training table. Returns the training split, the test split where there is one, and
+    the K class names. Raises UserError where a column cannot be told, and where one contradicts the tables' splits.
     """
     image = _image_column(train, image_column)
-    label = _label_column(train, image, label_column)
-    _notice_unused([name for name in train.columns if name not in (image, label)])
-    values, names = train.labels(label)
+    splits, (first, *others) = _divided(train, tests, (image, label_column))
+    label = _label_column(train, (image, *splits), label_column)
+    _notice_unused([name for name in train.columns if name not in (image, label, *splits)])
+    values, names = first.labels(label)
     if not values:
         raise UserError(f"the {train.name} split has no rows; give data that are not empty")
-    tables, labels = [train], [values]
-    for test in tests:
-        found = _test_labels(test, label, names)
-        if len(tables) > 1:
-            notice(f"The {test.name} split is not used ({len(found)} rows)")
+    parts, labels = [first], [values]
+    for other in others:
+        found = _test_labels(other, label, names)
+        if len(parts) > 1:
+            notice(f"The {other.name} split is not used ({len(found)} rows)")
         elif not any_label(found):
-            notice(f"The {test.name} split has no labels, and is not used ({len(found)} rows)")
+            notice(f"The {other.name} split has no labels, and is not used ({len(found)} rows)")
         else:
-            tables.append(test)
+            parts.append(other)
             labels.append(found)
-            if not test.name.lower().startswith("test"):
-                notice(f"There is no labelled test split: the {test.name} split is the test split")
+            if not other.name.lower().startswith("test"):
+                notice(f"There is no labelled test split: the {other.name} split is the test split")
     encoded, class_names = encode(labels, names)
-    rows = []
-    for table, number_of, chosen in zip(tables, encoded, labelled_rows(encoded), strict=False):
-        rows.append(Rows(name=table.name, labels=number_of[chosen], images=table.images(image, chosen), rows=chosen))
-    return rows, class_names
+    chosen = zip(parts, encoded, labelled_rows(encoded), strict=False)
+    return [part.images(image, kept, numbers) for part, numbers, kept in chosen], class_names
 
 
-def _test_labels(test: AnyTable, label: str, names: Sequence[str]) -> list[Any]:
+def _divided(train: AnyTable, tests: Sequence[AnyTable], taken: Sequence[str | None]) -> tuple[list[str], list[_Part]]:
+    """Return the columns that tell the splits, none where there are none, and the splits, that of training first.
+
+    Raises UserError where such a column and the tables' own splits contradict each other, and where it says that no
+    row is for training.
+    """
+    parts = [_Part(name=table.name, table=table) for table in (train, *tests)]
+    found = _said(train, [name for name in train.label_columns() if name not in taken])
+    if found is None:
+        return [], parts
+    columns, roles = found
+    for test in tests:
+        said = _said(test, [name for name in columns if name in test.columns])
+        _check_apart(test, columns, said[1].count(TRAIN) if said is not None else 0, TRAIN)
+    rows = {role: np.flatnonzero([said == role for said in roles]) for role in (TRAIN, TEST, VALID)}
+    for test in tests:
+        role = ROLES[_word(test.name)]
+        _check_apart(train, columns, len(rows[role]), role)
+    if len(rows[TRAIN]) == 0:
+        raise UserError(
+            f"the {train.name} split has no training rows: the column {some(columns)} says {some(sorted(set(roles)))} "
+            "in all of them; give the training rows too, or leave the column out"
+        )
+    if len(rows[TRAIN]) < len(roles):
+        notice(f"The splits are read from the column {some(columns)}")
+        parts[0] = _Part(name=train.name, table=train, rows=rows.pop(TRAIN))
+        parts += [_Part(name=role, table=train, rows=number) for role, number in rows.items() if len(number) > 0]
+    return columns, [parts[0], *sorted(parts[1:], key=lambda part: ORDER[_word(part.name)])]
+
+
+def _word(name: str) -> str:
+    """Return the word for a split in the name of a table."""
+    named = split_name(name)
+    return TEST if named is None else named.word
+
+
+def _said(table: AnyTable, columns: Sequence[str]) -> tuple[list[str], list[str]] | None:
+    """Return which of the columns tell the splits, and the split of each row; see `splits_of`."""
+    texts = {}
+    for column in columns:
+        values = by_name(*table.labels(column))
+        texts[column] = ["" if value is None or value != value else str(value) for value in values]
+    return splits_of(texts, f"the {table.name} split")
+
+
+def _check_apart(table: AnyTable, columns: Sequence[str], count: int, role: str) -> None:
+    """Raise UserError where rows of one table are of a split that has a table of its own."""
+    if count > 0:
+        raise UserError(
+            f"the column {some(columns)} says {role} in {count} rows of the {table.name} split, but the {role} split "
+            "is another table: which is right? Correct the column, or leave it out"
+        )
+
+
+def _test_labels(test: _Part, label: str, names: Sequence[str]) -> list[Any]:
     """Return the labels of another split, as ids if it has the names of training, else as names."""
-    if label not in test.columns:
-        return [None] * test.count()
     values, own = test.labels(label)
     return values if own == tuple(names) else by_name(values, own)
 
@@ -109,18 +185,18 @@ def _image_column(table: AnyTable, given: str | None) -> str:
     return found[0]
 
 
-def _label_column(table: AnyTable, image: str, given: str | None) -> str:
+def _label_column(table: AnyTable, taken: Sequence[str], given: str | None) -> str:
     """Return the column given, or the one that is called `label` or the like, else the only one that may be."""
-    columns = [name for name in table.columns if name != image]
+    columns = [name for name in table.columns if name not in taken]
     if given is not None and given not in columns:
         raise UserError(
             f"no column of labels named {given}; give {Setting('label_column')} one of: {', '.join(columns)}"
         )
     if given is not None:
         return given
-    possible = [name for name in table.label_columns() if name != image]
+    possible = [name for name in table.label_columns() if name not in taken]
     called = [name for name in columns if plain(name) in LABELS]
-    known = [name for name in table.class_columns() if name != image]
+    known = [name for name in table.class_columns() if name not in taken]
     if called and not known and not set(called) & set(possible):
         raise UserError(
             f"the column {called[0]} holds neither numbers nor text, but one label an image is needed; "

@@ -74,7 +74,7 @@ def _check_known(name: str, values: Sequence[str], known: Mapping[str, str], whe
         shown = some([repr(value.strip()) if value.strip() else "nothing" for value in sorted(set(others))])
         raise UserError(
             f"{where}: the column {name} tells the splits, but says {shown} in {_rows(len(others))}: for training, "
-            "for testing, or for nothing? Write train, validation or test there, or remove these rows"
+            "for testing, or for nothing? Write train, validation or test there, or remove these rows or the column"
         )
 
 
