@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lists_beside import FLAT, FOOD, labels, read, rows
 
-from m3d_condense.data.layout import Layout, pictures_layout
 from m3d_condense.data.side_files import parse, side_files
 from m3d_condense.data.tree import tree
 from m3d_condense.tools.errors import UserError
-
-FLAT = [f"pictures/{number}.png" for number in range(4)]
-
-
-def read(paths: list[str], texts: dict[str, str], **options: Any) -> Layout:
-    return pictures_layout(tree([*paths, *texts], {".png", ".JPEG".lower()}), texts, shown="data", **options)
-
-
-def labels(layout: Layout) -> dict[str, list[str]]:
-    return {part.name: list(part.labels) for part in layout.parts}
-
-
-def rows(*cells: str) -> str:
-    return "\n".join(cells) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -155,9 +140,6 @@ def test_tiny_imagenet_is_read_as_downloaded() -> None:
 def test_without_its_list_the_validation_of_tiny_imagenet_is_counted() -> None:
     found = read([*(f"train/n{k}/images/0.png" for k in (1, 2)), "val/images/0.png"], {})
     assert found.unused == {"in val, which holds no class folders": 1}
-
-
-FOOD = [f"food/images/{name}/{number}.png" for number, name in enumerate(["pie", "cake"] * 4)]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,12 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", as_name(name).casefold())
 
 
+def unused_columns(names: Sequence[str]) -> str:
+    """Say which columns are not used."""
+    shown = [name or "one without a name" for name in names[:8]]
+    return f"Columns not used: {', '.join(shown)}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
 def choose_labels(columns: Mapping[str, Sequence[Any]], where: str) -> str | None:
     """Return the column of labels among those that may be: None where there is none at all.
 

@@ -13,16 +13,25 @@ from m3d_condense.tools.errors import Setting, UserError
 
 
 def by_lists(lists: Listed, notes: Notes) -> list[Part]:
-    """Return the splits with the labels that side files list; raises UserError where none is for training."""
+    """Return the splits with the labels that side files list.
+
+    Raises UserError where none is for training, and for a picture that is in two splits.
+    """
     roles = lists.roles()
-    sources = some(lists.sources)
+    sources, dividing = some(lists.sources), some(lists.dividing)
+    for path in lists.rows:
+        if lists.splits.get(path, TRAIN) is None:
+            raise UserError(f"{dividing}: {path} is listed for two splits; keep it in one of them")
     if TRAIN not in roles:
-        raise UserError(f"{sources}: no training rows, only of the {' and '.join(roles)} split")
+        raise UserError(f"{some(lists.files())}: no training rows, only of the {' and '.join(roles)} split")
     test, *rest = [*(role for role in (TEST, VALID) if role in roles), None]
     if test == VALID:
         notes.lines.append("There is no labelled test split: the validation split is the test split")
     notes.dropped |= {path: f"in the {row.role} split" for path, row in lists.rows.items() if row.role in rest}
+    notes.dropped |= {path: f"not listed in {dividing}" for path in lists.undivided}
     notes.lines.append(f"Labels are read from {sources}")
+    if others := [file for file in lists.dividing if file not in lists.sources]:
+        notes.lines.append(f"The splits are read from {some(others)}")
     notes.outside = f"not listed in {sources}"
     for source, count in lists.missing.items():
         notes.lines.append(f"{source}: {count} rows without a picture left out")
@@ -93,7 +102,10 @@ def _is_dropped(path: str, notes: Notes) -> bool:
 
 
 def _divided(parts: list[Part], lists: Listed, notes: Notes) -> tuple[list[Part], Sequence[str]]:
-    """Divide the images of folders into splits, where side files name a training and another split for most."""
+    """Divide the images of folders into splits, where side files name images for testing.
+
+    The others are for training; but where files name images for this too, those that are in none are not used.
+    """
     (whole,) = parts
     roles = {path: role for path in whole.files if (role := lists.splits.get(path)) is not None}
     test = next((role for role in (TEST, VALID) if role in roles.values()), None)
@@ -101,7 +113,12 @@ def _divided(parts: list[Part], lists: Listed, notes: Notes) -> tuple[list[Part]
     if any(lists.splits.get(path, TRAIN) is None for path in whole.files):
         notes.lines.append(f"{sources}: not used, some images are in more than one split")
         return parts, []
-    if test is None or TRAIN not in roles.values() or 2 * len(roles) < len(whole.files):
+    if test is None:
+        return parts, []
+    if TRAIN not in roles.values():
+        roles = {path: roles.get(path, TRAIN) for path in whole.files}
+    if TRAIN not in roles.values():
+        notes.lines.append(f"{sources}: not used, no image would be left for training")
         return parts, []
     notes.lines.append(f"The splits are read from {sources}")
     notes.dropped |= {path: f"in the {role} split" for path, role in roles.items() if role not in (TRAIN, test)}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_condense.data.columns import LABELS, choose_labels, plain
+from m3d_condense.data.columns import LABELS, choose_labels, plain, unused_columns
 from m3d_condense.data.labels import any_label, encode, labelled_rows
 from m3d_condense.data.pictures import Rows
 from m3d_condense.data.split_columns import splits_of
@@ -89,7 +89,8 @@ def labelled(
     image = _image_column(train, image_column)
     splits, (first, *others) = _divided(train, tests, (image, label_column))
     label = _label_column(train, (image, *splits), label_column)
-    _notice_unused([name for name in train.columns if name not in (image, label, *splits)])
+    if unused := [name for name in train.columns if name not in (image, label, *splits)]:
+        notice(unused_columns(unused))
     values, names = first.labels(label)
     if not values:
         raise UserError(f"the {train.name} split has no rows; give data that are not empty")
@@ -214,9 +215,3 @@ def _label_column(table: AnyTable, taken: Sequence[str], given: str | None) -> s
 def _is_measured(values: Sequence[Any]) -> bool:
     """Whether there are numbers between the whole ones."""
     return any(isinstance(value, float) and value == value and not value.is_integer() for value in values)
-
-
-def _notice_unused(columns: Sequence[str]) -> None:
-    if columns:
-        shown = ", ".join(columns[:8]) + (f" and {len(columns) - 8} more" if len(columns) > 8 else "")
-        notice(f"Columns not used: {shown}")

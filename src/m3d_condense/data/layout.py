@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from m3d_condense.data.columns import unused_columns
 from m3d_condense.data.folders import Notes, Part, by_folders
 from m3d_condense.data.joining import by_lists, joined
 from m3d_condense.data.labels import natural_key
-from m3d_condense.data.listed import listed
+from m3d_condense.data.listed import Listed, listed
 from m3d_condense.data.tree import Folder, ending
 from m3d_condense.tools.errors import UserError
 
@@ -60,7 +61,7 @@ def pictures_layout(
         if not lists.rows:
             names = " and ".join(name for name in (file_column, label_column) if name is not None)
             raise lists.problem or UserError(f"no file in {shown} lists the images in a column named {names}")
-        return _layout(root, by_lists(lists, notes), (), notes, lists.sources)
+        return _layout(root, by_lists(lists, notes), (), notes, lists, lists.files())
     try:
         parts = by_folders(root, shown, notes)
         classes = tuple(sorted(set(parts[0].labels), key=natural_key))
@@ -69,16 +70,19 @@ def pictures_layout(
     except UserError as refusal:
         if lists.rows:
             notes = Notes()
-            return _layout(root, by_lists(lists, notes), (), notes, lists.sources)
+            return _layout(root, by_lists(lists, notes), (), notes, lists, lists.files())
         raise lists.problem or refusal from None
     if lists.problem is not None:
         notes.lines.append(f"The classes are the folders, though there is a list of the images: {lists.problem}")
     parts, sources = joined(parts, lists, shown, notes)
     classes = tuple(sorted(set(parts[0].labels), key=natural_key))
-    return _layout(root, parts, classes, notes, sources)
+    return _layout(root, parts, classes, notes, lists, sources)
 
 
-def _layout(root: Folder, parts: list[Part], classes: tuple[str, ...], notes: Notes, sources: Sequence[str]) -> Layout:
+def _layout(
+    root: Folder, parts: list[Part], classes: tuple[str, ...], notes: Notes, lists: Listed, sources: Sequence[str]
+) -> Layout:
+    notes.lines += [f"{unused_columns(lists.unused[path])} ({path})" for path in sources if lists.unused[path]]
     used = {path for part in parts for path in part.files} | set(sources)
     unused: Counter[str] = Counter()
     _count(root, used, notes, notes.outside, unused)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain
 from m3d_condense.data.side_files import Table, parse
 from m3d_condense.data.split_columns import splits_of
+from m3d_condense.data.splits import some
 from m3d_condense.data.words import TEST, TRAIN, VALID, split_name
 from m3d_condense.tools.errors import Setting, UserError
 
@@ -37,6 +38,8 @@ class Listed:
         missing: rows for which there is no picture, by file.
         splits: the split that a file names for a picture, with labels or without; None where files contradict.
         dividing: the files that name splits.
+        undivided: pictures of which a file lists the labels, but that files which name training pictures leave out.
+        unused: the columns of a file that say nothing that is used.
         problem: why a file that lists pictures could not be used, where there is one.
     """
 
@@ -46,6 +49,8 @@ class Listed:
     missing: Counter[str] = field(default_factory=Counter)
     splits: dict[str, str | None] = field(default_factory=dict)
     dividing: list[str] = field(default_factory=list)
+    undivided: list[str] = field(default_factory=list)
+    unused: dict[str, list[str]] = field(default_factory=dict)
     problem: UserError | None = None
 
     def forget(self, source: str) -> None:
@@ -53,6 +58,10 @@ class Listed:
         self.sources.remove(source)
         self.rows = {path: row for path, row in self.rows.items() if row.source != source}
         del self.missing[source]
+
+    def files(self) -> list[str]:
+        """The files that list labels, and those that name splits."""
+        return list(dict.fromkeys([*self.sources, *self.dividing]))
 
     def roles(self) -> list[str]:
         """The splits that have rows, training first."""
@@ -69,8 +78,8 @@ def listed(
 ) -> Listed:
     """Find the labels of pictures in the texts of side files, both by their paths from the root.
 
-    Raises UserError for two labels of one picture, a picture in two splits, a training row of a picture that lies in
-    a test folder, and a row of another length.
+    A row takes the split that its file, or any other, names for the picture. Raises UserError for two labels of one
+    picture, a training row of a picture that lies in a test folder, and a row of another length.
     """
     found = Listed()
     index = _Index(pictures if texts else ())
@@ -82,7 +91,24 @@ def listed(
         if files is not None:
             column, matched = files
             _take(path, table, column, matched, found, f"{shown}/{path}", label_column)
+    _divide(found, shown)
     return found
+
+
+def _divide(found: Listed, shown: str) -> None:
+    """Give each row the split that any file names for its picture, and leave out those that are in none of them."""
+    for path, row in found.rows.items():
+        role = found.splits.get(path)
+        if role is not None:
+            found.rows[path] = replace(row, role=_role(path, role, f"{shown}: {some(found.dividing)}"))
+    divided = {row.source for path, row in found.rows.items() if found.splits.get(path) == TRAIN}
+    found.undivided = [
+        path
+        for path, row in found.rows.items()
+        if path not in found.splits and row.source in divided and lies_in(path) is None
+    ]
+    for path in found.undivided:
+        del found.rows[path]
 
 
 class _Index:
@@ -150,7 +176,8 @@ def _files(path: str, table: Table, index: _Index, file_column: str | None) -> t
     for name, values in table.columns.items():
         if file_column not in (None, name):
             continue
-        matched = [index.find(folder, value, about) for value in values]
+        known = {value: index.find(folder, value, about) for value in set(values)}
+        matched = [known[value] for value in values]
         count = len(set(matched) - {None})
         endings = sum("." in value for value in values)
         if count > 0 and (count, endings) > most and 2 * count >= min(len(values), len(index.paths)):
@@ -172,16 +199,19 @@ def _take(
     said: Sequence[str | None] = [_said_by(path)] * len(matched)
     splits = splits_of({name: values for name, values in others.items() if name != label_column}, where)
     if splits is not None:
-        columns, said = splits
-        others = {name: values for name, values in others.items() if name not in columns}
+        dividing, said = splits
+        others = {name: values for name, values in others.items() if name not in dividing}
     _note_splits(found, path, matched, said)
+    found.unused[path] = list(others)
     try:
-        labels = _labels(others, label_column, where)
+        labelled = _labels(others, label_column, where)
     except UserError as error:
-        found.problem = error
+        found.problem = found.problem or error
         return
-    if labels is None:
+    if labelled is None:
         return
+    columns, labels = labelled
+    found.unused[path] = [name for name in others if name not in columns]
     if table.ragged is not None:
         raise UserError(f"{where}: row {table.ragged} has more or fewer cells than the first; correct it")
     found.sources.append(path)
@@ -197,7 +227,7 @@ def _take(
         if path in found.sure:
             raise
         found.forget(path)
-        found.problem = error
+        found.problem = found.problem or error
 
 
 def _note_splits(found: Listed, path: str, matched: Sequence[str | None], said: Sequence[str | None]) -> None:
@@ -214,14 +244,15 @@ def _role_of(name: str) -> str | None:
     return named.role if named is not None else None
 
 
-def _labels(columns: Mapping[str, list[str]], given: str | None, where: str) -> list[str] | None:
+def _labels(columns: Mapping[str, list[str]], given: str | None, where: str) -> tuple[Sequence[str], list[str]] | None:
+    """Return which columns tell the labels, and the label of each row; None where there are none."""
     if given is not None:
-        return columns.get(given)
+        return ([given], columns[given]) if given in columns else None
     hot = one_hot(columns)
     if hot is not None and not any(plain(name) in LABELS for name in columns):
-        return hot
+        return list(columns), hot
     name = choose_labels(columns, where)
-    return None if name is None else columns[name]
+    return None if name is None else ([name], columns[name])
 
 
 def _role(file: str, said: str | None, where: str) -> str:
@@ -241,5 +272,3 @@ def _add(found: Listed, file: str, row: Row, where: str) -> None:
             f"{where}: {file} has two labels, {before.label} and {row.label}; give each image one label, "
             f"or name the column of labels with {Setting('label_column')}"
         )
-    if before.role != row.role:
-        raise UserError(f"{where}: {file} is listed for two splits, {before.role} and {row.role}; keep one of them")

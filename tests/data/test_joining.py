@@ -1,0 +1,84 @@
+"""Files that list splits, beside folders of classes and beside files that list labels."""
+
+from __future__ import annotations
+
+import pytest
+from lists_beside import FLAT, FOOD, labels, read, rows
+
+from m3d_condense.tools.errors import UserError
+
+LABELS = rows("name,label", "0.png,a", "1.png,b", "2.png,b", "3.png,a")
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"split.csv": rows("name,split", "0.png,train", "1.png,train", "2.png,test", "3.png,val")},
+        {"split.tsv": rows("name\tis_test", "0\t0", "1\t0", "2\t1")},
+        {"train.txt": rows("0.png", "1.png"), "test.txt": rows("2.png"), "val.txt": rows("3.png")},
+        {"a/test.txt": rows("pictures/2"), "a/val.txt": rows("pictures/3")},
+        {"train.csv": rows("name,label", "0.png,a", "1.png,b"), "test.csv": rows("name,label", "2.png,b")},
+    ],
+    ids=["a column", "a flag", "three lists", "without training", "with labels"],
+)
+def test_lists_of_splits_divide_what_another_list_labels(texts: dict[str, str]) -> None:
+    found = read(FLAT, {"labels.csv": LABELS, **texts})
+    assert labels(found) == {"train": ["a", "b"], "test": ["b"]}
+    assert found.parts[1].files == ("pictures/2.png",)
+    (kept,) = found.unused.items()
+    names = ", ".join(texts if "train.csv" not in texts else ["labels.csv", *texts])
+    assert kept in {
+        ("in the validation split", 1),
+        (f"not listed in {names}", 1),
+        (f"not listed in {', '.join(texts)}", 1),
+    }
+    if "train.csv" not in texts:
+        assert f"The splits are read from {', '.join(texts)}" in found.notices
+
+
+@pytest.mark.parametrize(
+    ("paths", "texts", "message"),
+    [
+        (
+            FLAT,
+            {"test.txt": "1.png", "train.txt": "1.png"},
+            "test.txt, train.txt: pictures/1.png is listed for two spl",
+        ),
+        (FLAT, {"test.txt": rows(*(f"{n}.png" for n in range(4)))}, "labels.csv, test.txt: no training rows, only of"),
+        (FLAT, {"split.csv": rows("name,split", "0,train", "1,")}, "the column split tells the splits, but says noth"),
+        (["a/0.png", "a/1.png", "test/2.png", "a/3.png"], {"train.txt": rows("2.png")}, "data: train.txt lists test/2"),
+    ],
+)
+def test_lists_of_splits_that_contradict_are_refused_where_another_list_labels(
+    paths: list[str], texts: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read(paths, {"labels.csv": LABELS, **texts})
+
+
+def test_a_list_for_testing_alone_divides_the_images_of_folders() -> None:
+    found = read(FOOD, {"testing_list.txt": rows("pie/4", "cake/5"), "validation_list.txt": rows("pie/6")})
+    assert {name: len(of) for name, of in labels(found).items()} == {"train": 5, "test": 2}
+    assert found.unused == {"in the validation split": 1}
+    found = read(FOOD, {"test.txt": rows(*(f"{number}.png" for number in range(8)))})
+    assert list(labels(found)) == ["train"]
+    assert "test.txt: not used, no image would be left for training" in found.notices
+
+
+def test_few_listed_images_are_all_that_is_used_of_folders() -> None:
+    found = read(FOOD, {"train.txt": rows("pie/0", "cake/1"), "test.txt": rows("pie/2")})
+    assert labels(found) == {"train": ["cake", "pie"], "test": ["pie"]}
+    assert found.unused == {"not listed in train.txt, test.txt": 5}
+
+
+def test_columns_of_lists_that_are_not_used_are_told() -> None:
+    text = rows(",file,label,size,place", "0,0.png,a,3,x", "1,1.png,b,4,y")
+    told = "Columns not used: one without a name, size, place (labels.csv)"
+    assert told in read(FLAT, {"labels.csv": text}).notices
+    splits = {"split.csv": rows("file,split,who", "0.png,train,x", "1.png,train,y", "2.png,test,z")}
+    found = read(FLAT, {"labels.csv": LABELS, **splits})
+    assert [line for line in found.notices if "Columns" in line] == ["Columns not used: who (split.csv)"]
+    assert "Columns not used: who (split.csv)" in read(["a/0.png", "a/2.png", "b/1.png"], splits).notices
+    paths = ["train/a/0.png", "train/b/0.png", "val/1.png", "val/2.png"]
+    found = read(paths, {"val/labels.csv": rows("file,label,size", "1.png,a,7", "2.png,b,8")})
+    assert "Columns not used: size (val/labels.csv)" in found.notices
