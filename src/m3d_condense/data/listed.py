@@ -79,16 +79,19 @@ def listed(
     """Find the labels of pictures in the texts of side files, both by their paths from the root.
 
     A row takes the split that its file, or any other, names for the picture. Raises UserError for two labels of one
-    picture, a training row of a picture that lies in a test folder, and a row of another length.
+    picture, a training row of a picture that lies in a test folder, a row of another length, and columns of one name.
     """
     found = Listed()
     index = _Index(pictures if texts else ())
     for path, text in texts.items():
         table = parse(path, text)
-        if any("." in name and index.find(posixpath.dirname(path), name, _about(path)) for name in table.columns):
+        if any("." in name and index.find(posixpath.dirname(path), name, _about(path)) for name in table.names):
             table = table.without_names()
         files = _files(path, table, index, file_column)
         if files is not None:
+            if table.twice is not None:
+                called = f"called {table.twice}" if table.twice else "without a name"
+                raise UserError(f"{shown}/{path} has two columns {called}: give one of them another name")
             column, matched = files
             _take(path, table, column, matched, found, f"{shown}/{path}", label_column)
     _divide(found, shown)
@@ -173,7 +176,7 @@ def _files(path: str, table: Table, index: _Index, file_column: str | None) -> t
     folder, about = posixpath.dirname(path), _about(path)
     best: tuple[str, list[str | None]] | None = None
     most = (0, 0)
-    for name, values in table.columns.items():
+    for name, values in zip(table.names, table.values, strict=True):
         if file_column not in (None, name):
             continue
         known = {value: index.find(folder, value, about) for value in set(values)}

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import posixpath
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from m3d_condense.data.tree import Folder, ending
@@ -42,18 +44,28 @@ class Table:
     """A table as columns of text.
 
     Attributes:
-        columns: by name; those of a plain list are called 1, 2, …
+        names: of the columns; those of a plain list are called 1, 2, …
+        values: of each column.
         ragged: the number of the first row, from 1, that has more or fewer cells than the names; such rows are not
             among the columns.
+        twice: a name that two columns have.
     """
 
-    columns: dict[str, list[str]]
+    names: Sequence[str] = ()
+    values: Sequence[list[str]] = ()
     ragged: int | None = None
+    twice: str | None = None
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The columns by name."""
+        return dict(zip(self.names, self.values, strict=True))
 
     def without_names(self) -> Table:
         """Take the names of the columns for a first row: for tables that have no row of names."""
-        columns = {str(number): [name, *values] for number, (name, values) in enumerate(self.columns.items(), 1)}
-        return Table(columns=columns, ragged=self.ragged)
+        names = [str(number) for number in range(1, len(self.names) + 1)]
+        values = [[name, *values] for name, values in zip(self.names, self.values, strict=True)]
+        return Table(names=names, values=values, ragged=self.ragged)
 
 
 def parse(path: str, text: str) -> Table:
@@ -61,7 +73,7 @@ def parse(path: str, text: str) -> Table:
     text = text.removeprefix("\ufeff")
     try:
         if ending(path) in (".jsonl", ".parquet"):  # the latter are given as such lines
-            return _of_records([json.loads(line) for line in text.splitlines() if line.strip()])
+            return _of_records([line for line in text.splitlines() if line.strip()])
         if ending(path) == ".txt":
             lines = [line.split("\t") if "\t" in line else line.split(maxsplit=1) for line in text.splitlines()]
             return _of_rows([], [line[:2] for line in lines])
@@ -70,7 +82,7 @@ def parse(path: str, text: str) -> Table:
         names, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
         return _of_rows(names, rows)
     except (ValueError, RecursionError, csv.Error):
-        return Table(columns={})
+        return Table()
 
 
 def _of_rows(names: list[str], lines: list[list[str]]) -> Table:
@@ -78,14 +90,30 @@ def _of_rows(names: list[str], lines: list[list[str]]) -> Table:
     names = names or [str(number + 1) for number in range(len(rows[0]) if rows else 0)]
     ragged = next((number for number, row in enumerate(rows, 1) if len(row) != len(names)), None)
     even = [row for row in rows if len(row) == len(names)]
-    return Table(columns={name.strip(): [row[i] for row in even] for i, name in enumerate(names)}, ragged=ragged)
+    columns = [(name.strip(), [row[i] for row in even]) for i, name in enumerate(names)]
+    columns = [(name, values) for name, values in columns if name or any(value.strip() for value in values)]
+    named = [name for name, _ in columns]
+    return Table(names=named, values=[values for _, values in columns], ragged=ragged, twice=_twice(named))
 
 
-def _of_records(records: list[object]) -> Table:
-    """Make columns of JSON objects; what is neither text nor a number is left empty."""
+def _of_records(lines: list[str]) -> Table:
+    """Make columns of JSON objects, one a line; what is neither text nor a number is left empty."""
+    twice: list[str | None] = []
+
+    def record(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        twice.append(_twice([name for name, _ in pairs]))
+        return dict(pairs)
+
+    records = [json.loads(line, object_pairs_hook=record) for line in lines]
     rows = [record for record in records if isinstance(record, dict)]
-    names = dict.fromkeys(name for row in rows for name in row)
-    return Table(columns={str(name): [_as_text(row.get(name)) for row in rows] for name in names})
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    values = [[_as_text(row.get(name)) for row in rows] for name in names]
+    return Table(names=names, values=values, twice=next((name for name in twice if name is not None), None))
+
+
+def _twice(names: Sequence[str]) -> str | None:
+    """Return the first name that stands there twice."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _as_text(value: object) -> str:

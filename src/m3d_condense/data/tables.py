@@ -102,24 +102,31 @@ def table(name: str, files: Sequence[Path], folder: Path) -> Table:
     """Open the files of a split; raises UserError for one that cannot be read, or has two columns of one name."""
     for file in files:
         with opened(file) as parquet:
-            columns = parquet.schema_arrow.names
-            twice = next((column for column in columns if columns.count(column) > 1), None)
-        if twice is not None:
-            raise UserError(f"{file} has two columns called {twice}: give one of them another name")
+            _check_names(file, parquet.schema_arrow.names)
     return Table(name=name, files=tuple(files), folder=folder, schema=pq.read_schema(files[0]))
 
 
+def _check_names(file: Path, columns: Sequence[str]) -> None:
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise UserError(f"{file} has two columns called {twice}: give one of them another name")
+
+
 def as_lines(file: Path) -> str:
-    """Return the columns that hold numbers or text as lines of JSON, a row a line."""
+    """Return the columns as lines of JSON, a row a line; values that are neither numbers nor text are null.
+
+    Raises UserError for a file that cannot be read, or has two columns of one name.
+    """
     with opened(file) as parquet:
         schema = parquet.schema_arrow
+        _check_names(file, schema.names)
         columns = [field.name for field in schema if holds_labels(field.type)]
         rows = parquet.read(columns=columns).to_pylist()
     for column in columns:
         names = class_names(schema, column)
         values = by_name([row[column] for row in rows], names)
         rows = [{**row, column: value} for row, value in zip(rows, values, strict=True)]
-    return "\n".join(json.dumps(row) for row in rows)
+    return "\n".join(json.dumps({name: row.get(name) for name in schema.names}) for row in rows)
 
 
 @contextmanager
