@@ -63,3 +63,74 @@ def test_columns_of_other_values_of_a_metadata_parquet_are_named(tmp_path: Path)
         "boxes": ["", ""],
         "label": ["a", "b"],
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "unused"),
+    [
+        (rows("0.png cat 1 2 3 4", "1.png dog 5 6 7 8", "2.png cat 9 9 9 9"), "cdc", "3, 4, 5, 6"),
+        (rows("0.png  cat  0.93 ", "1.png dog .5", "2.png cat 1e-3"), "cdc", "3"),
+        (rows("0.png cat 1 2", "1.png dog", "2.png cat 1 2 3"), "cdc", "3, 4, 5"),
+        (rows("0.png 3 10 20", "1.png 4 10 21", "2.png 3 11 20"), "343", "3, 4"),
+        (rows("0.png\tcat\t1\t2", "1.png\tdog\t1\t2", "2.png\tcat\t5\t2"), "cdc", "3, 4"),
+        (rows("0.png\tcat\tAnn", "1.png\tdog\tBob", "2.png\tcat\tEve"), "cdc", "3"),
+        (rows("7\t0.png\tcat", "8\t1.png\tdog", "9\t2.png\tcat"), "cdc", "1"),
+        (rows("0.png\tcat of prey\t1", "1.png\tdog\t2", "2.png\tcat of prey\t3"), "cdc", "3"),
+        (rows('0.png "cat of prey" 1', "1.png dog 2", '2.png "cat of prey" 1'), "cdc", "3"),
+        (rows('0.png "cat of prey"', "1.png dog", '2.png\t"cat of prey"'), "cdc", None),
+        (rows("cat\t0.png", "dog\t1.png", "cat\t2.png"), "cdc", None),
+        (rows("0.png\tcat\t", "1.png\tdog\t", "2.png\tcat"), "cdc", None),
+        (rows("0.png 1 0", "1.png 0 1", "2.png 1 0"), "232", None),
+    ],
+)
+def test_plain_lists_name_what_follows_the_class(text: str, classes: str, unused: str | None) -> None:
+    found = read(FLAT, {"labels.txt": text})
+    (train,) = found.parts
+    assert train.files == tuple(FLAT[:3])
+    assert "".join(label[0] for label in train.labels) == classes
+    assert {"cat", "cat of prey", "3", "2"} >= {train.labels[0]}
+    told = [line for line in found.notices if "Columns" in line]
+    assert told == ([] if unused is None else [f"Columns not used: {unused} (labels.txt)"])
+
+
+def test_a_plain_list_may_name_the_split_after_the_class() -> None:
+    found = read(FLAT, {"labels.txt": rows("0.png cat train 3", "1.png dog train 4", "2.png dog test 4")})
+    assert labels(found) == {"train": ["cat", "dog"], "test": ["dog"]}
+    assert "Columns not used: 4 (labels.txt)" in found.notices
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            rows("0.png cat", "1.png golden retriever"),
+            "labels.txt: row 2 has several words after the name of its image",
+        ),
+        (
+            rows("0.png cat outdoor", "1.png dog outdoor"),
+            "row 1 has several words after the name of its image: a class",
+        ),
+        (rows("0.png cat 3 blurred", "1.png dog 4 sharp"), "row 1 has several words"),
+        (
+            rows("0.png 1 -1", "1.png 1 1", "2.png -1 1", "3.png 1 1"),
+            "cannot tell the labels; give label_column one of",
+        ),
+        (rows("0.png\tcat\tx", "1.png\tdog\ty", "2.png\tcat\tx", "3.png\tcat\ty"), "cannot tell the labels; give"),
+        (rows("0.png\tcat\tx", "1.png\tdog", "2.png\tcat\ty", "3.png\tcat\tz"), "row 2 has more or fewer cells"),
+    ],
+)
+def test_plain_lists_of_several_readings_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(FLAT, {"labels.txt": text})
+
+
+def test_a_plain_list_of_several_words_still_tells_the_splits() -> None:
+    texts = {"labels.csv": rows("file,label", "0.png,a", "1.png,b", "2.png,b"), "test.txt": "2.png golden retriever\n"}
+    assert labels(read(FLAT, texts)) == {"train": ["a", "b"], "test": ["b"]}
+
+
+@pytest.mark.parametrize(("name", "text"), [("test.csv", "file,who\n2.png\n"), ("test.txt", "2.png\tx\n3.png\ty\tz\n")])
+def test_lists_of_splits_with_rows_of_another_length_are_refused(name: str, text: str) -> None:
+    text += "1.png,x\n" if name.endswith("csv") else ""
+    with pytest.raises(UserError, match="has more or fewer cells than the first"):
+        read(FLAT, {"labels.csv": rows("file,label", "0.png,a", "1.png,b", "2.png,b"), name: text})

@@ -6,16 +6,16 @@ import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain
-from m3d_condense.data.side_files import Table, parse
+from m3d_condense.data.finding import Index, about, lies_in, naming_column, said_by
+from m3d_condense.data.side_files import Table, is_number, parse
 from m3d_condense.data.split_columns import splits_of
 from m3d_condense.data.splits import some
-from m3d_condense.data.words import TEST, TRAIN, VALID, split_name
+from m3d_condense.data.words import TEST, TRAIN, VALID
 from m3d_condense.tools.errors import Setting, UserError
 
-_Key = tuple[str | None, str]
+FLAGS = {"-1", "0", "1"}  # values of columns that each tell of one class or attribute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +82,12 @@ def listed(
     picture, a training row of a picture that lies in a test folder, a row of another length, and columns of one name.
     """
     found = Listed()
-    index = _Index(pictures if texts else ())
+    index = Index(pictures if texts else ())
     for path, text in texts.items():
         table = parse(path, text)
-        if any("." in name and index.find(posixpath.dirname(path), name, _about(path)) for name in table.names):
+        if any("." in name and index.find(posixpath.dirname(path), name, about(path)) for name in table.names):
             table = table.without_names()
-        files = _files(path, table, index, file_column)
+        files = naming_column(path, table, index, file_column)
         if files is not None:
             if table.twice is not None:
                 called = f"called {table.twice}" if table.twice else "without a name"
@@ -114,80 +114,6 @@ def _divide(found: Listed, shown: str) -> None:
         del found.rows[path]
 
 
-class _Index:
-    """Finds pictures by a path, else by a file's name, else by its name without the ending, where these are unique.
-
-    A name need be unique only among the pictures that lie in folders of one split.
-    """
-
-    def __init__(self, pictures: Sequence[str]) -> None:
-        self.paths = set(pictures)
-        names = [(posixpath.basename(path), path) for path in pictures]
-        stems = [(posixpath.splitext(name)[0], path) for name, path in names]
-        self.names = [
-            _unique([((role, key), path) for key, path in keys for role in {None, lies_in(path)}])
-            for keys in (names, stems)
-        ]
-
-    def find(self, folder: str, value: str, role: str | None) -> str | None:
-        """Find the picture that a file in `folder`, which lists the split `role`, calls `value`."""
-        value = value.strip().replace("\\", "/")
-        if not value:
-            return None
-        for path in (posixpath.join(folder, value), value):
-            if path in self.paths or (path := posixpath.normpath(path)) in self.paths:
-                return path
-        name = posixpath.basename(value)
-        found = (known.get((of, name)) for of in (role, None) for known in self.names)
-        return next((path for path in found if path is not None), None)
-
-
-def lies_in(path: str) -> str | None:
-    """Return the split in whose folder a file lies, by the names of the folders."""
-    return _of_folder(posixpath.dirname(path))
-
-
-@lru_cache(maxsize=2**14)
-def _of_folder(folder: str) -> str | None:
-    folders = [split_name(part) for part in folder.split("/")]
-    return next((name.role for name in folders if name is not None and not name.rest), None)
-
-
-def _said_by(path: str) -> str | None:
-    """Return the split that a file lists, by its name."""
-    return _role_of(posixpath.splitext(posixpath.basename(path))[0])
-
-
-def _about(path: str) -> str | None:
-    """Return the split among whose images a file's names are looked up first."""
-    return _said_by(path) or lies_in(path)
-
-
-def _unique(pairs: Sequence[tuple[_Key, str]]) -> dict[_Key, str]:
-    counts = Counter(key for key, _ in pairs)
-    return {key: path for key, path in pairs if counts[key] == 1}
-
-
-def _files(path: str, table: Table, index: _Index, file_column: str | None) -> tuple[str, list[str | None]] | None:
-    """Find the column that names pictures: the one with the most of them, at least half of its rows or of all.
-
-    Of two such columns, the one with the endings of files is taken: numbers of classes may be names of pictures.
-    """
-    folder, about = posixpath.dirname(path), _about(path)
-    best: tuple[str, list[str | None]] | None = None
-    most = (0, 0)
-    for name, values in zip(table.names, table.values, strict=True):
-        if file_column not in (None, name):
-            continue
-        known = {value: index.find(folder, value, about) for value in set(values)}
-        matched = [known[value] for value in values]
-        count = len(set(matched) - {None})
-        endings = sum("." in value for value in values)
-        if count > 0 and (count, endings) > most and 2 * count >= min(len(values), len(index.paths)):
-            best, most = (name, matched), (count, endings)
-    return best
-
-
 def _take(
     path: str,
     table: Table,
@@ -199,24 +125,24 @@ def _take(
 ) -> None:
     """Add what one file says of its pictures."""
     others = {name: values for name, values in table.columns.items() if name != column}
-    said: Sequence[str | None] = [_said_by(path)] * len(matched)
+    said: Sequence[str | None] = [said_by(path)] * len(matched)
     splits = splits_of({name: values for name, values in others.items() if name != label_column}, where)
     if splits is not None:
         dividing, said = splits
         others = {name: values for name, values in others.items() if name not in dividing}
-    _note_splits(found, path, matched, said)
-    found.unused[path] = list(others)
+    if _note_splits(found, path, matched, said):
+        _check_even(table, where)
+    found.unused[path] = [*others, *table.further]
     try:
-        labelled = _labels(others, label_column, where)
+        labelled = _labels(_possible(table, column, others, label_column, where), label_column, where)
     except UserError as error:
         found.problem = found.problem or error
         return
     if labelled is None:
         return
+    _check_even(table, where)
     columns, labels = labelled
-    found.unused[path] = [name for name in others if name not in columns]
-    if table.ragged is not None:
-        raise UserError(f"{where}: row {table.ragged} has more or fewer cells than the first; correct it")
+    found.unused[path] = [name for name in found.unused[path] if name not in columns]
     found.sources.append(path)
     if label_column is not None or any(plain(name) in LABELS for name in others):
         found.sure.add(path)
@@ -233,18 +159,40 @@ def _take(
         found.problem = found.problem or error
 
 
-def _note_splits(found: Listed, path: str, matched: Sequence[str | None], said: Sequence[str | None]) -> None:
-    """Keep the splits that a file names for pictures."""
+def _note_splits(found: Listed, path: str, matched: Sequence[str | None], said: Sequence[str | None]) -> bool:
+    """Keep the splits that a file names for pictures, and return whether there are any."""
     named = {file: role for file, role in zip(matched, said, strict=True) if file is not None and role is not None}
     for file, role in named.items():
         found.splits[file] = role if found.splits.get(file, role) == role else None
     if named:
         found.dividing.append(path)
+    return bool(named)
 
 
-def _role_of(name: str) -> str | None:
-    named = split_name(name)
-    return named.role if named is not None else None
+def _check_even(table: Table, where: str) -> None:
+    """Raise UserError where rows of another length would be left out."""
+    if table.ragged is not None:
+        raise UserError(f"{where}: row {table.ragged} has more or fewer cells than the first; correct it")
+
+
+def _possible(
+    table: Table, column: str, others: dict[str, list[str]], given: str | None, where: str
+) -> dict[str, list[str]]:
+    """Return the columns that may be labels: in a plain list, numbers after the class, as of a box, are none.
+
+    Raises UserError where it is not clear how much of a line is the class.
+    """
+    if not table.plain or column != table.names[0]:
+        return others
+    if table.unclear is not None:
+        raise UserError(
+            f"{where}: row {table.unclear} has several words after the name of its image: a class of several words, or "
+            "more columns? Put a tab between name and class, or quotation marks around the class"
+        )
+    if given is not None or all(value.strip() in FLAGS for values in others.values() for value in values):
+        return others
+    numbers = {name for name in list(others)[1:] if all(map(is_number, others[name]))}
+    return {name: values for name, values in others.items() if name not in numbers}
 
 
 def _labels(columns: Mapping[str, list[str]], given: str | None, where: str) -> tuple[Sequence[str], list[str]] | None:

@@ -6,9 +6,10 @@ import csv
 import io
 import json
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from m3d_condense.data.tree import Folder, ending
 from m3d_condense.data.words import ROLES, tokens
@@ -49,12 +50,19 @@ class Table:
         ragged: the number of the first row, from 1, that has more or fewer cells than the names; such rows are not
             among the columns.
         twice: a name that two columns have.
+        plain: whether it is a list without names, such as `labels.txt`.
+        unclear: the number of the first row of a plain list, from 1, with words parted by spaces after its second
+            cell: these are one column with that cell, for it may be a class of several words.
+        further: the names of columns of numbers that not all rows of a plain list have; they are not among the columns.
     """
 
     names: Sequence[str] = ()
     values: Sequence[list[str]] = ()
     ragged: int | None = None
     twice: str | None = None
+    plain: bool = False
+    unclear: int | None = None
+    further: Sequence[str] = ()
 
     @property
     def columns(self) -> dict[str, list[str]]:
@@ -69,14 +77,13 @@ class Table:
 
 
 def parse(path: str, text: str) -> Table:
-    """Read a table; one that cannot be read has no columns. Of a plain list, the first two columns are taken."""
+    """Read a table; one that cannot be read has no columns."""
     text = text.removeprefix("\ufeff")
     try:
         if ending(path) in (".jsonl", ".parquet"):  # the latter are given as such lines
             return _of_records([line for line in text.splitlines() if line.strip()])
         if ending(path) == ".txt":
-            lines = [line.split("\t") if "\t" in line else line.split(maxsplit=1) for line in text.splitlines()]
-            return _of_rows([], [line[:2] for line in lines])
+            return _of_list([line for line in text.splitlines() if line.strip()])
         first = text.partition("\n")[0]
         delimiter = max(",;\t|", key=first.count)
         names, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
@@ -94,6 +101,39 @@ def _of_rows(names: list[str], lines: list[list[str]]) -> Table:
     columns = [(name, values) for name, values in columns if name or any(value.strip() for value in values)]
     named = [name for name, _ in columns]
     return Table(names=named, values=[values for _, values in columns], ragged=ragged, twice=_twice(named))
+
+
+def _of_list(lines: list[str]) -> Table:
+    """Make columns of a plain list: cells are parted by tabs, else by spaces that are not within quotation marks."""
+    rows = [_cells(line) for line in lines]
+    wordy = ["\t" not in line and not all(map(_stands_alone, row[2:])) for line, row in zip(lines, rows, strict=True)]
+    unclear = wordy.index(True) + 1 if any(wordy) else None
+    if unclear is not None:
+        rows = [[row[0], " ".join(row[1:])] if words else row for row, words in zip(rows, wordy, strict=True)]
+    widths = {len(row) for row in rows}
+    uneven = len(widths) > 1 and min(widths) > 1 and all(is_number(cell) for row in rows for cell in row[2:])
+    further = [str(number) for number in range(3, max(widths) + 1)] if uneven else []
+    table = _of_rows([], [row[:2] for row in rows] if uneven else rows)
+    return replace(table, plain=True, unclear=unclear, further=further)
+
+
+def _cells(line: str) -> list[str]:
+    if "\t" in line:
+        cells = next(csv.reader([line], delimiter="\t"))
+        while len(cells) > 2 and not cells[-1].strip():
+            cells.pop()
+        return cells
+    return next(csv.reader([line.strip()], delimiter=" ", skipinitialspace=True)) if '"' in line else line.split()
+
+
+def _stands_alone(cell: str) -> bool:
+    """Whether a cell is no part of the name of a class, but a number or a split."""
+    return is_number(cell) or cell.casefold() in ROLES
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number in decimals."""
+    return re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", cell.strip().casefold()) is not None
 
 
 def _of_records(lines: list[str]) -> Table:
