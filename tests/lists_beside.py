@@ -12,7 +12,7 @@ FOOD = [f"food/images/{name}/{number}.png" for number, name in enumerate(["pie",
 
 
 def read(paths: list[str], texts: dict[str, str], **options: Any) -> Layout:
-    return pictures_layout(tree([*paths, *texts], {".png", ".JPEG".lower()}), texts, shown="data", **options)
+    return pictures_layout(tree([*paths, *texts], {".png", ".jpg", ".jpeg"}), texts, shown="data", **options)
 
 
 def labels(layout: Layout) -> dict[str, list[str]]:

@@ -104,7 +104,7 @@ def test_a_split_that_is_not_known_is_refused_with_its_rows(name: str, line: str
 )
 def test_columns_of_splits_that_say_too_little_or_too_much_are_refused(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read(FLAT, {"list_eval_partition.csv": text})
+        read(FLAT, {"list.csv": text})
 
 
 def test_labels_that_look_like_splits_are_labels() -> None:
@@ -196,6 +196,30 @@ def test_the_german_traffic_signs_are_read_as_downloaded() -> None:
     assert labels(found) == {"train": ["10", "10", "2", "2"], "test": ["10", "2"]}
     assert found.classes == ("2", "10")
     assert found.unused["in Meta, beside the splits"] == 2
+
+
+@pytest.mark.parametrize("ending", ["csv", "txt"])
+def test_celeba_is_read_as_downloaded_once_an_attribute_is_named(ending: str) -> None:
+    paths = [f"img_align_celeba/img_align_celeba/{number:06d}.jpg" for number in range(1, 7)]
+    attributes = [(1, -1, 1), (-1, -1, 1), (1, 1, -1), (-1, 1, -1), (1, -1, 1), (-1, 1, 1)]
+    cells = [f"{number:06d}.jpg,{a},{b},{c}" for number, (a, b, c) in enumerate(attributes, 1)]
+    splits = [f"{number:06d}.jpg,{split}" for number, split in enumerate("000122", 1)]
+    texts = {
+        "list_attr_celeba.csv": rows("image_id,Smiling,Young,No_Beard", *cells),
+        "list_bbox_celeba.csv": rows("image_id,x_1,y_1,width,height", *(f"{n:06d}.jpg,{n},7,8,9" for n in range(1, 7))),
+        "list_eval_partition.csv": rows("image_id,partition", *splits),
+    }
+    if ending == "txt":
+        texts.pop("list_eval_partition.csv")
+        texts["list_eval_partition.txt"] = rows(*splits).replace(",", " ")
+    with pytest.raises(
+        UserError, match=r"list_attr_celeba\.csv: cannot tell the labels; give label_column one of: Smil"
+    ):
+        read(paths, {name: text for name, text in texts.items() if "bbox" not in name})
+    found = read(paths, texts, label_column="Smiling")
+    assert labels(found) == {"train": ["1", "0", "1"], "test": ["1", "0"]}
+    assert found.unused == {"in the validation split": 1, ".csv": 1}
+    assert "Columns not used: Young, No_Beard (list_attr_celeba.csv)" in found.notices
 
 
 def test_a_number_for_each_image_is_no_label() -> None:

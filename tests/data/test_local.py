@@ -307,6 +307,23 @@ def test_folders_of_other_kinds_are_named_with_what_to_do(tmp_path: Path, name: 
         load(tmp_path)
 
 
+def test_pictures_without_an_ending_are_pointed_out(tmp_path: Path) -> None:
+    folder(tmp_path)
+    for number, file in enumerate(sorted((tmp_path / "bee").iterdir())):
+        file.rename(file.with_name(f"{number:04d}"))
+    with pytest.raises(
+        UserError, match=r"class folder .*bee holds no readable images .*: pictures are known by their en"
+    ):
+        load(tmp_path)
+    for number, file in enumerate(sorted((tmp_path / "ant").iterdir())):
+        file.rename(file.with_name(f"{number:04d}"))
+    (tmp_path / "labels.csv").write_text("file,label\n0000,a\n")
+    with pytest.raises(
+        UserError, match="it holds 10 files without an ending, such as ant/0000: pictures are known by "
+    ):
+        load(tmp_path)
+
+
 def test_one_image_is_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"0\.png is one image: give a folder"):
         load(folder(tmp_path) / "ant" / "0.png")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from m3d_condense.data.foreign import content
 from m3d_condense.data.labels import as_name
 from m3d_condense.data.splits import (
     Split,
@@ -191,9 +192,10 @@ def _training_part(node: Folder, shown: str, notes: Notes) -> Part:
     _notice_deep(node, where, notes)
     for folder in node.folders:
         if folder.count == 0 and not is_aside(folder.name):
+            held = content(folder)
             raise UserError(
                 f"class folder {shown_path(shown, folder)} holds no readable images ({_content(folder)}); "
-                "put some there or remove it"
+                f"put some there or remove it{f'; it holds {held}' if held else ''}"
             )
     return _part("train", _classes(node), notes)
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from m3d_condense.data.tree import Folder
+from m3d_condense.data.tree import Folder, ending
 
 ARRAYS = "open it yourself and give (images, labels), or save these with numpy.savez as an .npz"
 KINDS: Sequence[tuple[str, str, str]] = (
@@ -33,8 +33,22 @@ def kind_of(name: str) -> tuple[str, str] | None:
 
 def content(folder: Folder) -> str | None:
     """Say what most files of a folder look like and what to do about them; None where they say nothing."""
-    names = [name for below in folder.walk() for name in below.others]
-    kinds = Counter(kind for name in names if (kind := kind_of(name)) is not None)
+    names = [
+        (name, path)
+        for below in folder.walk()
+        for name, path in zip(below.others, below.paths(below.others), strict=True)
+    ]
+    kinds = Counter(kind for name, _ in names if (kind := kind_of(name)) is not None)
+    bare = [path for name, path in names if ending(name) == "without an ending"]
+    if len(bare) > max(kinds.values(), default=0):
+        return (
+            f"{_files(len(bare))} without an ending, such as {bare[0]}: pictures are known by their endings; "
+            "if these are some, add .jpg, .png or what they are to their names"
+        )
     for (what, advice), count in kinds.most_common(1):
-        return f"{count} file{'' if count == 1 else 's'} that look like {what}: {advice}"
+        return f"{_files(count)} that look like {what}: {advice}"
     return None
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"

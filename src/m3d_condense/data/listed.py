@@ -15,6 +15,8 @@ from m3d_condense.data.splits import some
 from m3d_condense.data.words import TEST, TRAIN, VALID
 from m3d_condense.tools.errors import Setting, UserError
 
+CELEBA = "list_eval_partition"  # the file in which CelebA numbers its splits
+PARTITION = {"0": TRAIN, "1": VALID, "2": TEST}
 FLAGS = {"-1", "0", "1"}  # values of columns that each tell of one class or attribute
 
 
@@ -125,6 +127,8 @@ def _take(
 ) -> None:
     """Add what one file says of its pictures."""
     others = {name: values for name, values in table.columns.items() if name != column}
+    if posixpath.splitext(posixpath.basename(path))[0] == CELEBA:
+        others = {name: [PARTITION.get(value.strip(), value) for value in values] for name, values in others.items()}
     said: Sequence[str | None] = [said_by(path)] * len(matched)
     splits = splits_of({name: values for name, values in others.items() if name != label_column}, where)
     if splits is not None:
@@ -198,12 +202,20 @@ def _possible(
 def _labels(columns: Mapping[str, list[str]], given: str | None, where: str) -> tuple[Sequence[str], list[str]] | None:
     """Return which columns tell the labels, and the label of each row; None where there are none."""
     if given is not None:
-        return ([given], columns[given]) if given in columns else None
+        return ([given], _attribute(columns, given)) if given in columns else None
     hot = one_hot(columns)
     if hot is not None and not any(plain(name) in LABELS for name in columns):
         return list(columns), hot
     name = choose_labels(columns, where)
     return None if name is None else ([name], columns[name])
+
+
+def _attribute(columns: Mapping[str, list[str]], given: str) -> list[str]:
+    """Return a column of labels: 0 in place of -1, where that is the other side of 1 in this and all other columns."""
+    values = columns[given]
+    if len(columns) > 1 and all({value.strip() for value in column} <= {"-1", "1"} for column in columns.values()):
+        return ["0" if value.strip() == "-1" else value for value in values]
+    return values
 
 
 def _role(file: str, said: str | None, where: str) -> str:
