@@ -93,6 +93,15 @@ def test_plain_lists_name_what_follows_the_class(text: str, classes: str, unused
     assert told == ([] if unused is None else [f"Columns not used: {unused} (labels.txt)"])
 
 
+def test_a_class_of_as_many_words_as_it_has_is_the_rest_of_the_line() -> None:
+    planes = ["707-320", "Boeing 717", "Gulfstream IV", "Boeing 717", "707-320", "Gulfstream IV"]
+    pictures = [f"{number}.jpg" for number in range(6)]
+    found = read(pictures, {"labels.txt": rows(*(f"{number} {plane}" for number, plane in enumerate(planes)))})
+    assert labels(found) == {"train": planes}
+    with pytest.raises(UserError, match="row 2 has more or fewer cells"):
+        read(pictures, {"labels.txt": rows("0 cat train", "1 polar bear train", "2 cat test", "3 polar bear test")})
+
+
 def test_a_plain_list_may_name_the_split_after_the_class() -> None:
     found = read(FLAT, {"labels.txt": rows("0.png cat train 3", "1.png dog train 4", "2.png dog test 4")})
     assert labels(found) == {"train": ["cat", "dog"], "test": ["dog"]}

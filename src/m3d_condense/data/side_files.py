@@ -108,6 +108,8 @@ def _of_list(lines: list[str]) -> Table:
     rows = [_cells(line) for line in lines]
     wordy = ["\t" not in line and not all(map(_stands_alone, row[2:])) for line, row in zip(lines, rows, strict=True)]
     unclear = wordy.index(True) + 1 if any(wordy) else None
+    if unclear is not None and _are_classes(rows):
+        return replace(_of_rows([], [[row[0], " ".join(row[1:])] for row in rows]), plain=True)
     if unclear is not None:
         rows = [[row[0], " ".join(row[1:])] if words else row for row, words in zip(rows, wordy, strict=True)]
     widths = {len(row) for row in rows}
@@ -115,6 +117,13 @@ def _of_list(lines: list[str]) -> Table:
     further = [str(number) for number in range(3, max(widths) + 1)] if uneven else []
     table = _of_rows([], [row[:2] for row in rows] if uneven else rows)
     return replace(table, plain=True, unclear=unclear, further=further)
+
+
+def _are_classes(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether all that follows the name is the class: as many words as it has, no split, and most classes twice."""
+    classes = {tuple(row[1:]) for row in rows}
+    splits = any(len(row) > 2 and row[-1].casefold() in ROLES for row in rows)
+    return len({len(row) for row in rows}) > 1 and 2 * len(classes) <= len(rows) and not splits
 
 
 def _cells(line: str) -> list[str]:
