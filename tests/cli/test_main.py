@@ -73,7 +73,7 @@ def test_the_help_names_the_data_sets_and_networks_there_are(capsys: pytest.Capt
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", "--device", "cpu", "--precision", "float32", "--memory", "0.5") == 0
     shown = capsys.readouterr().out
-    for word in ("torch", "cpu", "float32", "0.5 GiB", "method m3d", "protocol idc", "digits"):
+    for word in ("torch", "cpu", "float32", "512 MiB for", "method m3d", "protocol idc", "digits"):
         assert word in shown
 
 
@@ -271,6 +271,14 @@ def test_more_images_than_there_are_is_a_plain_percentage(capsys: pytest.Capture
     np.savez("set.npz", x_train=images[:4], y_train=[0, 1, 0, 1], x_test=images[4:], y_test=[0, 1, 0, 1])
     assert run("condense", "set.npz", "--method", "random", "--ipc", "10") == 0
     assert "20 images for 4 (500 %)" in capsys.readouterr().err
+
+
+def test_a_small_set_is_measured_in_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("set.npz", x=pictures.noise(10, 8, 8), y=np.arange(10) % 2)
+    assert run("condense", "set.npz", "--method", "random", "--ipc", "1", "--out", "made") == 0
+    assert "2 images for 8 (25 %), 128 B, in" in capsys.readouterr().err
+    assert run("info", "--device", "cpu", "--memory", "0.001") == 0
+    assert "1.0 MiB for the activations" in capsys.readouterr().out
 
 
 def test_other_data_are_read_at_the_size_of_the_set(capsys: pytest.CaptureFixture[str]) -> None:

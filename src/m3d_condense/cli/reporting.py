@@ -17,6 +17,7 @@ from m3d_condense.cli.wording import flag
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.memory import readable
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import check_count
 from m3d_condense.report.comparing import Compared, is_comparison, of_folder
@@ -60,7 +61,7 @@ def run(given: Namespace) -> int:
         for name, condensed, dataset in zip(names, sets, sources, strict=True)
     ]
     write_page(found, compared, out)
-    notice(f"the report is one file of {out.stat().st_size / 1024:,.0f} KiB; open it in a browser")
+    notice(f"the report is one file of {readable(out.stat().st_size)}; open it in a browser")
     print(out)
     return 0
 

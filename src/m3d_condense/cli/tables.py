@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from m3d_condense.cli.streams import as_shown, complain
+from m3d_condense.machine.memory import readable
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.tools.progress import notice
@@ -114,7 +115,7 @@ def _uses(engine: Engine) -> dict[str, str]:
         "precision": name_of(engine.dtype),
         "native blocks": f"of ConvNet and ResNetAP, in {precisions}, {found}" if cpu else "on a CPU only",
         "compilation": "where it pays back" if has_compiler(engine.device) else missing,
-        "memory": f"{engine.budget / 2**30:.1f} GiB for the activations of one chunk of classes",
+        "memory": f"{readable(engine.budget)} for the activations of one chunk of classes",
     }
     if cpu:
         uses["freed pages"] = "kept and used again" if recycle_pages() else "handed back to the system"
@@ -126,14 +127,13 @@ def summary(condensed: CondensedSet, dataset: ImageDataset, out: Path) -> str:
     share = percent(len(condensed.images) / len(dataset.train))
     return (
         f"{len(condensed.images)} images for {len(dataset.train)} ({share}), "
-        f"{condensed.nbytes / 1024:.0f} KiB, in {condensed.seconds:.0f} s; look at {out / 'preview.png'}, "
+        f"{readable(condensed.nbytes)}, in {condensed.seconds:.0f} s; look at {out / 'preview.png'}, "
         f"score with: m3d evaluate {out}"
     )
 
 
 def print_estimate(found: Estimate, time_limit: float | None) -> None:
     """Print what a condensation will take."""
-    from m3d_condense.machine.memory import readable
     from m3d_condense.studies.paper.durations import duration
     from m3d_condense.studies.table import PEAKS
 
