@@ -66,8 +66,9 @@ def eight_bit(channels: int = 3, side: int = 8, ipc: int = 2) -> tuple[Tensor, T
 
 def imported(file: Path, pixels: Pixels | None = None, experiment: int | None = None, **options: Any) -> CondensedSet:
     """The set that is made of a file; of what the real data are, something is known."""
-    real = Real(class_names=NAMES, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), source={"data": "digits", "name": "d"})
     content = read_layout(file, options.pop("labels", None), experiment)
+    names, source = content.class_names or NAMES, {"data": "digits", "name": "d"}
+    real = Real(class_names=names, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), source=source)
     known = options.pop("real", real)
     return import_set(content, file, lambda: known, pixels=pixels, **options)
 

@@ -130,3 +130,15 @@ def test_an_imported_set_gives_no_recipe(tmp_path: Path, capsys: pytest.CaptureF
     file = str(public_files.two_files(tmp_path, torch.rand(3, 3, 8, 8), torch.arange(3)))
     assert run("import", file, "--classes", "a", "b", "c", "--out", "two", "-q") == 0
     assert "the recipe that made it is not known" in said(capsys, "condense", "--config", "two", "--out", "three")
+
+
+def test_flags_that_contradict_an_export_are_refused(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("export", saved, "--to", "pt", "--stored", "--out", "set.pt", "-q") == 0
+    arguments = ["import", "set.pt", "--out", "two"]
+    assert "--factor 4: set.pt says that it holds" in said(capsys, *arguments, "--factor", "4")
+    assert "leave --classes out" in said(capsys, *arguments, "--classes", *"9876543210")
+    assert "leave --classes out" in said(capsys, *arguments, "--data", "digits", "--classes", *"9876543210")
+    assert "--normalised mnist: set.pt says" in said(capsys, *arguments, "--normalised", "mnist")
+    assert "--size 99: goes with --data DATA only" in said(capsys, *arguments, "--size", "99")
+    assert "--experiment 3: set.pt holds one set" in said(capsys, *arguments, "--experiment", "3")
+    assert run(*arguments, "--classes", *"0123456789", "--normalised", "none", "-q") == 0

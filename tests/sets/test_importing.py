@@ -5,12 +5,14 @@ from pathlib import Path
 import public_files
 import pytest
 import torch
-from condensed_sets import make_soft
+from condensed_sets import make, make_packed, make_soft
 from public_files import eight_bit, imported, refused
 
 from m3d_condense.sets.card import card
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.exporting import export
+from m3d_condense.sets.importing import Real
+from m3d_condense.sets.values import Pixels
 
 layouts = pytest.mark.parametrize("layout", public_files.LAYOUTS)
 
@@ -77,3 +79,50 @@ def test_soft_labels_of_an_export_come_back_to_the_bit(tmp_path: Path) -> None:
     for wrong in (torch.ones(6, 3), torch.ones(24, 3), torch.ones(24, 2) / 2, torch.ones(24)):
         torch.save(content | {"soft_labels": wrong}, tmp_path / "wrong.pt")
         assert "labels" in refused(tmp_path / "wrong.pt")
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_an_export_says_is_not_contradicted(tmp_path: Path, stored: bool) -> None:
+    file, factor = export(make(), tmp_path / "set.pt", "pt", stored=stored), 2 if stored else 1
+    assert imported(file, factor=factor).factor == factor
+    held = "2×2 tiles each" if stored else "whole images"
+    assert refused(file, factor=3 - factor).endswith(f"says that it holds {held}; leave it out")
+    assert imported(file, Pixels(reading="none")).factor == factor
+    others: list[Pixels] = [Pixels(reading="cifar10"), Pixels(reading="zca"), Pixels(mean=(0.5,) * 3, std=(0.2,) * 3)]
+    for pixels in others:
+        assert "says that it holds levels, not normalised; leave it out" in refused(file, pixels)
+    assert "holds one set; leave it out" in refused(file, experiment=2)
+    assert imported(file, experiment=1).factor == factor
+    for names in (("class 1", "class 0", "class 2"), ("class 0", "class 1"), ("class 0", "class 1", "class 2", "more")):
+        assert "leave classes out" in refused(file, real=Real(class_names=names, source={}))
+
+
+def test_the_moments_that_a_file_says_are_kept(tmp_path: Path) -> None:
+    condensed = make()
+    real = Real(class_names=condensed.class_names, mean=(0.9,) * 3, std=(0.9,) * 3, source={})
+    found = imported(export(condensed, tmp_path / "set.pt", "pt"), real=real)
+    assert (found.mean, found.std) == (condensed.mean, condensed.std)
+    images, labels = eight_bit()
+    levels, mean, std = images.float() / 255, [0.5] * 3, [0.2] * 3
+    file = tmp_path / "other.pt"
+    torch.save({"images": (levels - 0.5) / 0.2, "labels": labels, "mean": mean, "std": std}, file)
+    assert torch.equal(imported(file, Pixels(mean=tuple(mean), std=tuple(std))).images, images)
+    assert "says mean (0.5, 0.5, 0.5)" in refused(file, Pixels(mean=(0.4,) * 3, std=tuple(std)))
+    assert "normalised=svhn: " in refused(file, Pixels(reading="svhn"))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_an_export_of_fewer_bits_comes_back_in_as_many(tmp_path: Path, bits: int) -> None:
+    for factor, stored, kept in ((2, True, bits), (1, True, bits), (1, False, bits), (2, False, 8)):
+        condensed = make_packed(bits, factor=factor)
+        file = export(condensed, tmp_path / f"{factor}{stored}.pt", "pt", stored=stored)
+        found = CondensedSet.load(imported(file).save(tmp_path / f"{factor}{stored}"))
+        assert found.bits == kept
+        if kept == bits:
+            assert torch.equal(found.images, condensed.images)
+            assert found.nbytes == condensed.nbytes
+    content = torch.load(file, weights_only=True)
+    torch.save(content | {"bits": bits}, tmp_path / "wrong.pt")
+    assert f"other values than those of {bits} bits" in refused(tmp_path / "wrong.pt")
+    torch.save(content | {"bits": torch.ones(3)}, tmp_path / "odd.pt")
+    assert imported(tmp_path / "odd.pt").bits == 8

@@ -58,6 +58,9 @@ def _classes(given: Namespace, content: Content, file: Path) -> tuple[str, ...]:
     """Return the names of the classes, as far as they are known before the data set is read; none with that."""
     if given.data is not None:
         return ()
+    for name in ("size", "image_column", "label_column", "layout"):
+        if given[name] is not None:
+            raise UserError(f"goes with {Setting('data', 'DATA')} only", setting=name, value=given[name])
     asked = asked_for(classes(given))
     names = content.class_names if asked is None else asked
     if names is None:

@@ -25,6 +25,7 @@ from PIL.PngImagePlugin import PngInfo
 from pyarrow import parquet  # type: ignore[import-untyped]
 from torch import Tensor
 
+from m3d_condense.recipes.recipe import FULL
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tables import distinct, eight_bit_batches, png, write_table
 from m3d_condense.sets.text import one_line
@@ -68,9 +69,9 @@ def export(
         form: a key of `FORMS`: ``png`` (one sub-folder of images a class), ``npz`` (arrays images, N×H×W×C or N×H×W
             uint8, labels and class_names), ``parquet`` (columns image and label, as `datasets` reads them),
             ``webdataset`` (a tar of NUMBER.png, NUMBER.cls and NUMBER.json) or ``pt`` (a dict that ``torch.load`` reads
-            with weights_only=True, of images, labels, class_names, factor, mean and std). Soft labels are an array
-            ``soft_labels`` in ``npz``, an entry of this name, as stored, in ``pt``, a column ``probabilities`` in
-            ``parquet``, and so named in each NUMBER.json.
+            with weights_only=True, of images, labels, class_names, factor, bits, mean and std). Soft labels are an
+            array ``soft_labels`` in ``npz``, an entry of this name, as stored, in ``pt``, a column ``probabilities``
+            in ``parquet``, and so named in each NUMBER.json.
         stored: write the images as they are stored instead of decoded.
         overwrite: write over an older export of the same form at `target`; over nothing else.
 
@@ -219,6 +220,7 @@ def _write_pt(condensed: CondensedSet, file: Path, stored: bool) -> None:
         "labels": labels,
         "class_names": list(condensed.class_names),
         "factor": condensed.factor if stored else 1,
+        "bits": condensed.bits if stored or condensed.factor == 1 else FULL,
         "mean": list(condensed.mean),
         "std": list(condensed.std),
         "made_by": MARK,

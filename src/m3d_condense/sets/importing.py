@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from m3d_condense.machine.environment import describe_environment
 from m3d_condense.sets.condensed import IMPORTED, CondensedSet
 from m3d_condense.sets.layouts import Content
 from m3d_condense.sets.soft import SoftLabels, are_probabilities
-from m3d_condense.sets.values import Constants, Pixels, eight_bit
+from m3d_condense.sets.values import ZCA, Constants, Pixels, eight_bit
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
+
+CLOSE = 0.01  # of moments that two computations give, or that are written with two digits
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,12 +64,16 @@ def import_set(
         UserError: the values, the tiles or the labels could mean more than one thing; the message names the settings.
     """
     pixels = pixels or Pixels()
+    _check_meaning(content, file, pixels)
     tiles = _factor(content, file, factor)
     labels = _hard(content.labels, file, hard_labels)
     soft = None if hard_labels else _soft(content, file, tiles)
     images, meaning = eight_bit(content.images, file, pixels, lambda: real().images)
-    settings = {"layout": content.layout, "file": file.name, "sha256": _digest(file), "pixels": meaning}
+    settings: dict[str, Any] = {"layout": content.layout, "file": file.name, "sha256": _digest(file), "pixels": meaning}
+    if content.bits is not None:
+        settings["bits"] = content.bits
     known = real()
+    _check_classes(content, file, known)
     mean, std = _moments(images, content, pixels, known)
     versions, hardware = describe_environment()
     return CondensedSet(
@@ -88,10 +95,40 @@ def import_set(
     )
 
 
+def _check_meaning(content: Content, file: Path, pixels: Pixels) -> None:
+    """Raise `UserError` where the values are said to be normalised otherwise than the file says."""
+    told, name = pixels.constants, "mean" if pixels.reading is None else "normalised"
+    value = pixels.mean if pixels.reading is None else pixels.reading
+    if content.levels and (told is not None or pixels.reading == ZCA):
+        raise UserError(f"{file} says that it holds levels, not normalised; leave it out", setting=name, value=value)
+    if told is None or content.mean is None or content.std is None:
+        return
+    stated = *content.mean, *content.std
+    if any(abs(a - b) > CLOSE for a, b in zip((*told[0], *told[1]), stated, strict=False)):
+        raise UserError(
+            f"{file} says mean {content.mean} and std {content.std}; leave it out", setting=name, value=value
+        )
+
+
+def _check_classes(content: Content, file: Path, real: Real) -> None:
+    """Raise `UserError` where the classes are others, or in another order, than those that the file names."""
+    if content.class_names is None:
+        return
+    for number, (own, given) in enumerate(zip_longest(content.class_names, real.class_names, fillvalue="none")):
+        if own != given:
+            raise UserError(
+                f"{file} says that class {number} is {own}, and what is given, that it is {given}: leave "
+                f"{Setting('classes')} out, or give the data set that it was condensed from"
+            )
+
+
 def _factor(content: Content, file: Path, given: int | None) -> int:
     if given is not None:
         if not 1 <= given <= min(content.images.shape[2:]):
             raise UserError("does not fit the images of the file", setting="factor", value=given)
+        if content.factor not in (None, given):
+            held = f"{content.factor}×{content.factor} tiles each" if content.factor != 1 else "whole images"
+            raise UserError(f"{file} says that it holds {held}; leave it out", setting="factor", value=given)
         return given
     if content.factor is not None:
         return content.factor
@@ -127,8 +164,11 @@ def _soft(content: Content, file: Path, factor: int) -> SoftLabels | None:
 
 
 def _moments(images: Tensor, content: Content, pixels: Pixels, real: Real) -> Constants:
-    """Return what networks normalise by: the moments of the real data, else those told, else of the images."""
-    for mean, std in ((real.mean, real.std), pixels.constants or (None, None), (content.mean, content.std)):
+    """Return what networks normalise by: what the file says, else the moments of the real data, else those told.
+
+    Where nothing of these is known, it is the moments of the images.
+    """
+    for mean, std in ((content.mean, content.std), (real.mean, real.std), pixels.constants or (None, None)):
         if mean is not None and std is not None:
             return mean, std
     notice("The moments of the real images are unknown: networks will normalise by those of the imported ones")

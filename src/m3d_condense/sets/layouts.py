@@ -24,6 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m3d_condense.recipes.recipe import BITS
+from m3d_condense.sets.exporting import MARK
 from m3d_condense.sets.torch_files import read_torch
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
@@ -40,7 +42,8 @@ class Content:
         labels: N int64, or N×K float32 of soft labels.
         soft: (N·l²)×K float32, probabilities of the decoded images, where the file has them beside the labels.
         layout: its name, see above.
-        class_names, factor, mean, std: where the file says them.
+        class_names, factor, mean, std, bits: where the file says them.
+        levels: whether it says that the values of its images are levels, not normalised or whitened ones.
     """
 
     images: Tensor
@@ -51,6 +54,8 @@ class Content:
     factor: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    bits: int | None = None
+    levels: bool = False
 
 
 def read_layout(file: Path, labels: Path | None = None, experiment: int | None = None) -> Content:
@@ -67,12 +72,15 @@ def read_layout(file: Path, labels: Path | None = None, experiment: int | None =
     """
     content = read_torch(file)
     single = isinstance(content, Tensor)
+    several = isinstance(content, dict) and isinstance(content.get("data"), list | tuple)
+    if experiment not in (None, 1) and not several:
+        raise UserError(f"{file} holds one set; leave it out", setting="experiment", value=experiment)
     if labels is not None and not single:
         raise UserError(f"{file} holds labels of its own", setting="labels", value=labels)
     if single:
         beside = labels if labels is not None else _labels_beside(file)
         return _content(file, content, read_torch(beside), layout="two files")
-    if isinstance(content, dict) and isinstance(content.get("data"), list | tuple):
+    if several:
         return _experiment(file, content["data"], experiment)
     if isinstance(content, dict) and {"images", "labels"} <= content.keys():
         return _export(file, content)
@@ -103,12 +111,14 @@ def _experiment(file: Path, data: Sequence[Any], number: int | None) -> Content:
 
 def _export(file: Path, content: dict[str, Any]) -> Content:
     """Take an export of this package, whose further entries are as it writes them, or not there."""
-    known: dict[str, Any] = {}
-    names, factor = content.get("class_names"), content.get("factor")
+    known: dict[str, Any] = {"levels": content.get("made_by") == MARK}
+    names, factor, bits = (content.get(name) for name in ("class_names", "factor", "bits"))
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         known["class_names"] = tuple(names)
     if isinstance(factor, int) and factor >= 1:
         known["factor"] = factor
+    if isinstance(bits, int) and bits in BITS:
+        known["bits"] = bits
     for name in ("mean", "std"):
         values = content.get(name)
         if isinstance(values, list) and all(isinstance(value, float) for value in values):
