@@ -56,11 +56,67 @@ def test_an_image_folder_can_be_condensed_again(tmp_path: Path) -> None:
 def test_folders_of_classes_have_names_that_every_system_takes(tmp_path: Path) -> None:
     names = ("../up", "a/b\\c:d", "\x1b\n", "", "汉" * 300, " . ", "caf\udce9")
     folder = export(make(num_classes=7, ipc=1, class_names=names), tmp_path / "folder", "png", stored=True)
-    found = sorted(entry.name for entry in folder.iterdir())
-    assert found == sorted(["_up", "a_b_c_d", "�", "class 3", "汉" * 60, "class 5", "caf�"])
-    assert all(len(list(entry.iterdir())) == 1 for entry in folder.iterdir())
-    alike = export(make(num_classes=2, ipc=1, class_names=("Cat", "cat")), tmp_path / "alike", "png", stored=True)
-    assert sorted(entry.name for entry in alike.iterdir()) == ["0 Cat", "1 cat"]
+    assert folders(folder) == {"_up", "a_b_c_d", "�", "class 3", "汉" * 60, "class 5", "caf�"}
+    assert len(list(folder.rglob("*.png"))) == 7
+    for alike in (("Cat", "cat"), ("é", "e\u0301")):
+        pair = export(make(num_classes=2, ipc=1, class_names=alike), tmp_path / alike[0], "png", stored=True)
+        assert folders(pair) == {f"0 {alike[0]}", f"1 {alike[1]}"}
+    system = export(make(num_classes=3, ipc=1, class_names=("con", "NUL.x", "icon")), tmp_path / "system", "png")
+    assert folders(system) == {"class 0", "class 1", "icon"}
+
+
+def folders(root: Path) -> set[str]:
+    return {entry.name for entry in root.iterdir() if entry.is_dir()}
+
+
+AWKWARD = [
+    ("train", "test"),
+    ("Train", "train"),
+    ("valid", "cat", "ant"),
+    ("7", "1", "4"),
+    ("cat", "cat"),
+    ("cat", "cat copy"),
+    ("part 1", "part 2"),
+    ("images", "labels"),
+    ("a/b", "a:b", "..", ""),
+    ("x" * 80, "x" * 81),
+    ("__MACOSX", "cat"),
+    ("0 train", "1 test", "con"),
+]
+
+
+@pytest.mark.parametrize("names", AWKWARD, ids=str)
+def test_an_image_folder_is_read_as_the_same_classes_whatever_they_are_called(
+    tmp_path: Path, names: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    condensed = make(num_classes=len(names), ipc=5, factor=1, class_names=names)
+    folder = export(condensed, tmp_path / "folder", "png")
+    assert "m3d-classes.json beside them does" in capsys.readouterr().err
+    data = load(str(folder))
+    assert "Not used" not in capsys.readouterr().err
+    assert data.class_names == names
+    images, labels = expected(condensed, stored=True)
+    read = [torch.cat([getattr(split, name) for split in (data.train, data.test)]) for name in ("images", "labels")]
+    assert pairs(read[0].permute(0, 2, 3, 1), read[1]) == pairs(images, labels)
+    export(condensed, folder, "png", overwrite=True)
+    (folder / "m3d-classes.json").rename(folder / "other.json")
+    with pytest.raises(UserError, match="there already, and is no png export"):
+        export(condensed, folder, "png", overwrite=True)
+
+
+def test_an_image_folder_that_needs_no_file_of_names_has_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = export(make(), tmp_path / "folder", "png")
+    assert sorted(entry.name for entry in folder.iterdir()) == ["class 0", "class 1", "class 2"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("offline")
+def test_datasets_passes_over_the_file_of_names(tmp_path: Path) -> None:
+    folder = export(make(class_names=("7", "1", "4")), tmp_path / "folder", "png")
+    table = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train")
+    assert (len(table), table.features["label"].names) == (24, ["1", "4", "7"])
 
 
 @both

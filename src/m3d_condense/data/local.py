@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from m3d_condense.data import foreign, shards
+from m3d_condense.data import exported, foreign, shards
 from m3d_condense.data.hub import HubTable
 from m3d_condense.data.labelling import labelled
 from m3d_condense.data.labels import encode, labelled_rows, notice_doubtful
@@ -85,7 +85,13 @@ def _folder(root: Path, image_column: str | None, label_column: str | None) -> F
         return _saved(root, image_column, label_column)
     endings = readable_endings()
     paths, skipped = listing(root, endings)
-    folder, unused = pruned(tree(paths, endings), str(root))
+    whole = tree(paths, endings)
+    known = exported.read(root, whole) if image_column is None and label_column is None else None
+    if known is not None:
+        rows, class_names, others = known
+        _notice_unused(root, others + skipped)
+        return rows, class_names
+    folder, unused = pruned(whole, str(root))
     found = [path for below in folder.walk() for path in below.paths(filter(shards.is_parquet, below.others))]
     if folder.count == 0 and not found:
         raise UserError(_nothing(root, folder, unused))

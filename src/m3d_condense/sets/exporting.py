@@ -25,6 +25,8 @@ from PIL.PngImagePlugin import PngInfo
 from pyarrow import parquet  # type: ignore[import-untyped]
 from torch import Tensor
 
+from m3d_condense.data.exported import CLASSES, tell_classes, written
+from m3d_condense.data.labels import as_name
 from m3d_condense.recipes.recipe import FULL
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tables import distinct, eight_bit_batches, png, write_table
@@ -35,6 +37,7 @@ from m3d_condense.tools.files import check_folder, check_name, write_file, write
 from m3d_condense.tools.progress import notice
 
 NAME_LENGTH = 60  # letters of a class name in a folder's name: 240 bytes at most, of 255 that a name may have
+RESERVED = re.compile(r"((con|prn|aux|nul|com\d|lpt\d)(\..*)?)?", re.IGNORECASE)  # by Windows; and no name at all
 MARK = "m3d-condense"  # of a file that was exported
 
 
@@ -66,10 +69,11 @@ def export(
     Args:
         condensed: the set.
         target: the file to write; a folder for ``png``.
-        form: a key of `FORMS`: ``png`` (one sub-folder of images a class), ``npz`` (arrays images, N×H×W×C or N×H×W
-            uint8, labels and class_names), ``parquet`` (columns image and label, as `datasets` reads them),
-            ``webdataset`` (a tar of NUMBER.png, NUMBER.cls and NUMBER.json) or ``pt`` (a dict that ``torch.load`` reads
-            with weights_only=True, of images, labels, class_names, factor, bits, mean and std). Soft labels are an
+        form: a key of `FORMS`: ``png`` (one sub-folder of images a class, and a file that names the classes where the
+            folders do not tell them in their order), ``npz`` (arrays images, N×H×W×C or N×H×W uint8, labels and
+            class_names), ``parquet`` (columns image and label, as `datasets` reads them), ``webdataset`` (a tar of
+            NUMBER.png, NUMBER.cls and NUMBER.json) or ``pt`` (a dict that ``torch.load`` reads with
+            weights_only=True, of images, labels, class_names, factor, bits, mean and std). Soft labels are an
             array ``soft_labels`` in ``npz``, an entry of this name, as stored, in ``pt``, a column ``probabilities``
             in ``parquet``, and so named in each NUMBER.json.
         stored: write the images as they are stored instead of decoded.
@@ -139,17 +143,23 @@ def _soft(condensed: CondensedSet, stored: bool) -> Tensor | None:
 
 
 def _write_image_folder(condensed: CondensedSet, folder: Path, stored: bool) -> None:
-    folders = [folder / name for name in folder_names(condensed.class_names)]
-    for class_folder in folders:
-        class_folder.mkdir()
+    names = folder_names(condensed.class_names)
+    for name in names:
+        (folder / name).mkdir()
     mark = PngInfo()
     mark.add_text("Software", MARK)
+    paths = []
     for number, image, label in _images(condensed, stored):
-        (folders[label] / f"{number:06}.png").write_bytes(png(image, mark))
+        paths.append(f"{names[label]}/{number:06}.png")
+        (folder / paths[-1]).write_bytes(png(image, mark))
+    if not tell_classes(paths, condensed.class_names):
+        (folder / CLASSES).write_bytes(written(names, condensed.class_names))
+        notice(f"The names of the folders alone do not tell the classes and their order: {CLASSES} beside them does")
 
 
 def _is_image_folder(folder: Path) -> bool:
-    return all(_is_marked_png(entry) for entry in folder.rglob("*") if not entry.is_dir())
+    files = [entry for entry in folder.rglob("*") if not entry.is_dir()]
+    return all(_is_marked_png(file) for file in files if file != folder / CLASSES)
 
 
 def _is_marked_png(file: Path) -> bool:
@@ -160,8 +170,8 @@ def _is_marked_png(file: Path) -> bool:
 def folder_names(class_names: tuple[str, ...]) -> list[str]:
     """Return names of folders for classes: distinct on every file system, without what a path gives a meaning."""
     plain = [re.sub(r'[/\\:*?"<>|]', "_", one_line(name))[:NAME_LENGTH].strip(" .") for name in class_names]
-    named = [name or f"class {number}" for number, name in enumerate(plain)]
-    if len({name.casefold() for name in named}) == len(named):
+    named = [f"class {k}" if RESERVED.fullmatch(name) else name for k, name in enumerate(plain)]
+    if len({as_name(name).casefold() for name in named}) == len(named):
         return named
     return [f"{number} {name}" for number, name in enumerate(named)]
 
