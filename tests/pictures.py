@@ -25,3 +25,10 @@ def folder(
         for i in range(count):
             Image.fromarray(noise(*shape, seed=100 * number + i)).save(root / name / f"{i}.png")
     return root
+
+
+def moving(file: Path, shape: tuple[int, ...] = (6, 8, 3)) -> Path:
+    """Write a picture of two frames; return its path."""
+    first, second = (Image.fromarray(noise(*shape, seed=seed)) for seed in (7, 8))
+    first.save(file, save_all=True, append_images=[second])
+    return file

@@ -1,7 +1,7 @@
 import datasets
 import pytest
 import torch
-from pictures import folder, noise
+from pictures import folder, moving, noise
 from PIL import Image, ImageFile
 
 from m3d_condense.data import decoding, workers
@@ -93,3 +93,18 @@ def test_more_images_than_memory_are_refused_before_they_are_decoded(tmp_path, m
         load(table)  # in memory, it has no name by which a store on disk could be found again
     monkeypatch.setattr(decoding, "available_memory", lambda: None)  # where the system does not tell
     assert len(load(table).train) == 8
+
+
+def test_frames_that_are_not_used_are_told_once_whoever_decodes(tmp_path, monkeypatch, capsys):
+    root = folder(tmp_path, classes=("ant", "bee"), count=9)
+    for name in ("ant/8.png", "ant/9.gif", "bee/2.png", "bee/caf\udce9.tif"):
+        moving(root / name)
+    said = "4 of 20 images have several frames or pages, as "
+    for share in (lambda patch: None, shared):
+        share(monkeypatch)
+        load(root)
+        told = capsys.readouterr().err
+        assert told.count("several frames") == 1
+        assert f"{said}{root / 'ant' / '8.png'}: the first of each is used" in told
+    load(root, classes=["bee", "ant"])
+    assert f"{said}{root / 'bee' / '2.png'}: " in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from pictures import folder, noise
+from pictures import folder, moving, noise
 from PIL import Image, ImageFile
 
 from m3d_condense.data import decoding, kept, sources
@@ -34,6 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     root = folder(tmp_path / "photos", classes=("ant", "bee"))
+    moving(root / "bee" / "3.png")
     (root / "ant" / "notes.txt").write_text("no image")
     return root
 
@@ -69,7 +70,7 @@ def test_what_was_decoded_is_found_again(photos: Path, capsys: pytest.CaptureFix
     assert kept_said.startswith("The decoded images are kept for the next start in ")
     assert told_again[0].startswith("Decoded before, and now read from ")
     assert notices == told_again[1:]
-    assert len(notices) == 2  # of the text file, and of the test split that was held out
+    assert len(notices) == 3  # of the text file, of the test split that was held out, and of the frames
     [entry] = entries()
     assert entry.name.startswith("images/photos-")
     assert entry.note == "10 images of photos, 8×6 pixels"

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import pytest
 import torch
-from pictures import noise
+from pictures import moving, noise
 from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
@@ -248,3 +249,17 @@ def test_hugging_face_classes_without_images_are_left_out(capsys: pytest.Capture
     some = table().filter(lambda row: row["label"] != 1)
     assert load(some).class_names == ("ant", "cat")
     assert "1 of 3 classes have no image and are left out: bee" in capsys.readouterr().err
+
+
+def test_pil_images_of_several_frames_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = moving(tmp_path / "a.tif")
+    images = [Image.open(file) if number in (3, 5) else Image.fromarray(noise(6, 8, 3)) for number in range(10)]
+    images[5].seek(1)
+    labels = [number % 2 for number in range(10)]
+    said = "2 of 10 images have several frames or pages, as image 3: the frame that each is at is used"
+    for given in ((images, labels), list(zip(images, labels, strict=True))):
+        data = load(given, test=([noise(6, 8, 3)] * 2, [0, 1]))
+        assert capsys.readouterr().err.count(said) == 1
+        for number, seed in ((3, 7), (5, 8)):
+            assert np.array_equal(data.train.images[number].permute(1, 2, 0), noise(6, 8, 3, seed=seed))
+    assert images[5].tell() == 1

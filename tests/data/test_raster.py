@@ -1,3 +1,4 @@
+import io
 import os
 import warnings
 
@@ -100,13 +101,49 @@ def test_a_large_image_is_read_without_warnings(tmp_path, monkeypatch):
         load(root, size=4)
 
 
-def test_the_first_of_many_frames_is_read(tmp_path):
-    frames = [Image.new("L", (4, 4), level) for level in (10, 200)]
-    for suffix in ("gif", "tif", "png"):
-        root = tmp_path / suffix
-        root.mkdir()
-        pixels = decoded(root, frames[0], suffix=suffix, save_all=True, append_images=frames[1:])
-        assert set(pixels.flatten().tolist()) == {10}
+@pytest.mark.parametrize("suffix", ["gif", "tif", "png", "webp", "avif", "jpg"])
+def test_the_first_of_many_frames_is_read_and_told(tmp_path, suffix, capsys):
+    frames = [Image.new("L", (4, 4), level) for level in (10, 200, 90)]
+    stereo = {"format": "MPO"} if suffix == "jpg" else {}
+    pixels = decoded(tmp_path, frames[0], suffix=suffix, save_all=True, append_images=frames[1:], **stereo)
+    assert pixels.max() < 20
+    said = capsys.readouterr().err
+    assert said.count("1 of 4 images has several frames or pages, as ") == 1
+    assert f"a/0.{suffix}: the first of each is used, the others are not" in said
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif", "png", "webp", "jpg"])
+def test_a_single_frame_is_not_told(tmp_path, suffix, capsys):
+    options = {} if suffix in ("jpg", "webp") else {"save_all": True}
+    decoded(tmp_path, Image.new("L", (4, 4), 10), suffix=suffix, **options)
+    assert "frames" not in capsys.readouterr().err
+
+
+def test_smaller_copies_are_no_pages(tmp_path, capsys):
+    copy, page = Image.new("L", (2, 2), 10), Image.new("L", (4, 4), 20)
+    copy.encoderinfo = {"tiffinfo": {254: 1}}
+    first = Image.new("L", (4, 4), 10)
+    for name, others, told in (("copy", [copy], False), ("page", [copy, page], True)):
+        (tmp_path / name).mkdir()
+        copy.encoderconfig = page.encoderconfig = ()
+        decoded(tmp_path / name, first, suffix="tif", save_all=True, append_images=others)
+        assert ("several frames or pages" in capsys.readouterr().err) == told
+    thumbnail = io.BytesIO()
+    first.save(thumbnail, "MPO", save_all=True, append_images=[copy])
+    with Image.open(thumbnail) as image:
+        assert raster.has_frames(image)
+        image.mpinfo[0xB002][1]["Attribute"]["MPType"] = "Large Thumbnail (VGA Equivalent)"
+        assert not raster.has_frames(image)
+
+
+def test_frames_that_are_damaged_do_not_keep_the_first_from_being_read(tmp_path, capsys):
+    folder(tmp_path)
+    frames = [Image.new("RGB", (8, 6), (level, 0, 0)) for level in (10, 200)]
+    file = tmp_path / "ant" / "9.tif"
+    frames[0].save(file, save_all=True, append_images=frames[1:])
+    file.write_bytes(file.read_bytes()[:-60])
+    assert len(load(tmp_path).train) == 9
+    assert "1 of 11 images has several frames" in capsys.readouterr().err
 
 
 def test_postscript_under_another_name_starts_no_program(tmp_path, monkeypatch):

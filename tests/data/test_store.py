@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from pictures import folder, noise
+from pictures import folder, moving, noise
 from PIL import Image
 
 from m3d_condense.cli.main import main
@@ -107,6 +107,22 @@ def test_large_data_are_decoded_onto_disk_and_are_the_same(photos: Path, capsys:
     same(again, whole)
     let_go()
     same(again, whole)
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("batches", [None, 1, 3, 8])
+def test_frames_that_are_not_used_are_told_each_time(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, batches: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train/ant/caf\udce9.tif", "train/bee/1.png", "test/ant/1.png"):
+        moving(photos / name)
+    if batches is not None:
+        interrupted(monkeypatch, batches, photos)
+    for _ in range(3):
+        load(photos)
+        said = capsys.readouterr().err
+        assert said.count("3 of 21 images have several frames or pages, as ") == said.count("several frames") == 1
+        assert "caf\\udce9.tif: the first of each is used" in said
 
 
 @pytest.mark.usefixtures("little")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pictures import noise
+from pictures import moving, noise
 from PIL import Image
 
 from m3d_condense.data.load import load
@@ -127,6 +127,12 @@ def test_a_damaged_row_is_named_by_its_number_in_the_file(tmp_path: Path) -> Non
     file = write(tmp_path / "a.parquet", images, label=[-1, 0, 1, *[0, 1] * 4, -1])
     with pytest.raises(UserError, match="row 7 of the train split"):
         load(file)
+
+
+def test_a_row_of_several_frames_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = [*PNGS[:5], moving(tmp_path / "a.gif", (4, 5, 3)).read_bytes(), *PNGS[6:]]
+    load(write(tmp_path / "a.parquet", images, label=CAT_DOG))
+    assert "1 of 12 images has several frames or pages, as in row 5 of the train split: " in capsys.readouterr().err
 
 
 def test_a_test_split_without_labels_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

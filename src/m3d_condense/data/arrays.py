@@ -16,8 +16,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from m3d_condense.data.axes import channels_first, images_last, layout_of, layout_of_one
+from m3d_condense.data.frames import Several
 from m3d_condense.data.levels import WHITE, Pixels, Range, eight_bit, whites
-from m3d_condense.data.raster import picture
+from m3d_condense.data.raster import has_frames, picture
 from m3d_condense.data.room import make_sure_of_room
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
@@ -98,7 +99,9 @@ def images_of(given: Any, *, layout: str | None = None, size: int | None = None,
     if isinstance(given, list | tuple) or (isinstance(given, np.ndarray) and given.dtype == object):
         if len(given) == 0:
             raise UserError("a list without an image: give some")
-        return of_list([ready(one, number, layout, size) for number, one in enumerate(given)])
+        images = of_list([ready(one, number, layout, size) for number, one in enumerate(given)])
+        tell_frames([f"image {number}" for number, one in enumerate(given) if several_frames(one)], images.count)
+        return images
     array = plain(given) if isinstance(given, Tensor) else np.asarray(plain(given))
     if array.ndim == 0:
         raise UserError(f"images of type {type(given).__name__}: give an array, a tensor or a list of images")
@@ -157,6 +160,18 @@ def ready(given: Any, number: int, layout: str | None, size: int | None) -> tupl
         return array[0], False
     whites([Range(what=what, dtype=array.dtype, low=float(array.min()), high=float(array.max()))])
     return _finished(eight_bit(array, 1.0), size)[0], True
+
+
+def several_frames(given: Any) -> bool:
+    """Whether one image of a list is a PIL image of several frames."""
+    return isinstance(given, Image.Image) and has_frames(given)
+
+
+def tell_frames(pictures: Sequence[str], total: int) -> None:
+    """Say how many of the images of a list have several frames, and which of these is taken."""
+    several = Several()
+    several.add(pictures)
+    several.tell(total, "the frame that each is at")
 
 
 def levels(splits: Sequence[tuple[Images, Rows]]) -> list[float]:

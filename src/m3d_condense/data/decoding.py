@@ -12,8 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
+from m3d_condense.data.frames import Several
 from m3d_condense.data.pictures import Rows, translated
-from m3d_condense.data.raster import Item, OtherSizeError, Pixels, attempt_batch, decode_batch, header, is_grey
+from m3d_condense.data.raster import Batch, Item, OtherSizeError, Pixels, attempt_batch, decode_batch, header, is_grey
 from m3d_condense.data.store import Store
 from m3d_condense.data.workers import in_order, processes
 from m3d_condense.machine.memory import available_memory, readable
@@ -38,6 +39,8 @@ class Place(Protocol):
 def decode(splits: Sequence[Rows], size: int | None, store: Store | None = None) -> list[Pixels]:
     """Decode the images of each split, uint8 N×C×H×W; a split has C = 1 if all its images are grey.
 
+    Says how many have several frames, of which the first is decoded.
+
     Args:
         splits: what is decoded; one that is divided makes several.
         size: images are resized and cropped to it.
@@ -50,16 +53,20 @@ def decode(splits: Sequence[Rows], size: int | None, store: Store | None = None)
     mode, height, width = _first(splits)
     shape = (height, width) if size is None else (size, size)
     counts = [len(part) for rows in splits for part in rows.divided()]
+    total = sum(len(rows.labels) for rows in splits)
     found = None if store is None else store.find(counts, shape)
-    if found is not None:
+    if store is not None and found is not None:
+        store.several.tell(total)
         return [images.numpy() for images in found]
     chosen = _on_disk(counts, shape, mode, store)
     if chosen is None:
-        places = [InMemory(count) for count in counts]
-        _fill(splits, size, shape, places, lambda: None)
+        places, several = [InMemory(count) for count in counts], Several()
+        _fill(splits, size, shape, places, several, lambda: None)
+        several.tell(total)
         return [place.pixels for place in places]
     shelves = chosen.begin(counts, shape, 1 if is_grey(mode) else 3)
-    _fill(splits, size, shape, shelves, partial(chosen.checkpoint, shelves))
+    _fill(splits, size, shape, shelves, chosen.several, partial(chosen.checkpoint, shelves))
+    chosen.several.tell(total)
     return [images.numpy() for images in chosen.finish(shelves)]
 
 
@@ -68,9 +75,13 @@ def _fill(
     size: int | None,
     shape: tuple[int, int],
     places: Sequence[Place],
+    several: Several,
     after: Callable[[], None],
 ) -> None:
-    """Decode all images into their places, on all cores where that pays; `after` is called behind each batch."""
+    """Decode all images into their places, on all cores where that pays, and count those of several frames.
+
+    `after` is called behind each batch.
+    """
     here, attempt = partial(decode_batch, size=size, shape=shape), partial(attempt_batch, size=size, shape=shape)
     together = max(1, min(MOST, MOST_BYTES // (3 * shape[0] * shape[1])))
     left = sum(len(rows.labels) for rows in splits) - sum(place.done for place in places)
@@ -82,7 +93,7 @@ def _fill(
             with translated(f"the {rows.name} split", local=True):
                 batches = in_order(_batches(islice(rows, done, None), together), here, attempt, pool)
                 try:
-                    _put(rows, batches, own, after)
+                    _put(rows, _counted(batches, several), own, after)
                 except OtherSizeError:
                     raise _mixed_sizes(splits) from None
 
@@ -152,6 +163,13 @@ def _put(rows: Rows, batches: Iterable[Pixels], places: Sequence[Place], after: 
             done += len(batch)
             after()
             bar.advance(len(batch))
+
+
+def _counted(batches: Iterable[Batch], several: Several) -> Iterator[Pixels]:
+    """Yield the images of each batch once those of several frames are counted."""
+    for pixels, where in batches:
+        several.add(where)
+        yield pixels
 
 
 def _batches(items: Iterator[Item], count: int) -> Iterator[list[Item]]:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 
-from m3d_condense.data.arrays import Given, Pair, of_list, ready
+from m3d_condense.data.arrays import Given, Pair, of_list, ready, several_frames, tell_frames
 from m3d_condense.data.named import ROLES, TESTS, named, split_of, value
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice, progress
@@ -133,13 +133,16 @@ def _of_items(items: Any, layout: str | None, size: int | None) -> Given:
     name, count = type(items).__name__, len(items)
     if count == 0:
         raise UserError(f"the {name} is empty")
-    images, labels = [], []
+    images, labels, several = [], [], []
     with progress(f"Reading the {name}", count, unit="images") as bar:
         for number in range(count):
             image, label = _item(items, number, name)
             images.append(ready(image, number, layout, size))
             labels.append(label)
+            if several_frames(image):
+                several.append(f"image {number}")
             bar.advance()
+    tell_frames(several, count)
     again = ready(_item(items, 0, name)[0], 0, layout, size)
     if not np.array_equal(again[0], images[0][0]):
         notice(f"The {name} changes its images at random: each is taken as it came once")

@@ -15,12 +15,16 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.MpoImagePlugin import MpoImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from m3d_condense.tools.errors import UserError
 
 Pixels = NDArray[np.uint8]
 Item = tuple[str, str | bytes]
 """Where an image lies, in words, and its path or its encoded bytes."""
+Batch = tuple[Pixels, list[str]]
+"""Decoded images N×C×H×W, and where those of them lie that have frames beside the one that is read."""
 
 # PIL's names, the usual ones first. What is not named is not opened, whatever a file is called: EPS starts Ghostscript,
 # WMF asks the system, IPTC opens anything inside it, and BUFR, GRIB, HDF5 and MPEG hold no image that PIL could decode.
@@ -43,26 +47,28 @@ def readable_endings() -> set[str]:
     return {end for end, kind in Image.registered_extensions().items() if kind in formats}
 
 
-def decode_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]) -> Pixels:
-    """Decode images of one height and width, uint8 N×C×H×W; C = 1 if all of them are grey, else 3.
+def decode_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]) -> Batch:
+    """Decode images of one height and width, uint8 N×C×H×W; C = 1 if all of them are grey, else 3; see `Batch`.
 
     Raises:
         UserError: for the first one that cannot be read.
         OtherSizeError: for the first one that has not the height and width of `shape`.
     """
-    pixels = np.empty((len(items), 1, *shape), dtype=np.uint8)
+    pixels, several = np.empty((len(items), 1, *shape), dtype=np.uint8), []
     with _without_warnings():
         for index, (where, file) in enumerate(items):
-            image = _pixels(where, file, size)
+            image, more = _pixels(where, file, size)
+            if more:
+                several.append(where)
             if image.shape[1:] != shape:
                 raise OtherSizeError
             if len(image) > pixels.shape[1]:  # the first colour after grey images only
                 pixels = np.repeat(pixels, 3, axis=1)
             pixels[index] = image
-    return pixels
+    return pixels, several
 
 
-def attempt_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]) -> Pixels | None:
+def attempt_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]) -> Batch | None:
     """Decode images as `decode_batch` does; None where that raises anything."""
     try:
         return decode_batch(items, size, shape)
@@ -93,6 +99,35 @@ def fit(image: Image.Image, size: int | None) -> Image.Image:
     if size is None or image.size == (size, size):
         return image
     return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+
+
+def has_frames(image: Image.Image) -> bool:
+    """Whether an open image has frames or pages beside the one that it is at; layers and smaller copies are none."""
+    try:
+        several = image.format != "PSD" and getattr(image, "is_animated", False)
+        return bool(several) and not _only_copies(image)
+    except Exception:  # what lies behind the first frame is damaged, or the file is closed
+        return False
+
+
+def _only_copies(image: Image.Image) -> bool:
+    """Whether all other images of a TIFF or an MPO are, as these say, smaller copies of the first, or its masks."""
+    if isinstance(image, MpoImageFile):
+        entries = (image.mpinfo or {})[0xB002]
+        return all("Thumbnail" in entry["Attribute"]["MPType"] for entry in entries[1:])
+    if not isinstance(image, TiffImageFile):
+        return False
+    here = image.tell()
+    try:
+        return all(_is_copy(image, number) for number in range(image.n_frames) if number != here)
+    finally:
+        image.seek(here)
+
+
+def _is_copy(image: TiffImageFile, number: int) -> bool:
+    """Whether an image of a TIFF is by its NewSubfileType a smaller copy of another, or a mask."""
+    image.seek(number)
+    return bool(int(image.tag_v2.get(ExifTags.Base.NewSubfileType, 0)) & 0b101)
 
 
 def is_grey(mode: str) -> bool:
@@ -136,12 +171,12 @@ def _regular(path: str) -> str:
     return path
 
 
-def _pixels(where: str, file: str | bytes, size: int | None) -> Pixels:
-    """Decode one image, upright in 8 bits, C×H×W."""
+def _pixels(where: str, file: str | bytes, size: int | None) -> tuple[Pixels, bool]:
+    """Decode one image, upright in 8 bits, C×H×W, and tell whether it has several frames."""
     with _opened(where, file) as image:
         if size is not None:
             image.draft(image.mode, (2 * size, 2 * size))  # JPEG decodes large photographs at a fraction
-        return picture(image, size)
+        return picture(image, size), has_frames(image)
 
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:

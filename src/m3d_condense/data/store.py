@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.frames import Several
 from m3d_condense.data.raster import Pixels
 from m3d_condense.machine.mapped import file_of, map_images
 from m3d_condense.machine.memory import readable
@@ -36,13 +37,17 @@ BLOCK = 2**26  # bytes copied at a time
 
 
 class State(msgspec.Struct, kw_only=True):
-    """What is in a store: of each split how many images there shall be, and are, and their channels; H×W of all."""
+    """What is in a store: of each split how many images there shall be, and are, and their channels; H×W of all.
+
+    `several` are the images of several frames among them.
+    """
 
     made_of: str
     counts: list[int]
     shape: tuple[int, int]
     done: list[int]
     channels: list[int]
+    several: Several = msgspec.field(default_factory=Several)
 
 
 class Computed(msgspec.Struct, kw_only=True):
@@ -60,11 +65,13 @@ class Store:
         folder: of the store, in the cache; made when it is needed.
         made_of: the identity of the images' source, and of what decodes it.
         used: whether images have been put here, or found.
+        several: those of several frames, counted by who puts them here.
     """
 
     folder: Path
     made_of: str
     used: bool = False
+    several: Several = field(default_factory=Several)
     _state: State | None = None
     _synced: float = field(default_factory=time.monotonic)
 
@@ -78,7 +85,7 @@ class Store:
             images = [map_images(self.path_of(number, c), (count, c, *shape)) for number, (count, c) in parts]
         except (OSError, ValueError):  # files are gone, or cut
             return None
-        self.used = True
+        self.used, self.several = True, state.several
         size = sum(part.nbytes for part in images)
         with suppress(OSError):
             os.utime(self.folder / STATE)  # when it was last used
@@ -110,7 +117,7 @@ class Store:
             shelves = [Shelf(self, number, state) for number in range(len(counts))]
         except OSError as error:
             raise self.failed(error) from error
-        self.used, self._state = True, state
+        self.used, self.several, self._state = True, state.several, state
         return shelves
 
     def checkpoint(self, shelves: Sequence[Shelf]) -> None:
