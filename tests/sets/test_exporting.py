@@ -82,6 +82,8 @@ AWKWARD = [
     ("x" * 80, "x" * 81),
     ("__MACOSX", "cat"),
     ("0 train", "1 test", "con"),
+    ("é", "e\u0301"),
+    ("\x1b\n", "m3d-classes.json"),
 ]
 
 

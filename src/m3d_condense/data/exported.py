@@ -33,8 +33,9 @@ class Class(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def written(folders: Sequence[str], class_names: Sequence[str]) -> bytes:
     """Return the text of the file that names the class of each folder, in order."""
-    pairs = zip(folders, class_names, strict=True)
-    return msgspec.json.format(msgspec.json.encode([Class(folder=f, name=as_name(name)) for f, name in pairs]))
+    names = [name.encode(errors="backslashreplace").decode() for name in class_names]  # one may be no text
+    classes = [Class(folder=folder, name=name) for folder, name in zip(folders, names, strict=True)]
+    return msgspec.json.format(msgspec.json.encode(classes))
 
 
 def tell_classes(paths: Sequence[str], class_names: Sequence[str]) -> bool:

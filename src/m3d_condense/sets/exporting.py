@@ -37,7 +37,8 @@ from m3d_condense.tools.files import check_folder, check_name, write_file, write
 from m3d_condense.tools.progress import notice
 
 NAME_LENGTH = 60  # letters of a class name in a folder's name: 240 bytes at most, of 255 that a name may have
-RESERVED = re.compile(r"((con|prn|aux|nul|com\d|lpt\d)(\..*)?)?", re.IGNORECASE)  # by Windows; and no name at all
+SYSTEM = r"((con|prn|aux|nul|com\d|lpt\d)(\..*)?)?"  # names that Windows reserves, and no name at all
+RESERVED = re.compile(rf"{SYSTEM}|{re.escape(CLASSES)}", re.IGNORECASE)
 MARK = "m3d-condense"  # of a file that was exported
 
 
