@@ -90,7 +90,7 @@ def _curves(grid: Grid, rows: Sequence[Beside]) -> Figure:
         if minutes is not None and timed:
             minutes.plot(*zip(*timed, strict=True), linestyle="--", marker=".", color=colour)
             minutes.set_ylim(bottom=0)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
@@ -116,7 +116,7 @@ def _bars(grid: Grid, rows: Sequence[Beside]) -> Figure:
     if reported:
         axes.plot(*zip(*reported, strict=True), "kx", label="in the paper")
     axes.set_xticks(list(places), names)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
