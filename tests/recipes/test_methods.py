@@ -135,3 +135,24 @@ def test_few_images_share_their_real_ones_under_m3d_plus(ipc: int, side: int, it
     made = recipe("m3d-plus", "quick", ipc=ipc, side=side, overrides={})
     assert (made.iterations, made.share_real) == (iterations, shared)
     assert made.iterations_per_model == (10 if shared else 1)
+
+
+@pytest.mark.parametrize(
+    ("side", "ipc", "factor", "papers"),
+    [
+        (32, 1, 4, 2),
+        (32, 2, 3, 2),
+        (32, 3, 3, 2),
+        (32, 4, 2, 2),
+        (32, 10, 2, 2),
+        (28, 1, 3, 2),
+        (16, 1, 2, 2),
+        (8, 1, 1, 1),
+        (64, 1, 4, 3),
+        (64, 5, 3, 3),
+    ],
+)
+def test_few_images_are_cut_finer_under_m3d_plus(side: int, ipc: int, factor: int, papers: int) -> None:
+    assert recipe("m3d-plus", "quick", ipc=ipc, side=side, overrides={}).factor == factor
+    for method, preset in (("m3d-plus", "paper"), ("m3d-pool", "quick"), ("m3d", "quick")):
+        assert recipe(method, preset, ipc=ipc, side=side, overrides={}).factor == papers

@@ -6,6 +6,7 @@ has them once more, as a table by data set and images per class.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ DSA = "color_crop_cutout_flip_scale_rotate"
 NORMALISED = 0.25**2
 
 FEW = 16  # decoded images a class, below which real ones are most of a step's work
+LEAST_TILE = 8  # pixels
 
 Values = dict[str, Any]
 Setting = Callable[[Problem], Values]
@@ -110,13 +112,21 @@ def plus_quick(problem: Problem) -> Values:
     """Return M3D on a pool of few networks, trained long, with the cross-entropy under their trained ends.
 
     A class shows as many synthetic images a step as real ones, at most: of many, more steps of some are worth more. Of
-    few, a step is nearly all real images, which ten steps then share: five times the steps.
+    few, a step is nearly all real images, which ten steps then share: five times the steps. And of few stored images,
+    more and smaller ones are worth more.
     """
     values = pool_quick(problem) | {"encoder_count": 4, "encoder_steps": 1_200, "teacher_lead": 1.0}
+    values |= {"factor": _finer(problem)}
     values |= {"batch_synthetic": values["batch_real"]}
     if problem.ipc * problem.factor**2 >= FEW:
         return values
     return values | {"iterations": 5 * values["iterations"], "iterations_per_model": 10, "share_real": True}
+
+
+def _finer(problem: Problem) -> int:
+    """Return an l that gives a class at least `FEW` decoded images, in tiles of no less than `LEAST_TILE` pixels."""
+    enough = math.ceil(math.sqrt(FEW / problem.ipc))
+    return max(problem.factor, min(enough, problem.side // LEAST_TILE))
 
 
 def plus_paper(problem: Problem) -> Values:
