@@ -56,6 +56,35 @@ def test_a_list_for_each_split() -> None:
     assert found.unused == {"in the validation split": 1}
 
 
+ABC = ["0 ant", "1 bee", "2 cat", "3 elk", "4 fly"]
+TWICE = [*ABC, "5 ant", "6 bee", "7 cat", "8 elk", "9 fly"]
+LATER = ["10 ant", "11 bee", "12 cat", "13 elk", "14 fly"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (rows(*TWICE), rows(*LATER)),
+        (rows(*LATER), rows(*TWICE)),
+        (rows(*TWICE).replace("bee", "honey bee"), rows(*LATER).replace("bee", "honey bee")),
+        (rows(*TWICE), rows(*(f"{line}\t{n}" for n, line in enumerate(LATER))).replace(" ", "\t")),
+        (rows(*(f"{n} {n % 5}" for n in range(10))), rows(*(f"{n} {n % 5}" for n in range(10, 15)))),
+    ],
+    ids=["words", "the training list", "several words", "another form", "numbers"],
+)
+def test_a_list_in_which_no_class_stands_twice_is_read_like_the_list_beside_it(train: str, test: str) -> None:
+    found = read([f"pictures/{number}.png" for number in range(15)], {"train.txt": train, "test.txt": test})
+    sizes = {"train": train.count("\n"), "test": test.count("\n")}
+    assert {name: len(of) for name, of in labels(found).items()} == sizes
+    assert set(labels(found)["train"]) == set(labels(found)["test"])
+
+
+def test_a_list_that_cannot_be_read_is_named_beside_those_that_are() -> None:
+    texts = {"train.txt": rows(*TWICE), "test.txt": rows("10 big ant", "11 black bee", "12 cat")}
+    found = read([f"pictures/{number}.png" for number in range(13)], texts)
+    assert any("Not used as labels: data/test.txt: row 1 has several words" in line for line in found.notices)
+
+
 def test_the_split_may_stand_in_a_column() -> None:
     found = read(FLAT, {"birds.csv": rows("file,labels,data set", "0.png,a,train", "1.png,b,train", "2.png,b,valid")})
     assert labels(found) == {"train": ["a", "b"], "validation": ["b"]}

@@ -70,6 +70,8 @@ def pictures_layout(
     except UserError as refusal:
         if lists.rows:
             notes = Notes()
+            if lists.problem is not None:
+                notes.lines.append(f"Not used as labels: {lists.problem}")
             return _layout(root, by_lists(lists, notes), (), notes, lists, lists.files())
         raise lists.problem or refusal from None
     if lists.problem is not None:

@@ -1,4 +1,4 @@
-"""Labels that a file lists for pictures: which column names the pictures, which the labels, and of which split."""
+"""Labels and splits that files list for pictures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain
 from m3d_condense.data.finding import Index, about, lies_in, naming_column, said_by
-from m3d_condense.data.side_files import Table, is_number, parse
+from m3d_condense.data.label_columns import Labels, ListFile, labels_like, labels_of
+from m3d_condense.data.side_files import parse
 from m3d_condense.data.split_columns import splits_of
 from m3d_condense.data.splits import some
 from m3d_condense.data.words import TEST, TRAIN, VALID
@@ -17,7 +17,6 @@ from m3d_condense.tools.errors import Setting, UserError
 
 CELEBA = "list_eval_partition"  # the file in which CelebA numbers its splits
 PARTITION = {"0": TRAIN, "1": VALID, "2": TEST}
-FLAGS = {"-1", "0", "1"}  # values of columns that each tell of one class or attribute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,19 +84,59 @@ def listed(
     """
     found = Listed()
     index = Index(pictures if texts else ())
-    for path, text in texts.items():
-        table = parse(path, text)
-        if any("." in name and index.find(posixpath.dirname(path), name, about(path)) for name in table.names):
-            table = table.without_names()
-        files = naming_column(path, table, index, file_column)
-        if files is not None:
-            if table.twice is not None:
-                called = f"called {table.twice}" if table.twice else "without a name"
-                raise UserError(f"{shown}/{path} has two columns {called}: give one of them another name")
-            column, matched = files
-            _take(path, table, column, matched, found, f"{shown}/{path}", label_column)
+    read = [_read(path, text, index, f"{shown}/{path}", file_column, label_column) for path, text in texts.items()]
+    files = [file for file in read if file is not None]
+    for file in files:
+        if _note_splits(found, file):
+            _check_even(file)
+        found.unused[file.path] = [*file.others, *file.table.further]
+    labelled = _labelled(files, found, label_column)
+    for file, labels in labelled:
+        _take(file, labels, found, sure=label_column is not None or file.sure)
     _divide(found, shown)
     return found
+
+
+def _read(
+    path: str, text: str, index: Index, where: str, file_column: str | None, label_column: str | None
+) -> ListFile | None:
+    """Read a file, and find the columns that name pictures and splits; None where none names pictures."""
+    table = parse(path, text)
+    if any("." in name and index.find(posixpath.dirname(path), name, about(path)) for name in table.names):
+        table = table.without_names()
+    naming = naming_column(path, table, index, file_column)
+    if naming is None:
+        return None
+    if table.twice is not None:
+        called = f"called {table.twice}" if table.twice else "without a name"
+        raise UserError(f"{where} has two columns {called}: give one of them another name")
+    column, pictures = naming
+    others = {name: values for name, values in table.columns.items() if name != column}
+    if posixpath.splitext(posixpath.basename(path))[0] == CELEBA:
+        others = {name: [PARTITION.get(value.strip(), value) for value in values] for name, values in others.items()}
+    said: Sequence[str | None] = [said_by(path)] * len(pictures)
+    splits = splits_of({name: values for name, values in others.items() if name != label_column}, where)
+    if splits is not None:
+        dividing, said = splits
+        others = {name: values for name, values in others.items() if name not in dividing}
+    return ListFile(path=path, where=where, table=table, column=column, pictures=pictures, others=others, said=said)
+
+
+def _labelled(files: Sequence[ListFile], found: Listed, label_column: str | None) -> list[tuple[ListFile, Labels]]:
+    """Return the files that tell labels, by themselves or as another of them does, with these."""
+    known: dict[str, Labels | None] = {}
+    problems: dict[str, UserError] = {}
+    for file in files:
+        try:
+            known[file.path] = labels_of(file, label_column)
+        except UserError as error:
+            problems[file.path] = error
+    sure = [(file, labels) for file in files if (labels := known.get(file.path)) is not None]
+    for file in files:
+        if label_column is None and known.get(file.path) is None:
+            known[file.path] = labels_like(file, sure)
+    found.problem = next((problems[path] for path in problems if known.get(path) is None), None)
+    return [(file, labels) for file in files if (labels := known.get(file.path)) is not None]
 
 
 def _divide(found: Listed, shown: str) -> None:
@@ -116,106 +155,42 @@ def _divide(found: Listed, shown: str) -> None:
         del found.rows[path]
 
 
-def _take(
-    path: str,
-    table: Table,
-    column: str,
-    matched: list[str | None],
-    found: Listed,
-    where: str,
-    label_column: str | None,
-) -> None:
-    """Add what one file says of its pictures."""
-    others = {name: values for name, values in table.columns.items() if name != column}
-    if posixpath.splitext(posixpath.basename(path))[0] == CELEBA:
-        others = {name: [PARTITION.get(value.strip(), value) for value in values] for name, values in others.items()}
-    said: Sequence[str | None] = [said_by(path)] * len(matched)
-    splits = splits_of({name: values for name, values in others.items() if name != label_column}, where)
-    if splits is not None:
-        dividing, said = splits
-        others = {name: values for name, values in others.items() if name not in dividing}
-    if _note_splits(found, path, matched, said):
-        _check_even(table, where)
-    found.unused[path] = [*others, *table.further]
+def _take(file: ListFile, labels: Labels, found: Listed, *, sure: bool) -> None:
+    """Add the labels that one file lists."""
+    _check_even(file)
+    found.unused[file.path] = [name for name in found.unused[file.path] if name not in labels.columns]
+    found.sources.append(file.path)
+    if sure:
+        found.sure.add(file.path)
     try:
-        labelled = _labels(_possible(table, column, others, label_column, where), label_column, where)
-    except UserError as error:
-        found.problem = found.problem or error
-        return
-    if labelled is None:
-        return
-    _check_even(table, where)
-    columns, labels = labelled
-    found.unused[path] = [name for name in found.unused[path] if name not in columns]
-    found.sources.append(path)
-    if label_column is not None or any(plain(name) in LABELS for name in others):
-        found.sure.add(path)
-    try:
-        for file, label, role in zip(matched, labels, said, strict=True):
-            if file is None:
-                found.missing[path] += 1
+        for picture, label, role in zip(file.pictures, labels.values, file.said, strict=True):
+            if picture is None:
+                found.missing[file.path] += 1
             else:
-                _add(found, file, Row(label=label.strip(), role=_role(file, role, where), source=path), where)
+                row = Row(label=label.strip(), role=_role(picture, role, file.where), source=file.path)
+                _add(found, picture, row, file.where)
     except UserError as error:
-        if path in found.sure:
+        if sure:
             raise
-        found.forget(path)
+        found.forget(file.path)
         found.problem = found.problem or error
 
 
-def _note_splits(found: Listed, path: str, matched: Sequence[str | None], said: Sequence[str | None]) -> bool:
+def _note_splits(found: Listed, file: ListFile) -> bool:
     """Keep the splits that a file names for pictures, and return whether there are any."""
-    named = {file: role for file, role in zip(matched, said, strict=True) if file is not None and role is not None}
-    for file, role in named.items():
-        found.splits[file] = role if found.splits.get(file, role) == role else None
+    pairs = zip(file.pictures, file.said, strict=True)
+    named = {picture: role for picture, role in pairs if picture is not None and role is not None}
+    for picture, role in named.items():
+        found.splits[picture] = role if found.splits.get(picture, role) == role else None
     if named:
-        found.dividing.append(path)
+        found.dividing.append(file.path)
     return bool(named)
 
 
-def _check_even(table: Table, where: str) -> None:
+def _check_even(file: ListFile) -> None:
     """Raise UserError where rows of another length would be left out."""
-    if table.ragged is not None:
-        raise UserError(f"{where}: row {table.ragged} has more or fewer cells than the first; correct it")
-
-
-def _possible(
-    table: Table, column: str, others: dict[str, list[str]], given: str | None, where: str
-) -> dict[str, list[str]]:
-    """Return the columns that may be labels: in a plain list, numbers after the class, as of a box, are none.
-
-    Raises UserError where it is not clear how much of a line is the class.
-    """
-    if not table.plain or column != table.names[0]:
-        return others
-    if table.unclear is not None:
-        raise UserError(
-            f"{where}: row {table.unclear} has several words after the name of its image: a class of several words, or "
-            "more columns? Put a tab between name and class, or quotation marks around the class"
-        )
-    if given is not None or all(value.strip() in FLAGS for values in others.values() for value in values):
-        return others
-    numbers = {name for name in list(others)[1:] if all(map(is_number, others[name]))}
-    return {name: values for name, values in others.items() if name not in numbers}
-
-
-def _labels(columns: Mapping[str, list[str]], given: str | None, where: str) -> tuple[Sequence[str], list[str]] | None:
-    """Return which columns tell the labels, and the label of each row; None where there are none."""
-    if given is not None:
-        return ([given], _attribute(columns, given)) if given in columns else None
-    hot = one_hot(columns)
-    if hot is not None and not any(plain(name) in LABELS for name in columns):
-        return list(columns), hot
-    name = choose_labels(columns, where)
-    return None if name is None else ([name], columns[name])
-
-
-def _attribute(columns: Mapping[str, list[str]], given: str) -> list[str]:
-    """Return a column of labels: 0 in place of -1, where that is the other side of 1 in this and all other columns."""
-    values = columns[given]
-    if len(columns) > 1 and all({value.strip() for value in column} <= {"-1", "1"} for column in columns.values()):
-        return ["0" if value.strip() == "-1" else value for value in values]
-    return values
+    if file.table.ragged is not None:
+        raise UserError(f"{file.where}: row {file.table.ragged} has more or fewer cells than the first; correct it")
 
 
 def _role(file: str, said: str | None, where: str) -> str:

@@ -1,0 +1,119 @@
+"""Which columns of one list beside pictures tell their labels, by itself or by another list of the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain
+from m3d_condense.data.finding import said_by
+from m3d_condense.data.side_files import Table, is_number
+from m3d_condense.tools.errors import UserError
+
+FLAGS = {"-1", "0", "1"}  # values of columns that each tell of one class or attribute
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListFile:
+    """A file that lists pictures.
+
+    Attributes:
+        path: from the root.
+        where: how messages call it.
+        table: what it holds.
+        column: the name of the column that names the pictures.
+        pictures: the picture of each row; None where there is none.
+        others: the other columns, but for those that tell the splits.
+        said: the split that the file names for each row; None where it names none.
+    """
+
+    path: str
+    where: str
+    table: Table
+    column: str
+    pictures: Sequence[str | None]
+    others: Mapping[str, list[str]]
+    said: Sequence[str | None]
+
+    @property
+    def sure(self) -> bool:
+        """Whether a column is called labels."""
+        return any(plain(name) in LABELS for name in self.others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The labels in a file: the columns that tell them, and the label of each row."""
+
+    columns: Sequence[str]
+    values: Sequence[str]
+
+
+def labels_of(file: ListFile, given: str | None) -> Labels | None:
+    """Return the labels in a file, in the column `given` if it is not None; None where there are none.
+
+    Raises UserError where several columns may be meant.
+    """
+    columns = _possible(file, given)
+    if given is not None:
+        return Labels(columns=[given], values=_attribute(columns, given)) if given in columns else None
+    hot = one_hot(columns)
+    if hot is not None and not any(plain(name) in LABELS for name in columns):
+        return Labels(columns=list(columns), values=hot)
+    name = choose_labels(columns, file.where)
+    return None if name is None else Labels(columns=[name], values=columns[name])
+
+
+def labels_like(file: ListFile, labelled: Iterable[tuple[ListFile, Labels]]) -> Labels | None:
+    """Return the labels in a file that does not tell them by itself, as where no class stands there twice.
+
+    They are in the column that holds the labels of a list of the same form for another split, or whose words are all
+    classes of another list.
+    """
+    for other, labels in labelled:
+        (name, *more), classes = labels.columns, {value.strip() for value in labels.values}
+        alike = other.column == file.column and list(other.table.names) == list(file.table.names)
+        if alike and not more and _of_another_split(file, other) and file.table.unclear is None:
+            return Labels(columns=[name], values=file.others[name]) if name in file.others else None
+        words = [name for name, values in file.others.items() if _are_among(values, classes)]
+        if len(words) == 1:
+            return Labels(columns=words, values=file.others[words[0]])
+    return None
+
+
+def _of_another_split(file: ListFile, other: ListFile) -> bool:
+    roles = {said_by(file.path), said_by(other.path)}
+    return len(roles) == 2 and None not in roles
+
+
+def _are_among(values: Sequence[str], classes: set[str]) -> bool:
+    """Whether values are classes; numbers may be anything."""
+    found = {value.strip() for value in values}
+    return len(found) > 0 and found <= classes and not all(map(is_number, found))
+
+
+def _possible(file: ListFile, given: str | None) -> Mapping[str, list[str]]:
+    """Return the columns that may be labels: in a plain list, numbers after the class, as of a box, are none.
+
+    Raises UserError where it is not clear how much of a line is the class.
+    """
+    table, others = file.table, file.others
+    if not table.plain or file.column != table.names[0]:
+        return others
+    if table.unclear is not None:
+        raise UserError(
+            f"{file.where}: row {table.unclear} has several words after the name of its image: a class of several "
+            "words, or more columns? Put a tab between name and class, or quotation marks around the class"
+        )
+    if given is not None or all(value.strip() in FLAGS for values in others.values() for value in values):
+        return others
+    numbers = {name for name in list(others)[1:] if all(map(is_number, others[name]))}
+    return {name: values for name, values in others.items() if name not in numbers}
+
+
+def _attribute(columns: Mapping[str, list[str]], given: str) -> list[str]:
+    """Return a column of labels: 0 in place of -1, where that is the other side of 1 in this and all other columns."""
+    values = columns[given]
+    if len(columns) > 1 and all({value.strip() for value in column} <= {"-1", "1"} for column in columns.values()):
+        return ["0" if value.strip() == "-1" else value for value in values]
+    return values
