@@ -143,3 +143,42 @@ def test_lists_of_splits_with_rows_of_another_length_are_refused(name: str, text
     text += "1.png,x\n" if name.endswith("csv") else ""
     with pytest.raises(UserError, match="has more or fewer cells than the first"):
         read(FLAT, {"labels.csv": rows("file,label", "0.png,a", "1.png,b", "2.png,b"), name: text})
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "data/", "pictures/../"])
+def test_blanks_in_the_names_of_pictures_part_no_cells(prefix: str) -> None:
+    paths = [f"{name}/{number}.png" for name in ("hot dog", "ice cream", "pie") for number in range(4)]
+    text = rows(*(f"{prefix}{name}/3.png" for name in ("hot dog", "pie", "ice cream", "red cake")))
+    if prefix != "data/":  # which is no folder: the names of the files alone are not unique
+        found = read(paths, {"test.txt": text})
+        assert found.parts[1].files == ("hot dog/3.png", "ice cream/3.png", "pie/3.png")
+        assert labels(read(paths, {"test.txt": text.replace(".png", ".png 7")}))["test"] == [
+            "hot dog",
+            "ice cream",
+            "pie",
+        ]
+    shown = {"labels.csv": rows("file,label", "my pic 0.png,a", "my pic 1.png,b", "2.png,b")}
+    found = read(["my pic 0.png", "my pic 1.png", "2.png"], {**shown, "test.txt": f"{prefix}my pic 1.png\n"})
+    assert labels(found) == {"train": ["a", "b"], "test": ["b"]}
+
+
+def test_names_with_blanks_stand_before_classes() -> None:
+    paths = ["a/my pic 0.png", "a/my pic 1.png", "a/2.png", "a/3.png"]
+    text = rows("my pic 0.png cat", "my pic 1.png dog", "2.png cat", "a/3.png dog", "my pic 9.png dog")
+    found = read(paths, {"labels.txt": text})
+    assert dict(zip(found.parts[0].files, found.parts[0].labels, strict=True)) == dict(
+        zip(paths, ["cat", "dog"] * 2, strict=True)
+    )
+    two = rows("cat a/0.png", "dog a/1.png", "cat a/2.png")
+    assert labels(read(["a/0.png", "a/1.png", "a/2.png", "a/x y.png"], {"labels.txt": two})) == {
+        "train": ["cat", "dog", "cat"]
+    }
+
+
+def test_comments_in_plain_lists_are_no_rows() -> None:
+    text = rows("# name class", "0.png a", "#pictures of one day", "1.png b", "2.png b")
+    found = read(FLAT, {"labels.txt": text, "test.txt": rows("# for testing, not for training", "2.png")})
+    assert labels(found) == {"train": ["a", "b"], "test": ["b"]}
+    assert not any("without a picture" in line for line in found.notices)
+    found = read(["#0.png", "#1.png"], {"labels.txt": rows("#0.png a", "#1.png b", "# two rows")})
+    assert labels(found) == {"train": ["a", "b"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,6 +22,7 @@ class Index:
 
     def __init__(self, pictures: Sequence[str]) -> None:
         self.paths = set(pictures)
+        self.blanks = any(" " in path for path in pictures)
         names = [(posixpath.basename(path), path) for path in pictures]
         stems = [(posixpath.splitext(name)[0], path) for name, path in names]
         self.names = [
@@ -39,6 +41,14 @@ class Index:
         name = posixpath.basename(value)
         found = (known.get((of, name)) for of in (role, None) for known in self.names)
         return next((path for path in found if path is not None), None)
+
+    def is_name(self, folder: str, value: str, role: str | None) -> bool:
+        """Whether text, with its blanks, is the name of a picture, and not a name beside other words."""
+        if " " in value and not self.blanks:
+            return False
+        found = self.find(folder, value, role)
+        *_, tail = re.findall(r"[^/]* [^/]*(?:/[^/ ]*)*$", value.replace("\\", "/")) or [value]
+        return found is not None and f"/{found}".endswith((f"/{tail}", f"/{tail}{posixpath.splitext(found)[1]}"))
 
 
 def lies_in(path: str) -> str | None:

@@ -101,7 +101,7 @@ def _read(
     path: str, text: str, index: Index, where: str, file_column: str | None, label_column: str | None
 ) -> ListFile | None:
     """Read a file, and find the columns that name pictures and splits; None where none names pictures."""
-    table = parse(path, text)
+    table = parse(path, text, lambda name: index.is_name(posixpath.dirname(path), name, about(path)))
     if any("." in name and index.find(posixpath.dirname(path), name, about(path)) for name in table.names):
         table = table.without_names()
     naming = naming_column(path, table, index, file_column)

@@ -8,7 +8,7 @@ import json
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from m3d_condense.data.tree import Folder, ending
@@ -76,14 +76,18 @@ class Table:
         return Table(names=names, values=values, ragged=self.ragged)
 
 
-def parse(path: str, text: str) -> Table:
-    """Read a table; one that cannot be read has no columns."""
+def parse(path: str, text: str, named: Callable[[str], bool] = lambda _: False) -> Table:
+    """Read a table; one that cannot be read has no columns.
+
+    In a plain list, `named` tells whether text with blanks, or after a sign for comments, is the name of a picture.
+    """
     text = text.removeprefix("\ufeff")
     try:
         if ending(path) in (".jsonl", ".parquet"):  # the latter are given as such lines
             return _of_records([line for line in text.splitlines() if line.strip()])
         if ending(path) == ".txt":
-            return _of_list([line for line in text.splitlines() if line.strip()])
+            lines = [line for line in text.splitlines() if line.strip()]
+            return _of_list([line for line in lines if not line.startswith("#") or named(line.split()[0])], named)
         first = text.partition("\n")[0]
         delimiter = max(",;\t|", key=first.count)
         names, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
@@ -103,9 +107,12 @@ def _of_rows(names: list[str], lines: list[list[str]]) -> Table:
     return Table(names=named, values=[values for _, values in columns], ragged=ragged, twice=_twice(named))
 
 
-def _of_list(lines: list[str]) -> Table:
-    """Make columns of a plain list: cells are parted by tabs, else by spaces that are not within quotation marks."""
-    rows = [_cells(line) for line in lines]
+def _of_list(lines: list[str], named: Callable[[str], bool]) -> Table:
+    """Make columns of a plain list: cells are parted by tabs, else by spaces that are not within quotation marks.
+
+    Spaces within the names of pictures do not part cells.
+    """
+    rows = _with_names([_cells(line) for line in lines], lines, named)
     wordy = ["\t" not in line and not all(map(_stands_alone, row[2:])) for line, row in zip(lines, rows, strict=True)]
     unclear = wordy.index(True) + 1 if any(wordy) else None
     if unclear is not None and _are_classes(rows):
@@ -117,6 +124,26 @@ def _of_list(lines: list[str]) -> Table:
     further = [str(number) for number in range(3, max(widths) + 1)] if uneven else []
     table = _of_rows([], [row[:2] for row in rows] if uneven else rows)
     return replace(table, plain=True, unclear=unclear, further=further)
+
+
+def _with_names(rows: list[list[str]], lines: Sequence[str], named: Callable[[str], bool]) -> list[list[str]]:
+    """Join the first cells of rows where they are the name of a picture, and as many in rows without a picture."""
+    apart = [i for i, line in enumerate(lines) if "\t" not in line and '"' not in line]
+    depths = {i: depth for i in apart if (depth := _named_cells(rows[i], named)) > 1}
+    if not depths:
+        return rows
+    first, depth = next(iter(depths.items()))
+    behind = len(rows[first]) - depth  # cells after the name
+    joined = list(rows)
+    for i in apart:
+        cut = depths.get(i) or (1 if named(rows[i][0]) else max(len(rows[i]) - behind, 1))
+        joined[i] = [" ".join(rows[i][:cut]), *rows[i][cut:]]
+    return joined
+
+
+def _named_cells(cells: Sequence[str], named: Callable[[str], bool]) -> int:
+    """Return how many of the first cells are the name of a picture, the most that may be; 0 where none are."""
+    return next((depth for depth in range(len(cells), 1, -1) if named(" ".join(cells[:depth]))), 0)
 
 
 def _are_classes(rows: Sequence[Sequence[str]]) -> bool:
