@@ -306,6 +306,36 @@ def test_lists_that_can_be_read_in_two_ways_are_refused(paths: list[str], texts:
         read(paths, texts)
 
 
+CSV = {"labels.csv": rows("file,label", "0.png,a", "1.png,b", "2.png,a", "3.png,b")}
+
+
+@pytest.mark.parametrize("name", ["train.txt", "annotations.txt"])
+@pytest.mark.parametrize("classes", ["babb", "aaaa", "xxyy", "xxxx"])
+def test_lists_without_names_of_columns_that_contradict_the_labels_are_refused(name: str, classes: str) -> None:
+    text = rows(*(f"{number}.png {label}" for number, label in enumerate(classes)))
+    with pytest.raises(UserError, match=f"data/{name}: pictures/..png has two labels, . and .; give"):
+        read(FLAT, {**CSV, name: text})
+    with pytest.raises(UserError, match="has two labels"):
+        read(FLAT, {name: text, "labels.txt": rows("0.png a", "1.png b", "2.png a", "3.png b")})
+
+
+def test_labels_under_other_names_in_a_second_list_are_the_same_classes() -> None:
+    texts = {"train.txt": rows("0.png 1", "1.png 2", "3.png 2"), "test.txt": rows("2.png 1")}
+    found = read(FLAT, {**texts, **CSV})
+    assert labels(found) == {"train": ["a", "b", "b"], "test": ["a"]}
+    assert "train.txt: the same classes as in labels.csv, whose names are taken" in found.notices
+    with pytest.raises(UserError, match="two labels, a and 2"):
+        read(FLAT, {**CSV, "train.txt": texts["train.txt"], "test.txt": rows("2.png 2")})
+
+
+def test_another_column_than_that_of_the_labels_contradicts_nothing() -> None:
+    authors = {"people.csv": rows("file,author", "0.png,x", "1.png,x", "2.png,y", "3.png,x")}
+    for first in (CSV, {"train.txt": rows("0.png a", "1.png b", "2.png a", "3.png b")}):
+        assert labels(read(FLAT, {**authors, **first})) == {"train": ["a", "b", "a", "b"]}
+    with pytest.raises(UserError, match="two labels"):
+        read(FLAT, {**authors, "x.csv": rows("file,kind", "0.png,a", "1.png,b", "2.png,a", "3.png,b")})
+
+
 def test_a_list_of_other_things_than_labels_is_not_used() -> None:
     paths = [f"{name}/{name}{number}.png" for name in ("cat", "dog") for number in range(2)]
     authors = rows("file,author", *(f"{path},{author}" for path, author in zip(paths, "xyxy", strict=True)))

@@ -30,6 +30,8 @@ def by_lists(lists: Listed, notes: Notes) -> list[Part]:
     notes.dropped |= {path: f"in the {row.role} split" for path, row in lists.rows.items() if row.role in rest}
     notes.dropped |= {path: f"not listed in {dividing}" for path in lists.undivided}
     notes.lines.append(f"Labels are read from {sources}")
+    for path in lists.renamed:
+        notes.lines.append(f"{path}: the same classes as in {sources}, whose names are taken")
     if others := [file for file in lists.dividing if file not in lists.sources]:
         notes.lines.append(f"The splits are read from {some(others)}")
     notes.outside = f"not listed in {sources}"

@@ -40,6 +40,11 @@ class ListFile:
         """Whether a column is called labels."""
         return any(plain(name) in LABELS for name in self.others)
 
+    @property
+    def nameless(self) -> bool:
+        """Whether the columns have no names: what stands after a picture is then its class."""
+        return all(name.isdecimal() for name in self.table.names)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:

@@ -36,6 +36,9 @@ class Listed:
         rows: by the path of a picture.
         sources: the files that list labels.
         sure: those of them whose column of labels is called so.
+        settled: those, and lists without names of columns, in which the class stands after the picture.
+        renamed: files whose labels are known, under other names.
+        pairs: the labels that are known, each with its other name.
         missing: rows for which there is no picture, by file.
         splits: the split that a file names for a picture, with labels or without; None where files contradict.
         dividing: the files that name splits.
@@ -47,6 +50,9 @@ class Listed:
     rows: dict[str, Row] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
     sure: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
+    renamed: list[str] = field(default_factory=list)
+    pairs: set[tuple[str, str]] = field(default_factory=set)
     missing: Counter[str] = field(default_factory=Counter)
     splits: dict[str, str | None] = field(default_factory=dict)
     dividing: list[str] = field(default_factory=list)
@@ -91,8 +97,9 @@ def listed(
             _check_even(file)
         found.unused[file.path] = [*file.others, *file.table.further]
     labelled = _labelled(files, found, label_column)
-    for file, labels in labelled:
+    for file, labels in sorted(labelled, key=lambda pair: (not pair[0].sure, not pair[0].nameless)):
         _take(file, labels, found, sure=label_column is not None or file.sure)
+    found.sources.sort(key=list(texts).index)
     _divide(found, shown)
     return found
 
@@ -156,24 +163,56 @@ def _divide(found: Listed, shown: str) -> None:
 
 
 def _take(file: ListFile, labels: Labels, found: Listed, *, sure: bool) -> None:
-    """Add the labels that one file lists."""
+    """Add the labels that one file lists.
+
+    Where they differ from labels that are known, these stay if the classes have other names only, or if the column is
+    not called labels. Raises UserError for other differences.
+    """
     _check_even(file)
-    found.unused[file.path] = [name for name in found.unused[file.path] if name not in labels.columns]
-    found.sources.append(file.path)
-    if sure:
-        found.sure.add(file.path)
+    differing = ""
     try:
-        for picture, label, role in zip(file.pictures, labels.values, file.said, strict=True):
-            if picture is None:
-                found.missing[file.path] += 1
-            else:
-                row = Row(label=label.strip(), role=_role(picture, role, file.where), source=file.path)
-                _add(found, picture, row, file.where)
+        rows = _rows(file, labels)
+        differing = next((path for path in rows if rows[path].label != found.rows.get(path, rows[path]).label), "")
+        if differing and not sure:
+            if _are_renamed(rows, found):
+                found.renamed.append(file.path)
+                return
+            if not file.nameless and found.rows[differing].source in found.settled:
+                return
+        for path, row in rows.items():
+            _add(found.rows, path, row, file.where)
     except UserError as error:
-        if sure:
+        if sure or (file.nameless and found.sure):
             raise
-        found.forget(file.path)
+        if differing:  # neither is called labels
+            found.forget(found.rows[differing].source)
+        found.rows = {path: row for path, row in found.rows.items() if row.source != file.path}
         found.problem = found.problem or error
+        return
+    found.sources.append(file.path)
+    found.sure |= {file.path} if sure else set()
+    found.settled |= {file.path} if sure or file.nameless else set()
+    found.missing.update(file.path for picture in file.pictures if picture is None)
+    found.unused[file.path] = [name for name in found.unused[file.path] if name not in labels.columns]
+
+
+def _rows(file: ListFile, labels: Labels) -> dict[str, Row]:
+    """Return what a file says of its pictures. Raises UserError where it gives one two labels."""
+    rows: dict[str, Row] = {}
+    for picture, label, said in zip(file.pictures, labels.values, file.said, strict=True):
+        if picture is not None:
+            row = Row(label=label.strip(), role=_role(picture, said, file.where), source=file.path)
+            _add(rows, picture, row, file.where)
+    return rows
+
+
+def _are_renamed(rows: Mapping[str, Row], found: Listed) -> bool:
+    """Whether labels are those that are known under other names, of which each stands for one, in all such files."""
+    pairs = {(found.rows[path].label, row.label) for path, row in rows.items() if path in found.rows} | found.pairs
+    known, others = ({pair[side] for pair in pairs} for side in (0, 1))
+    renamed = len(known) == len(others) == len(pairs) > 1 and known.isdisjoint(others)
+    found.pairs |= pairs if renamed else set()
+    return renamed
 
 
 def _note_splits(found: Listed, file: ListFile) -> bool:
@@ -203,8 +242,8 @@ def _role(file: str, said: str | None, where: str) -> str:
     return said or lies_in(file) or TRAIN
 
 
-def _add(found: Listed, file: str, row: Row, where: str) -> None:
-    before = found.rows.setdefault(file, row)
+def _add(rows: dict[str, Row], file: str, row: Row, where: str) -> None:
+    before = rows.setdefault(file, row)
     if before.label != row.label:
         raise UserError(
             f"{where}: {file} has two labels, {before.label} and {row.label}; give each image one label, "
