@@ -65,6 +65,54 @@ def test_a_list_for_testing_alone_divides_the_images_of_folders() -> None:
     assert "test.txt: not used, no image would be left for training" in found.notices
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("test.txt", rows(*(f"pie/{number}.png" for number in range(4, 60)))),
+        ("test.csv", rows("path,size", *(f"pie/{number}.png,{number}" for number in range(4, 60)))),
+        (
+            "all.csv",
+            rows("path,split", *(f"{n}.png,{'test' if n > 3 else 'train'}" for n in (0, 1, *range(4, 58)))),
+        ),
+    ],
+)
+def test_a_list_of_splits_may_name_many_images_that_are_not_there(name: str, text: str) -> None:
+    found = read(FOOD, {name: text})
+    assert len(found.parts[1].files) == 4
+    assert any(f"{name}: 5" in line and "rows without a picture left out" in line for line in found.notices)
+    beside = {"labels.csv": rows("name,label", *(f"{n}.png,{'ab'[n % 2]}" for n in range(8)))}
+    flat = read([f"{number}.png" for number in range(8)], {**beside, name: text})
+    assert len(flat.parts[1].files) == 4
+    assert any(f"{name}: 5" in line and "rows without a picture left out" in line for line in flat.notices)
+
+
+def test_numbers_of_which_some_are_names_of_pictures_list_none() -> None:
+    found = read(FOOD, {"test.csv": rows("trial,score", *(f"{n},{n % 3}" for n in range(6, 60)))})
+    assert found.unused == {".csv": 1}
+
+
+def test_of_folders_only_the_images_that_a_list_names_for_training_are_trained_on() -> None:
+    found = read(FOOD, {"train.txt": rows("pie/0", "cake/1", "pie/2", "pie/90")})
+    assert labels(found) == {"train": ["cake", "pie", "pie"]}
+    assert found.unused == {"not listed in train.txt": 5}
+    assert {"The splits are read from train.txt", "train.txt: 1 rows without a picture left out"} <= set(found.notices)
+
+
+def test_a_list_that_leaves_one_class_of_the_folders_is_refused() -> None:
+    with pytest.raises(UserError, match=r"only one class \(pie\) in data"):
+        read(FOOD, {"train.txt": rows("pie/0", "pie/2")})
+
+
+def test_a_list_of_splits_whose_labels_are_not_those_of_the_folders_is_used_for_the_splits() -> None:
+    text = rows("pie/4 x", "cake/5 y", "pie/6 y", "cake/7 x")
+    found = read(FOOD, {"test.txt": text})
+    assert len(found.parts[1].files) == 4
+    assert any(
+        line.startswith("test.txt says of the images what their folders do not, and the labels in it are not u")
+        for line in found.notices
+    )
+
+
 def test_few_listed_images_are_all_that_is_used_of_folders() -> None:
     found = read(FOOD, {"train.txt": rows("pie/0", "cake/1"), "test.txt": rows("pie/2")})
     assert labels(found) == {"train": ["cake", "pie"], "test": ["pie"]}

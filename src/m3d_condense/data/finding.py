@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
-from m3d_condense.data.side_files import Table
+from m3d_condense.data.side_files import Table, is_number
+from m3d_condense.data.split_columns import tells_splits
 from m3d_condense.data.words import split_name
 
 _Key = tuple[str | None, str]
@@ -82,11 +83,13 @@ def naming_column(
 ) -> tuple[str, list[str | None]] | None:
     """Find the column that names pictures: the one with the most of them, at least half of its rows or of all.
 
+    In a list of splits one is enough, if the column is not of numbers and its values seldom repeat.
     Of two such columns, the one with the endings of files is taken: numbers of classes may be names of pictures.
     """
     folder, role = posixpath.dirname(path), about(path)
     best: tuple[str, list[str | None]] | None = None
     most = (0, 0)
+    divides = said_by(path) is not None or tells_splits(table.columns)
     for name, values in zip(table.names, table.values, strict=True):
         if file_column not in (None, name):
             continue
@@ -94,9 +97,14 @@ def naming_column(
         matched = [known[value] for value in values]
         count = len(set(matched) - {None})
         endings = sum("." in value for value in values)
-        if count > 0 and (count, endings) > most and 2 * count >= min(len(values), len(index.paths)):
+        enough = 2 * count >= min(len(values), len(index.paths)) or (divides and _are_names(values))
+        if count > 0 and (count, endings) > most and enough:
             best, most = (name, matched), (count, endings)
     return best
+
+
+def _are_names(values: Sequence[str]) -> bool:
+    return 2 * len(set(values)) > len(values) and not all(map(is_number, values))
 
 
 def _role_of(name: str) -> str | None:

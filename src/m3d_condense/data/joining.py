@@ -35,8 +35,6 @@ def by_lists(lists: Listed, notes: Notes) -> list[Part]:
     if others := [file for file in lists.dividing if file not in lists.sources]:
         notes.lines.append(f"The splits are read from {some(others)}")
     notes.outside = f"not listed in {sources}"
-    for source, count in lists.missing.items():
-        notes.lines.append(f"{source}: {count} rows without a picture left out")
     labels = {path: row.label for path, row in lists.rows.items()}
     roles_of = {path: row.role for path, row in lists.rows.items()}
     return [_part(role, labels, roles_of) for role in (TRAIN, test) if role is not None]
@@ -82,7 +80,8 @@ def _check_agreement(by_folder: dict[str, str], lists: Listed, shown: str, notes
         pairs = {(by_folder[path], label) for path, label in rows.items() if path in by_folder}
         differs = len({name for name, _ in pairs}) < len(pairs) or len({label for _, label in pairs}) < len(pairs)
         if (differs or outside) and source not in lists.sure:
-            notes.lines.append(f"{source} says of the images what their folders do not, and is not used. {choice}")
+            unused = "the labels in it are not used" if source in lists.dividing else "is not used"
+            notes.lines.append(f"{source} says of the images what their folders do not, and {unused}. {choice}")
             lists.forget(source)
         elif differs:
             raise UserError(
@@ -104,7 +103,7 @@ def _is_dropped(path: str, notes: Notes) -> bool:
 
 
 def _divided(parts: list[Part], lists: Listed, notes: Notes) -> tuple[list[Part], Sequence[str]]:
-    """Divide the images of folders into splits, where side files name images for testing.
+    """Divide the images of folders into splits, where side files name images for testing or for training.
 
     The others are for training; but where files name images for this too, those that are in none are not used.
     """
@@ -115,7 +114,7 @@ def _divided(parts: list[Part], lists: Listed, notes: Notes) -> tuple[list[Part]
     if any(lists.splits.get(path, TRAIN) is None for path in whole.files):
         notes.lines.append(f"{sources}: not used, some images are in more than one split")
         return parts, []
-    if test is None:
+    if not roles:
         return parts, []
     if TRAIN not in roles.values():
         roles = {path: roles.get(path, TRAIN) for path in whole.files}
@@ -126,4 +125,4 @@ def _divided(parts: list[Part], lists: Listed, notes: Notes) -> tuple[list[Part]
     notes.dropped |= {path: f"in the {role} split" for path, role in roles.items() if role not in (TRAIN, test)}
     notes.dropped |= {path: f"not listed in {sources}" for path in whole.files if path not in roles}
     labels = dict(zip(whole.files, whole.labels, strict=True))
-    return [_part(role, labels, roles) for role in (TRAIN, test)], lists.dividing
+    return [_part(role, labels, roles) for role in (TRAIN, test) if role is not None], lists.dividing

@@ -64,9 +64,7 @@ def pictures_layout(
         return _layout(root, by_lists(lists, notes), (), notes, lists, lists.files())
     try:
         parts = by_folders(root, shown, notes)
-        classes = tuple(sorted(set(parts[0].labels), key=natural_key))
-        if len(classes) == 1:
-            raise UserError(f"only one class ({classes[0]}) in {shown}: at least two are needed")
+        _classes(parts, shown)
     except UserError as refusal:
         if lists.rows:
             notes = Notes()
@@ -77,13 +75,22 @@ def pictures_layout(
     if lists.problem is not None:
         notes.lines.append(f"The classes are the folders, though there is a list of the images: {lists.problem}")
     parts, sources = joined(parts, lists, shown, notes)
+    return _layout(root, parts, _classes(parts, shown), notes, lists, sources)
+
+
+def _classes(parts: Sequence[Part], shown: str) -> tuple[str, ...]:
+    """Return the classes of training in natural order. Raises UserError for one alone."""
     classes = tuple(sorted(set(parts[0].labels), key=natural_key))
-    return _layout(root, parts, classes, notes, lists, sources)
+    if len(classes) == 1:
+        raise UserError(f"only one class ({classes[0]}) in {shown}: at least two are needed")
+    return classes
 
 
 def _layout(
     root: Folder, parts: list[Part], classes: tuple[str, ...], notes: Notes, lists: Listed, sources: Sequence[str]
 ) -> Layout:
+    missing = {path: count for path in sources if (count := lists.missing[path]) > 0}
+    notes.lines += [f"{path}: {count} rows without a picture left out" for path, count in missing.items()]
     notes.lines += [f"{unused_columns(lists.unused[path])} ({path})" for path in sources if lists.unused[path]]
     used = {path for part in parts for path in part.files} | set(sources)
     unused: Counter[str] = Counter()

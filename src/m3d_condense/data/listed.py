@@ -64,7 +64,8 @@ class Listed:
         """Leave out what a file lists."""
         self.sources.remove(source)
         self.rows = {path: row for path, row in self.rows.items() if row.source != source}
-        del self.missing[source]
+        if source not in self.dividing:
+            del self.missing[source]
 
     def files(self) -> list[str]:
         """The files that list labels, and those that name splits."""
@@ -192,7 +193,7 @@ def _take(file: ListFile, labels: Labels, found: Listed, *, sure: bool) -> None:
     found.sources.append(file.path)
     found.sure |= {file.path} if sure else set()
     found.settled |= {file.path} if sure or file.nameless else set()
-    found.missing.update(file.path for picture in file.pictures if picture is None)
+    found.missing[file.path] = file.pictures.count(None)
     found.unused[file.path] = [name for name in found.unused[file.path] if name not in labels.columns]
 
 
@@ -223,6 +224,7 @@ def _note_splits(found: Listed, file: ListFile) -> bool:
         found.splits[picture] = role if found.splits.get(picture, role) == role else None
     if named:
         found.dividing.append(file.path)
+        found.missing[file.path] = file.pictures.count(None)
     return bool(named)
 
 

@@ -47,6 +47,11 @@ def splits_of(columns: Mapping[str, Sequence[str]], where: str) -> tuple[list[st
     return list(found), found[first]
 
 
+def tells_splits(columns: Mapping[str, Sequence[str]]) -> bool:
+    """Whether one of the columns tells the splits, be it of all rows or of some."""
+    return any(_known(name, values) is not None for name, values in columns.items())
+
+
 def _known(name: str, values: Sequence[str]) -> dict[str, str] | None:
     """Return the splits that values of a column name; None where the column does not tell the splits."""
     counts, called = Counter(values), plain(name)
