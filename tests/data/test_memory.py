@@ -200,6 +200,52 @@ def test_lists_of_items() -> None:
     expected(load(named, test=(FEW, FEW_LABELS)))
 
 
+WHERE = ["train"] * 8 + ["test"] * 4
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "counts"),
+    [
+        ("split", WHERE, (8, 4)),
+        ("is_test", [0] * 8 + [1] * 4, (8, 4)),
+        ("is_test", torch.tensor([False] * 8 + [True] * 4), (8, 4)),
+        ("split", [b"train"] * 8 + [b"valid"] * 4, (8, 4)),
+        ("split", ["train"] * 7 + ["val"] * 2 + ["test"] * 3, (7, 3)),
+        ("split", ["train"] * 12, (9, 3)),  # a fifth of each class is held out
+    ],
+)
+def test_the_keys_of_items_tell_the_splits(
+    key: str, values: Any, counts: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = zip(IMAGES, LABELS.tolist(), values, strict=True)
+    items = [
+        {"image": image, "label": label, key: value, "path": f"{n}.png"} for n, (image, label, value) in enumerate(rows)
+    ]
+    for data in (load(items), load(Subset(items, range(12)))):
+        assert (len(data.train), len(data.test)) == counts
+        if counts != (9, 3):
+            assert torch.equal(data.train.images, torch.from_numpy(IMAGES[: counts[0]]).permute(0, 3, 1, 2))
+            assert torch.equal(data.test.images, torch.from_numpy(IMAGES[-counts[1] :]).permute(0, 3, 1, 2))
+    said = capsys.readouterr().err
+    assert "Columns not used: path" in said
+    assert (f"The splits are read from {key}" in said) == (counts != (9, 3))
+    assert ("The validation split is not used (2 images)" in said) == (counts == (7, 3))
+
+
+def test_the_keys_of_items_that_contradict_the_splits_are_refused() -> None:
+    items = [{"image": image, "label": n % 3, "split": WHERE[n]} for n, image in enumerate(IMAGES)]
+    few: list[Any] = list(zip(FEW, FEW_LABELS.tolist(), strict=True))
+    for data, message in (
+        ((items, few), "split says test of 4 images of the train split, but the test split is given by itself"),
+        ((few, items), "split says train of 8 images of the test split, but the train split is given by itself"),
+        (items[8:], "no image is for training: split says test of all of them"),
+        ([*items, items[0] | {"split": "?"}], "the list: the column split tells the splits, but says '\\?' in 1 row"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load(data)
+    expected(load((items[:8] + [item | {"split": "train"} for item in items[8:]], few)))
+
+
 # Hugging Face
 
 

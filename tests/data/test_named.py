@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 from pictures import noise
 
@@ -127,6 +128,37 @@ def test_images_are_told_from_their_rows_of_numbers(capsys: pytest.CaptureFixtur
     bunch = {"data": IMAGES.reshape(10, -1), "target": LABELS, "images": IMAGES, "DESCR": "as sklearn has them"}
     assert load(bunch).size == (6, 6)
     assert "Not used of the dictionary: data, DESCR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["npz", "mat", "dictionary", "tensors"])
+@pytest.mark.parametrize(
+    ("key", "values"), [("is_test", [0, 0, 1, 1] * 3), ("split", ["train", "train", "test", "test"] * 3)]
+)
+def test_an_array_beside_the_images_tells_the_splits(
+    tmp_path: Path, form: str, key: str, values: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = noise(12, 6, 6), np.arange(12) % 2
+    arrays: Any = {"images": images, "labels": labels, key: np.array(values), "ids": np.arange(12), "few": np.arange(3)}
+    if form == "tensors" and key == "is_test":
+        arrays = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if form == "mat":
+        scipy.io.savemat(tmp_path / "set.mat", arrays | {"images": np.moveaxis(images, 0, -1)})
+    data = load(saved(tmp_path, **arrays) if form == "npz" else tmp_path / "set.mat" if form == "mat" else arrays)
+    for split, own in ((data.train, [0, 1, 4, 5, 8, 9]), (data.test, [2, 3, 6, 7, 10, 11])):
+        assert torch.equal(split.images[:, 0], torch.from_numpy(images[own]))
+        assert split.labels.tolist() == labels[own].tolist()
+    said = capsys.readouterr().err
+    assert f"The splits are read from {key}" in said
+    assert ": ids, few" in said
+
+
+def test_an_array_that_contradicts_the_splits_is_refused(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"x_train": IMAGES, "y_train": LABELS, "x_test": FEW, "y_test": FEW_LABELS}
+    with pytest.raises(UserError, match="is_test says test of 1 images of the train split"):
+        load(arrays | {"is_test": [0] * 9 + [1]})
+    assert len(load(arrays | {"is_test": [0] * 10}).test) == 4
+    with pytest.raises(UserError, match="cannot read split of .* Python objects"):
+        load(saved(tmp_path, x=IMAGES, y=LABELS, split=np.array(["train"] * 10, dtype=object)))
 
 
 @pytest.mark.parametrize(

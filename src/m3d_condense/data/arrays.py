@@ -6,7 +6,7 @@ Legend: N images, C×H×W pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
 Rows = NDArray[np.int64]
+Told = tuple[Sequence[str], Sequence[str]]  # what tells the splits, by name; and the split of each image
 CHUNK = 2**18  # numbers converted at a time
 
 
@@ -43,13 +44,18 @@ class Images:
     rgba: bool
     chunks: Callable[[Rows], Iterator[NDArray[Any]]]
 
+    def of(self, rows: Rows) -> Images:
+        """Return some of them."""
+        return replace(self, count=len(rows), chunks=lambda chosen: self.chunks(rows[chosen]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One split as it was given: its images, or these with known axes, and its labels."""
+    """One split as it was given: its images, or these with known axes, its labels, and what divides it again."""
 
     images: Any
     labels: Any
+    told: Told | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

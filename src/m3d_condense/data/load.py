@@ -22,6 +22,7 @@ from m3d_condense.data.axes import checked
 from m3d_condense.data.classes import Classes, asked_for, chosen_rows, numbers_of, renumbered
 from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.data.decoding import decode
+from m3d_condense.data.dividing import divided
 from m3d_condense.data.hub import hub_id
 from m3d_condense.data.kept import decoded, remembered
 from m3d_condense.data.labels import encode, labelled_rows, notice_characters
@@ -183,12 +184,13 @@ def _from_arrays(
     given: Given, size: int | None, layout: str | None, name: str, seed: int, asked: list[str] | None
 ) -> tuple[list[Split], tuple[str, ...]]:
     """Number the classes, choose the rows, and only then convert these to 8 bits: pixels are held once."""
-    images, values = [], []
+    read: list[tuple[Images, list[Any]]] = []
     for pair in given.pairs:
         known = isinstance(pair.images, Images)
         count = label_count(pair.labels)
-        images.append(pair.images if known else images_of(pair.images, layout=layout, size=size, labels=count))
-        values.append(label_list(pair.labels, images[-1].count, training=len(images) == 1))
+        own = pair.images if known else images_of(pair.images, layout=layout, size=size, labels=count)
+        read.append((own, label_list(pair.labels, own.count, training=not read)))
+    images, values = zip(*divided(read, [pair.told for pair in given.pairs]), strict=True)
     labels, class_names = encode(values, given.class_names)
     rows = labelled_rows(labels)
     if given.partial:

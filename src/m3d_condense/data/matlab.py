@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +82,9 @@ def _upright(pair: Pair) -> Pair:
             "Give them as arrays, images first"
         )
     if not images_last(images.shape, count):
-        return Pair(images=images, labels=labels)
+        return replace(pair, images=images, labels=labels)
     images = np.moveaxis(images, -1, 0)
-    return Pair(images=of_array(images, layout_of(images.shape)), labels=labels)
+    return replace(pair, images=of_array(images, layout_of(images.shape)), labels=labels)
 
 
 def _digits(pair: Pair, path: Path) -> Pair:
@@ -92,4 +93,4 @@ def _digits(pair: Pair, path: Path) -> Pair:
     if labels.dtype.kind not in "iuf" or labels.min() < 1 or labels.max() != 10:
         return pair
     notice(f"{path.name}: the label 10 of SVHN is the digit 0")
-    return Pair(images=pair.images, labels=np.where(labels == 10, 0, labels))
+    return replace(pair, labels=np.where(labels == 10, 0, labels))

@@ -12,6 +12,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 
 from m3d_condense.data.arrays import Given, Pair, of_list, ready, several_frames, tell_frames
+from m3d_condense.data.columns import unused_columns
+from m3d_condense.data.dividing import text_of, told_by
 from m3d_condense.data.named import ROLES, TESTS, named, split_of, value
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice, progress
@@ -134,9 +136,12 @@ def _of_items(items: Any, layout: str | None, size: int | None) -> Given:
     if count == 0:
         raise UserError(f"the {name} is empty")
     images, labels, several = [], [], []
+    others: dict[str, list[str | None]] = {}
     with progress(f"Reading the {name}", count, unit="images") as bar:
         for number in range(count):
-            image, label = _item(items, number, name)
+            image, label, more = _item(items, number, name)
+            for key, other in more.items():
+                others.setdefault(key, [""] * count)[number] = text_of(other)
             images.append(ready(image, number, layout, size))
             labels.append(label)
             if several_frames(image):
@@ -146,11 +151,15 @@ def _of_items(items: Any, layout: str | None, size: int | None) -> Given:
     again = ready(_item(items, 0, name)[0], 0, layout, size)
     if not np.array_equal(again[0], images[0][0]):
         notice(f"The {name} changes its images at random: each is taken as it came once")
-    return Given(pairs=[Pair(images=of_list(images), labels=labels)], class_names=_class_names(items), partial=True)
+    told = told_by(others, f"the {name}")
+    if unused := [key for key in others if told is None or key not in told[0]]:
+        notice(unused_columns(unused))
+    pair = Pair(images=of_list(images), labels=labels, told=told)
+    return Given(pairs=[pair], class_names=_class_names(items), partial=True)
 
 
-def _item(items: Any, number: int, name: str) -> tuple[Any, Any]:
-    """Return an image and its label."""
+def _item(items: Any, number: int, name: str) -> tuple[Any, Any, dict[str, Any]]:
+    """Return an image, its label, and what else there is by name."""
     try:
         item = items[number]
     except Exception as error:  # a user's data set may raise anything
@@ -159,9 +168,9 @@ def _item(items: Any, number: int, name: str) -> tuple[Any, Any]:
         keys = _keys(item)
         if keys is None:
             raise UserError(f"item {number} of the {name} holds {', '.join(map(str, item))}; give an image and a label")
-        return item[keys[0]], item[keys[1]]
+        return item[keys[0]], item[keys[1]], {str(key): item[key] for key in item if key not in keys}
     if isinstance(item, list | tuple) and len(item) == 2:
-        return item[0], item[1]
+        return item[0], item[1], {}
     shown = f"has {len(item)} parts" if isinstance(item, list | tuple) else f"is a {type(item).__name__}"
     raise UserError(f"item {number} of the {name} {shown}; give (image, label)")
 

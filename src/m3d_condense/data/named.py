@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 import numpy as np
 
 from m3d_condense.data.arrays import Given, Pair, as_numpy
+from m3d_condense.data.columns import plain
+from m3d_condense.data.dividing import text_of, told_by
+from m3d_condense.data.split_columns import FLAGS, NAMES
+from m3d_condense.data.targets import label_count
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
@@ -58,12 +63,35 @@ def named(keys: Iterable[str], get: Get, where: str) -> Given:
     class_names = [] if listed is None else _texts(get(listed))
     if listed is not None and class_names:
         used.add(listed)
+    others = [key for key in keys if key not in used and _meaning(key) is None]
+    told = [told_by(_beside(others, get, get(chosen[split, "labels"])), where) for split in splits]
+    used.update(key for one in told if one is not None for key in one[0])
     if len(used) < len(keys):
         counts = {chosen[split, "images"]: len(get(chosen[split, "labels"])) for split in complete}
         unused = [f"{key} ({counts[key]} images)" if key in counts else key for key in keys if key not in used]
         notice(f"Not used of {where}: {', '.join(unused)}")
-    pairs = [Pair(images=get(chosen[split, "images"]), labels=get(chosen[split, "labels"])) for split in splits]
+    pairs = [
+        Pair(images=get(chosen[split, "images"]), labels=get(chosen[split, "labels"]), told=one)
+        for split, one in zip(splits, told, strict=True)
+    ]
     return Given(pairs=pairs, class_names=class_names)
+
+
+def _beside(keys: Iterable[str], get: Get, labels: Any) -> dict[str, list[str | None]]:
+    """Return those arrays that are a row of as many values as there are labels: they may tell the splits."""
+    found: dict[str, list[str | None]] = {}
+    for key in keys:
+        try:
+            values = get(key)
+        except UserError:  # of Python objects, which matters where it is needed
+            if plain(key) in (*NAMES, *FLAGS):
+                raise
+            continue
+        shape = (len(values),) if isinstance(values, list | tuple) else getattr(values, "shape", None) or (0,)
+        if max(shape) == math.prod(shape) == label_count(labels):  # in MATLAB of two axes
+            row = values if isinstance(values, list | tuple) else as_numpy(values).reshape(-1)
+            found[key] = [text_of(value) for value in row]
+    return found
 
 
 def _unnamed(keys: list[str], get: Get, where: str) -> Given:
@@ -125,5 +153,5 @@ def _squeezed(key: str) -> str:
 def _texts(values: Any) -> list[str]:
     """Return class names, none where they are no texts in a row."""
     array = as_numpy(values) if not isinstance(values, list | tuple) else np.array(values, dtype=object)
-    plain = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in array.reshape(-1).tolist()]
-    return plain if array.ndim == 1 and all(isinstance(one, str) for one in plain) else []
+    texts = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in array.reshape(-1).tolist()]
+    return texts if array.ndim == 1 and all(isinstance(one, str) for one in texts) else []
