@@ -161,6 +161,18 @@ def test_parts_and_joined_torch_data_sets_keep_the_names(capsys: pytest.CaptureF
         load((Subset(Items(), [0, 2, 3, 5]), Items()))
 
 
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [(["bee", "ant", "cat"], "ant, bee, cat, … and bee, ant, cat, …"), (["ant", "bee"], "… bee, … and … bee, cat, …")],
+)
+def test_joined_torch_data_sets_of_other_names_are_refused(names: list[str], shown: str) -> None:
+    other = Items(FEW)
+    other.classes = names
+    for data in (ConcatDataset([Items(), other]), Subset(ConcatDataset([Items(), Subset(other, [0, 1])]), range(14))):
+        with pytest.raises(UserError, match="the parts of the ConcatDataset differ in their class names: " + shown):
+            load(data)
+
+
 def test_tensor_data_sets_have_numbers_for_names() -> None:
     data = load(TensorDataset(torch.from_numpy(IMAGES), torch.from_numpy(LABELS)))
     assert data.class_names == ("0", "1", "2")

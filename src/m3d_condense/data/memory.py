@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,12 +122,20 @@ def _joined(parts: Sequence[Given]) -> Given:
     """Return the splits of several parts as one data set."""
     names = {tuple(part.class_names) for part in parts if part.class_names}
     if len(names) > 1:
-        shown = " and ".join(", ".join(some[:3]) + ", …" for some in names)
-        raise UserError(f"training and test data differ in their class names: {shown}")
+        raise UserError(f"training and test data differ in their class names: {_shown(names)}")
     pairs = [pair for part in parts for pair in part.pairs]
     if len(pairs) > 2:
         raise UserError(TWO_TESTS)
     return Given(pairs=pairs, class_names=next(iter(names), ()), partial=any(part.partial for part in parts))
+
+
+def _shown(several: Iterable[tuple[str, ...]]) -> str:
+    """Show the first two of several lists of class names, from where they differ."""
+    first, other = sorted(several)[:2]
+    start = next((place for place, (a, b) in enumerate(zip(first, other, strict=False)) if a != b), len(first))
+    start = max(0, start - 1)
+    parts = [("… " if start else "") + ", ".join(names[start : start + 3]) + ", …" for names in (first, other)]
+    return f"{' and '.join(parts)}; number the classes of all alike"
 
 
 def _of_items(items: Any, layout: str | None, size: int | None) -> Given:
@@ -182,13 +190,19 @@ def _keys(item: Mapping[Any, Any]) -> tuple[Any, Any] | None:
 
 
 def _class_names(items: Any) -> list[str]:
-    """Return the names in `classes`, of the data set itself or of what it is a part of."""
+    """Return the names in `classes`, of the data set itself or of what it is a part of.
+
+    Raises UserError for parts that number different names, or the same in another order.
+    """
     classes = getattr(items, "classes", None)
     if isinstance(classes, list | tuple) and classes and all(isinstance(name, str) for name in classes):
         return list(classes)
     parts = getattr(items, "datasets", None) or [getattr(items, "dataset", None)]
     names = [_class_names(part) for part in parts if part is not None]
-    return names[0] if names and all(other == names[0] for other in names) else []
+    named = {tuple(own) for own in names if own}
+    if len(named) > 1:
+        raise UserError(f"the parts of the {type(items).__name__} differ in their class names: {_shown(named)}")
+    return names[0] if names and all(names) else []
 
 
 def _is_split(data: Any) -> bool:
