@@ -140,6 +140,7 @@ def settings_of(protocol: Protocol, trainer: Trainer, dataset: ImageDataset, see
     return training_settings(protocol) | {
         "seed": seed,
         "flip": flip,
+        "data": dataset.name,
         "fingerprint": dataset.fingerprint,
         "versions": versions,
         "hardware": hardware | {"used": trainer.placed.describe()},

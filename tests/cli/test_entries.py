@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from m3d_condense import scoring
@@ -34,6 +35,26 @@ def test_sets_and_data_sets_are_scored_together(one: str, capsys: pytest.Capture
     names = ["one", "random, 1 per class of digits", "whole digits", "random, 2 per class of digits"]
     assert [row["set"] for row in rows] == names
     assert scores(one)[0].accuracies == rows[0]["accuracies"]
+
+
+def test_scores_on_other_data_are_shown_as_such(
+    one: str, digits: ImageDataset, own_folder: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = digits.train.images[:300, 0].numpy(), digits.train.labels[:300].numpy()
+    np.savez("few.npz", images=images, labels=labels)
+    assert main(["evaluate", one, *QUICK]) == 0
+    assert main(["evaluate", one, "--data", "few.npz", *QUICK, "--repeats", "2"]) == 0
+    own, other = scores(one)
+    assert [score.settings["data"] for score in (own, other)] == ["digits", "few"]
+    capsys.readouterr()
+    assert main(["info", one]) == 0
+    shown = capsys.readouterr().out
+    marked = f"quick, on few in place of the source: {other.mean:.2f} ± {other.std:.2f} % (n = 2)"
+    assert f"score    convnet1, quick: {own.mean:.2f} % (n = 1)" in shown
+    assert marked in shown
+    card = Path(one, "README.md").read_text(encoding="utf-8")
+    assert f"| convnet1 | quick | 1 | {own.mean:.2f} |" in card
+    assert f"| convnet1 | quick, on few in place of the source | 2 | {other.mean:.2f} ± {other.std:.2f} |" in card
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from condensed_sets import make
 
 from m3d_condense.cli.main import main
+from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.report.facts import Facts
@@ -36,6 +37,15 @@ def test_the_accuracy_of_a_set_is_with_hard_labels() -> None:
     said = text_of(page([known]))
     assert "a network trained on nothing else reaches 61.0 %" in said
     assert "convnet quick, soft labels 2 71.0 ± 1.4" in said
+
+
+def test_the_accuracy_of_a_set_is_on_the_data_of_the_page(digits: ImageDataset) -> None:
+    own, other = (
+        Score.of("convnet", "quick", [x], {"fingerprint": data})
+        for x, data in ((60.0, digits.fingerprint), (90.0, "sha256:0"))
+    )
+    known = dataclasses.replace(facts(scores=[own, other]), dataset=digits)
+    assert known.accuracy == (60.0, 0.0, 1)
 
 
 def test_the_page_tells_all_that_is_asked_of_it(report: Path) -> None:

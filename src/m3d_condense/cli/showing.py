@@ -48,8 +48,7 @@ def _lines(found: Found, condensed: CondensedSet) -> list[str]:
         facts["made"] = f"imported {condensed.created}"
     lines = [f"{name:9}{shown(value, MOST)}" for name, value in facts.items()]
     scores = [
-        f"score    {one_line(score.network)}, {one_line(score.trained_by)}: {score.mean:.2f} ± {score.std:.2f} %"
-        f" (n = {score.n})"
+        f"score    {one_line(score.network)}, {one_line(score.scored_by(source))}: {score.rounded(2)} % (n = {score.n})"
         for score in condensed.scores
     ]
     return [as_shown(line) for line in [*lines, *(scores or ["score    none yet: m3d evaluate adds one"])]]

@@ -50,8 +50,7 @@ def print_scores(rows: Sequence[Scored], as_json: bool) -> None:
     table = Table("trained on", "network", "protocol", "KiB a class", "n", "accuracy, %", *read)
     for row in rows:
         score = row.score
-        spread = f" ± {score.std:.1f}" if score.n > 1 else ""
-        numbers = [kib(row.class_bytes), str(score.n), f"{score.mean:.1f}{spread}"]
+        numbers = [kib(row.class_bytes), str(score.n), score.rounded(1)]
         numbers += [f"{statistics.fmean(score.best):.1f}"] if score.best else []
         table.add_row(*map(_cell, (row.name, score.network, score.trained_by, *numbers)))
     Console().print(table)

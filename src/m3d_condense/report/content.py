@@ -236,9 +236,9 @@ def _scores(condensed: CondensedSet) -> list[ScoreRow]:
         rows.append(
             ScoreRow(
                 network=one_line(score.network),
-                protocol=one_line(score.trained_by),
+                protocol=one_line(score.scored_by(condensed.source)),
                 n=score.n,
-                accuracy=f"{score.mean:.1f}" + (f" ± {score.std:.1f}" if score.n > 1 else ""),
+                accuracy=score.rounded(1),
                 interval=f"{low:.1f} to {high:.1f}" if ends else "one network has none",
                 low=low / 100,
                 high=high / 100,

@@ -72,11 +72,17 @@ class Facts:
     def accuracy(self) -> tuple[float, float, int] | None:
         """Mean, sample standard deviation and count of the set's accuracies: its stored score, or the report's own.
 
-        The stored one is the last by the report's network and protocol, with hard labels, as the report's own networks
-        are trained, where it is of no fewer networks.
+        The stored one is the last on these data by the report's network and protocol, with hard labels, as the report's
+        own networks are trained, where it is of no fewer networks.
         """
         wanted = (self.setup.network, self.setup.protocol, HARD)
-        stored = [s for s in self.condensed.scores if (s.network, s.protocol, s.labels) == wanted]
+        data = None if self.dataset is None else self.dataset.fingerprint
+        stored = [
+            score
+            for score in self.condensed.scores
+            if (score.network, score.protocol, score.labels) == wanted
+            and (data is None or score.settings.get("fingerprint", data) == data)
+        ]
         if stored and (self.own is None or stored[-1].n >= len(self.own.accuracies)):
             return stored[-1].mean, stored[-1].std, stored[-1].n
         return None if self.own is None else self.own.summary

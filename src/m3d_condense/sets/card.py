@@ -140,7 +140,7 @@ def _making(condensed: CondensedSet) -> dict[str, str]:
 
 def _scores(condensed: CondensedSet) -> list[tuple[str, ...]]:
     return [
-        (_escape(score.network), _escape(score.trained_by), str(score.n), f"{score.mean:.2f} ± {score.std:.2f}")
+        (_escape(score.network), _escape(score.scored_by(condensed.source)), str(score.n), score.rounded(2))
         for score in condensed.scores
     ]
 

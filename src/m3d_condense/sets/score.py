@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,9 @@ class Score:
         n: how many networks were trained.
         mean, std: of the accuracies, percent; `std` is the sample standard deviation, 0.0 when n is 1.
         accuracies: one a network, percent in [0, 100].
-        settings: the protocol's settings, seed, data fingerprint, versions: enough to repeat it; of a score with soft
-            labels also "labels", "soft", and their fingerprint under "soft_labels"; of one with several readings of
-            the test accuracy their number, "readings", and the "best" of each network.
+        settings: the protocol's settings, seed, the data's name and fingerprint, versions: enough to repeat it; of a
+            score with soft labels also "labels", "soft", and their fingerprint under "soft_labels"; of one with several
+            readings of the test accuracy their number, "readings", and the "best" of each network.
     """
 
     network: str
@@ -65,6 +65,18 @@ class Score:
     def trained_by(self) -> str:
         """The protocol for a reader, and the labels where they are soft, such as "quick, soft labels"."""
         return f"{self.protocol}, soft labels" if self.labels == SOFT else self.protocol
+
+    def scored_by(self, source: Mapping[str, Any]) -> str:
+        """`trained_by`, and the data that the networks were tested on where these are not the `source` of the set."""
+        own, tested = source.get("fingerprint"), self.settings.get("fingerprint")
+        if None in (own, tested) or own == tested:
+            return self.trained_by
+        return f"{self.trained_by}, on {self.settings.get('data', 'other data')} in place of the source"
+
+    def rounded(self, digits: int) -> str:
+        """Return the mean, and the spread where there are several networks, with so many digits behind the point."""
+        spread = f" ± {self.std:.{digits}f}" if self.n > 1 else ""
+        return f"{self.mean:.{digits}f}{spread}"
 
     @classmethod
     def of(cls, network: str, protocol: str, accuracies: Sequence[float], settings: dict[str, Any]) -> Score:
