@@ -67,6 +67,11 @@ def test_scores_on_other_data_are_shown_as_such(
         (["one"], ["--protocol", "x"], "unknown protocol 'x'"),
         (["one"], ["--epochs", "0"], "--epochs 0"),
         (["one"], ["--data", "digits", "--size", "4"], "do not fit"),
+        (["one"], ["--classes", "a", "b"], "--classes a b: goes with --data DATA, or with data sets among those that"),
+        (["one"], ["--split-seed", "0"], "--split-seed 0: goes with --data DATA, or"),
+        (["one"], ["--random", "--whole", "--size", "4"], "--size 4: goes with --data DATA, or"),
+        (["one"], ["--layout", "NHW"], "--layout NHW: goes with"),
+        (["one"], ["--label-column", "x"], "--label-column x: goes with"),
         (["one", "digits"], ["--random", "--ipc", "0"], "--ipc 0"),
     ],
 )

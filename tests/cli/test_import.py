@@ -140,5 +140,6 @@ def test_flags_that_contradict_an_export_are_refused(saved: str, capsys: pytest.
     assert "leave --classes out" in said(capsys, *arguments, "--data", "digits", "--classes", *"9876543210")
     assert "--normalised mnist: set.pt says" in said(capsys, *arguments, "--normalised", "mnist")
     assert "--size 99: goes with --data DATA only" in said(capsys, *arguments, "--size", "99")
+    assert "--split-seed 0: goes with --data DATA only" in said(capsys, *arguments, "--split-seed", "0")
     assert "--experiment 3: set.pt holds one set" in said(capsys, *arguments, "--experiment", "3")
     assert run(*arguments, "--classes", *"0123456789", "--normalised", "none", "-q") == 0

@@ -56,6 +56,15 @@ def test_a_set_is_tested_on_other_data(chosen: str, digits: ImageDataset) -> Non
     assert load_network("runs/set-convnet1.safetensors").tested_on["name"] == "other"
 
 
+def test_flags_of_data_are_refused_where_a_set_is_read_with_its_own(
+    chosen: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flags in (["--size", "999"], ["--classes", "nosuch"], ["--split-seed", "0"]):
+        assert train(chosen, *flags) == 2
+        message = f"{' '.join(flags)}: goes with --data DATA, or a data set to train on, only"
+        assert message in capsys.readouterr().err
+
+
 def test_settings_come_from_a_file(chosen: str) -> None:
     Path("train.yaml").write_text(f"subject: {chosen}\nseed: 4\nprotocol: dm\nout: kept.safetensors\n")
     assert train("--config", "train.yaml", "-q") == 0

@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 
 from m3d_condense import networks
 from m3d_condense.cli.finding import Found, find
-from m3d_condense.cli.settings import load_data
+from m3d_condense.cli.settings import load_data, refuse_source_flags
 from m3d_condense.condensing.condensation import random_selections
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes import protocols
@@ -19,7 +19,7 @@ from m3d_condense.scoring import labels_of, mirrored
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.soft import HARD, SOFT, check_labels
 from m3d_condense.sets.source import source_of
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
 
@@ -96,8 +96,11 @@ def _loaded(given: Namespace) -> tuple[list[Entry], list[Source]]:
     sets: list[Entry] = []
     datasets: dict[str, ImageDataset] = {}  # so that sets of one source hold its images once
     sources: dict[tuple[str, int], Source] = {}
+    known = {name: _found(name, given) for name in dict.fromkeys(given.sets)}
+    if tested_on is None and None not in known.values():
+        refuse_source_flags(given, f"{Setting('data', 'DATA')}, or with data sets among those that are scored,")
     for name in given.sets:
-        found = _found(name, given)
+        found = known[name]
         condensed = None if found is None else CondensedSet.load(found.folder)
         loaded = load_data(given, name) if condensed is None else source_of(condensed, tested_on)
         dataset = datasets.setdefault(loaded.fingerprint, loaded)

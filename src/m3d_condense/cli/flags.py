@@ -119,7 +119,8 @@ def source_flags(
         "name or WordNet id; or several of them, here (default: all)"
     )
     parser.add_argument("--classes", type=str, nargs="+", default=[], metavar="NAME|FILE", help=picked)
-    number_flag(parser, "--split-seed", 0, "seed of the test split, where the data has none of its own")
+    seed = "seed of the test split, where the data has none of its own (default: 0)"
+    parser.add_argument("--split-seed", type=int, metavar="N", help=seed)  # None where it is not given
 
 
 def config_flag(parser: ArgumentParser, sets: str = "") -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from m3d_condense.cli.settings import classes, load_data
+from m3d_condense.cli.settings import classes, load_data, refuse_source_flags
 from m3d_condense.cli.streams import as_shown
 from m3d_condense.data.classes import asked_for
 from m3d_condense.sets.condensed import CondensedSet
@@ -58,9 +58,7 @@ def _classes(given: Namespace, content: Content, file: Path) -> tuple[str, ...]:
     """Return the names of the classes, as far as they are known before the data set is read; none with that."""
     if given.data is not None:
         return ()
-    for name in ("size", "image_column", "label_column", "layout"):
-        if given[name] is not None:
-            raise UserError(f"goes with {Setting('data', 'DATA')} only", setting=name, value=given[name])
+    refuse_source_flags(given, str(Setting("data", "DATA")), but=["classes"])
     asked = asked_for(classes(given))
     names = content.class_names if asked is None else asked
     if names is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,8 +29,17 @@ def load_data(given: Namespace, data: Any) -> ImageDataset:
     if data is None:
         raise UserError("no data given; the data set digits is embedded, to try it with")
     columns = {"image_column": given.image_column, "label_column": given.label_column}
-    read = {"size": given.size, "seed": given.split_seed, "layout": given.layout, "classes": classes(given)}
+    read = {"size": given.size, "seed": given.split_seed or 0, "layout": given.layout, "classes": classes(given)}
     return load(data, **read, **columns)
+
+
+def refuse_source_flags(given: Namespace, of: str, but: Collection[str] = ()) -> None:
+    """Raise `UserError` for a flag of how a data set is read, where none is read as they say: `of` says which would."""
+    for name in ("size", "image_column", "label_column", "layout", "classes", "split_seed"):
+        value = given[name]
+        if value not in (None, []) and name not in but:
+            shown = " ".join(value) if isinstance(value, list) else value
+            raise UserError(f"goes with {of} only", setting=name, value=shown)
 
 
 def classes(given: Namespace) -> str | list[str] | None:

@@ -50,7 +50,7 @@ def declare() -> ArgumentParser:
         "labels of the sets: hard, or soft with the hard ones scored beside them (default: soft where a set has them)"
     )
     parser.add_argument("--labels", type=str, metavar="KIND", help=seen)
-    source_flags(parser, ", for data sets that are named here; a set's own source is loaded as it was")
+    source_flags(parser, ", of data sets that are named here; a set's own source is read as it was")
     config_flag(parser)
     return execution_flags(parser)
 

@@ -18,10 +18,10 @@ from m3d_condense.cli.flags import (
     number_flag,
     source_flags,
 )
-from m3d_condense.cli.settings import execution, load_data
+from m3d_condense.cli.settings import execution, load_data, refuse_source_flags
 from m3d_condense.cli.streams import as_shown
 from m3d_condense.recipes.protocols import PROTOCOLS
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def declare() -> ArgumentParser:
     parser.add_argument("--labels", type=str, metavar="KIND", help=seen)
     parser.add_argument("--data", type=str, help="test a set on this data set, not on its own source: " + DATA_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace the trained network in --out")
-    source_flags(parser, ", for a data set that is named here; a set's own source is loaded as it was")
+    source_flags(parser, ", of DATA alone; a set's own source is read as it was")
     config_flag(parser)
     return execution_flags(parser)
 
@@ -63,6 +63,8 @@ def run(given: Namespace) -> int:
         raise UserError("nothing given to train on; name a condensed set, or a data set, such as digits")
     found = find(given.subject)
     if found is not None:
+        if given.data is None:
+            refuse_source_flags(given, f"{Setting('data', 'DATA')}, or a data set to train on,")
         subject: Path | ImageDataset = found.folder
         name = (found.hub_id or str(found.folder.resolve())).rpartition("/")[2]
     else:
