@@ -85,7 +85,9 @@ def test_a_larger_ipc_keeps_the_old_images_and_adds(
 
 def test_old_pixels_are_optimised_further_where_that_is_asked_for(digits: ImageDataset, old: CondensedSet) -> None:
     data = some_classes(digits, "1", "7", "3", "5")
-    started = by_class(grow(data, ipc=2, iterations=0, start_from=old, keep_old=False))
+    with recorded() as heard:
+        started = by_class(grow(data, ipc=2, iterations=0, start_from=old, keep_old=False))
+    assert any("images of the earlier set stay as they are" in line for line in heard)
     grown = by_class(grow(data, ipc=2, start_from=old, keep_old=False))
     for name, images in by_class(old).items():
         assert torch.equal(started[name], images)

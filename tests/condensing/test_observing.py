@@ -154,6 +154,9 @@ def test_a_tracker_that_is_not_installed_is_said_before_any_work(
         ({"watch": -1}, "watch=-1: at least 0"),
         ({"preview_every": 5}, "preview_every=5: .*give out"),
         ({"track": "trackio"}, "track=trackio: .*give out"),
+        ({"watch": 2, "method": "random", "iterations": None}, "watch=2: random takes no steps"),
+        ({"preview_every": 2, "iterations": 0}, "preview_every=2: m3d takes no steps"),
+        ({"track": "trackio", "method": "herding", "iterations": None}, "track=trackio: herding takes no steps"),
     ],
 )
 def test_what_cannot_be_looked_at_is_said(digits: ImageDataset, given: dict[str, Any], said: str) -> None:

@@ -81,6 +81,8 @@ def test_a_study_goes_on_and_values_are_added(digits: ImageDataset, tmp_path: Pa
         ({"vary": {"method": ["dm"]}}, "methods are what compare compares"),
         ({"vary": {"seed": [1]}}, "give seeds=N"),
         ({"vary": {"lr": []}}, "lr has no values"),
+        ({"vary": {"lr": 0.1}}, r"lr: give a list of values, such as \[0.1\]"),
+        ({"vary": {"kernel": "linear"}}, r"kernel: give a list of values, such as \['linear'\]"),
         ({"vary": {"lr": [-1.0]}}, "a number above 0"),
         ({"vary": {}, "method": "random"}, "random takes no steps"),
         ({"vary": {}, "hold_out": 1.5}, "a number between 0 and 1"),
@@ -107,6 +109,17 @@ def test_values_are_read_by_the_type_of_their_setting() -> None:
 def test_values_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(UserError):
         variants([text])
+
+
+@pytest.mark.parametrize("text", ["lr=", "lr=0.1,", "kernel= "])
+def test_a_missing_value_is_said(text: str) -> None:
+    with pytest.raises(UserError, match=f"a value of {text.partition('=')[0]} is missing"):
+        variants([text])
+
+
+def test_a_study_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "digits", "--method", "dm"]) == 2
+    assert "--vary: name a setting to vary, and its values" in capsys.readouterr().err
 
 
 def test_the_command_prints_the_table_and_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,6 +80,8 @@ def variants(texts: Sequence[str]) -> dict[str, list[Any]]:
             example = "such as lr=0.01,0.02"
             raise UserError(f"a setting of a recipe and its values, {example}", setting="vary", value=text)
         kind = cast(Any, known[name][0])
+        if not all(value.strip() for value in values.split(",")):
+            raise UserError(f"a value of {name} is missing, as in {name}=VALUE,VALUE", setting="vary", value=text)
         found.setdefault(name, []).extend(_value(name, kind, value.strip()) for value in values.split(","))
     return found
 

@@ -96,7 +96,7 @@ def condense(
     grown_from = _earlier(start_from, keep_old, dataset, recipe)
     target = Path(out) if out is not None else None
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
-    asked.check(target)
+    asked.check(target, recipe)
     engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, settings, class_groups)
     told = _told(grown_from, start_from)
     task = Task(

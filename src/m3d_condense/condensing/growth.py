@@ -40,9 +40,9 @@ class Earlier:
         """How many images there are."""
         return sum(map(len, self.images))
 
-    def explain(self, total: int) -> str:
-        """Say in one line what becomes of them in a run of so many images."""
-        fate = "stay as they are" if self.kept else "are optimised further"
+    def explain(self, total: int, steps: int) -> str:
+        """Say in one line what becomes of them in a run of so many images and so many steps."""
+        fate = "are optimised further" if steps and not self.kept else "stay as they are"
         return f"{self.count} images of the earlier set {fate}, and {total - self.count} are added"
 
     def identity(self) -> dict[str, Any]:

@@ -51,8 +51,11 @@ class Watching:
         for name in ("watch", "preview_every"):
             check_count(name, getattr(self, name), least=0)
 
-    def check(self, target: Path | None) -> None:
-        """Raise `UserError` where something is to be written and there is no place for it."""
+    def check(self, target: Path | None, recipe: Recipe) -> None:
+        """Raise `UserError` where something is to be written and there is no place for it, or no step to look at."""
+        for name in ("watch", "preview_every", "track"):
+            if recipe.iterations == 0 and getattr(self, name):
+                raise UserError(f"{recipe.method} takes no steps", setting=name, value=getattr(self, name))
         for name in ("preview_every", "track"):
             if target is None and getattr(self, name):
                 raise UserError(

@@ -32,7 +32,7 @@ def start(
     shard = Shard(num_classes=dataset.num_classes, group=current())
     images, frozen = _images(dataset, recipe, engine, watch, shard), None
     if earlier is not None:
-        notice(earlier.explain(dataset.num_classes * recipe.ipc))
+        notice(earlier.explain(dataset.num_classes * recipe.ipc, recipe.iterations))
         images, frozen = earlier.laid_over(images, shard.classes), earlier.frozen(recipe.ipc)
     return Pixels(images.to(engine.device), recipe.factor, shard, frozen, recipe.bits)
 

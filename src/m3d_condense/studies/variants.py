@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,9 @@ def _variants(vary: Mapping[str, Sequence[Any]], together: bool) -> Iterator[dic
         if name in ELSEWHERE or name not in known:
             said = ELSEWHERE.get(name) or "no setting of a recipe that can be varied"
             raise UserError(f"{name}: {said}", setting="vary", value=name)
-        if not values:
+        if isinstance(values, str) or not isinstance(values, Collection):
+            raise UserError(f"{name}: give a list of values, such as [{values!r}]", setting="vary", value=values)
+        if len(values) == 0:
             raise UserError(f"{Setting(name)} has no values to be varied over")
     yield {}
     if together:

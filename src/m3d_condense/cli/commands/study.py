@@ -22,6 +22,7 @@ from m3d_condense.cli.flags import (
 )
 from m3d_condense.cli.settings import execution, load_data, seconds, variants
 from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.errors import UserError
 
 STUDY_HELP = (
     "Condense a data set by variants of one method, and score every set on a tenth of the training images, which was "
@@ -57,6 +58,8 @@ def run(given: Namespace) -> int:
     from m3d_condense.cli.tables import print_study
     from m3d_condense.studies.variants import study
 
+    if not given.vary:
+        raise UserError("name a setting to vary, and its values, such as lr=0.01,0.02", setting="vary")
     limit, running, vary = seconds(given.time_limit), execution(given), variants(given.vary)
     dataset = load_data(given, given.data)
     out = Path(given.out or Path("runs") / f"study-{dataset.name}")
