@@ -91,14 +91,40 @@ def test_the_split_may_stand_in_a_column() -> None:
     assert "There is no labelled test split: the validation split is the test split" in found.notices
 
 
-@pytest.mark.parametrize("column", ["is_test", "Is Testing", "isTest"])
-@pytest.mark.parametrize("bits", ["01", ["False", "True"], ["0.0", "1.0"]], ids=["numbers", "words", "floats"])
+@pytest.mark.parametrize("column", ["is_test", "Is Testing", "isTest", "test", "test_set", "is_holdout", "Holdout"])
+@pytest.mark.parametrize("bits", ["01", "nY", "ft", ["False", "True"], ["0.0", "1.0"], ["no", "Yes"]], ids=str)
 def test_a_column_of_one_split_tells_it_by_0_and_1(column: str, bits: str) -> None:
     cells = [("0.png", bits[0], "a"), ("1.png", bits[0], "b"), ("2.png", bits[1], "b")]
     texts = {"labels.csv": rows(f"file,{column},label", *map(",".join, cells))}
     assert labels(read(FLAT, texts)) == {"train": ["a", "b"], "test": ["b"]}
     other = {"labels.csv": rows("file,is_train,label", *map(",".join, cells))}
     assert labels(read(FLAT, other)) == {"train": ["b"], "test": ["a", "b"]}
+
+
+def test_columns_of_several_splits_agree() -> None:
+    flags = rows("file,train,test,label", "0.png,1,0,a", "1.png,yes,no,b", "2.png,0,1,b", "3.png,0,0,a")
+    found = read(FLAT, {"labels.csv": flags})
+    assert labels(found) == {"train": ["a", "b"], "test": ["b"]}
+    assert found.unused == {"in the validation split": 1}
+    both = rows("file,split,is_test,label", "0.png,train,0,a", "1.png,train,0,b", "2.png,test,1,b", "3.png,val,0,a")
+    assert labels(read(FLAT, {"labels.csv": both})) == {"train": ["a", "b"], "test": ["b"]}
+    with pytest.raises(UserError, match="the columns train and test name different splits for 1 row"):
+        read(FLAT, {"labels.csv": flags.replace("2.png,0", "2.png,1")})
+
+
+@pytest.mark.parametrize("column", ["is_test", "test_set", "train_test_split", "split_id"])
+def test_columns_called_after_splits_are_refused_where_their_values_are_not_understood(column: str) -> None:
+    texts = {"labels.csv": rows(f"file,{column},label", "0.png,5,a", "1.png,5,b", "2.png,6,b")}
+    with pytest.raises(UserError, match=f"the column {column} tells the splits, but says '5', '6' in 3 rows"):
+        read(FLAT, texts)
+
+
+def test_trains_among_vehicles_are_a_class() -> None:
+    text = rows("file,car,train,bus", "0.png,1,0,0", "1.png,0,1,0", "2.png,0,0,1", "3.png,0,1,0")
+    assert labels(read(FLAT, {"labels.csv": text})) == {"train": ["car", "train", "bus", "train"]}
+    assert labels(read(FLAT, {"labels.csv": text.replace("0.png,1,0", "0.png,1,1")}, label_column="car")) == {
+        "train": ["1", "0", "0", "0"]
+    }
 
 
 @pytest.mark.parametrize("value", ["", "extra", "unlabeled", "PublicTest"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from m3d_condense.data.columns import LABELS, choose_labels, plain, unused_columns
 from m3d_condense.data.labels import any_label, encode, labelled_rows
 from m3d_condense.data.pictures import Rows
-from m3d_condense.data.split_columns import splits_of
+from m3d_condense.data.split_columns import holds_splits, splits_of
 from m3d_condense.data.splits import some
 from m3d_condense.data.tables import by_name
 from m3d_condense.data.words import ORDER, ROLES, TEST, TRAIN, VALID, split_name
@@ -118,7 +118,9 @@ def _divided(train: AnyTable, tests: Sequence[AnyTable], taken: Sequence[str | N
     row is for training.
     """
     parts = [_Part(name=table.name, table=table) for table in (train, *tests)]
-    found = _said(train, [name for name in train.label_columns() if name not in taken])
+    possible = set(train.label_columns())
+    columns = [name for name in train.columns if name in possible or holds_splits(name)]  # the latter may be bytes
+    found = _said(train, [name for name in columns if name not in taken])
     if found is None:
         return [], parts
     columns, roles = found
@@ -152,8 +154,14 @@ def _said(table: AnyTable, columns: Sequence[str]) -> tuple[list[str], list[str]
     texts = {}
     for column in columns:
         values = by_name(*table.labels(column))
-        texts[column] = ["" if value is None or value != value else str(value) for value in values]
+        texts[column] = [_as_text(value) for value in values]
     return splits_of(texts, f"the {table.name} split")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None or value != value else str(value)
 
 
 def _check_apart(table: AnyTable, columns: Sequence[str], count: int, role: str) -> None:
