@@ -148,7 +148,7 @@ def test_few_images_share_their_real_ones_under_m3d_plus(ipc: int, side: int, it
         (28, 1, 3, 2),
         (16, 1, 2, 2),
         (8, 1, 1, 1),
-        (64, 1, 4, 3),
+        (64, 1, 3, 3),
         (64, 5, 3, 3),
     ],
 )
@@ -156,3 +156,9 @@ def test_few_images_are_cut_finer_under_m3d_plus(side: int, ipc: int, factor: in
     assert recipe("m3d-plus", "quick", ipc=ipc, side=side, overrides={}).factor == factor
     for method, preset in (("m3d-plus", "paper"), ("m3d-pool", "quick"), ("m3d", "quick")):
         assert recipe(method, preset, ipc=ipc, side=side, overrides={}).factor == papers
+
+
+def test_digits_are_cut_as_their_papers_have_it_under_m3d_plus() -> None:
+    for channels, mirrored in ((1, False), (1, True), (3, False)):
+        asked = {"ipc": 1, "side": 32, "channels": channels, "mirrored": mirrored, "overrides": {}}
+        assert recipe("m3d-plus", "quick", **asked).factor == 2

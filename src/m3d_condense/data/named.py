@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from m3d_condense.data.arrays import Given, Pair, as_numpy
-from m3d_condense.data.columns import plain
 from m3d_condense.data.dividing import text_of, told_by
-from m3d_condense.data.split_columns import FLAGS, NAMES
+from m3d_condense.data.split_columns import means_splits
 from m3d_condense.data.targets import label_count
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
@@ -84,7 +83,7 @@ def _beside(keys: Iterable[str], get: Get, labels: Any) -> dict[str, list[str | 
         try:
             values = get(key)
         except UserError:  # of Python objects, which matters where it is needed
-            if plain(key) in (*NAMES, *FLAGS):
+            if means_splits(key):
                 raise
             continue
         shape = (len(values),) if isinstance(values, list | tuple) else getattr(values, "shape", None) or (0,)

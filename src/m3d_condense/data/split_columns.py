@@ -110,7 +110,7 @@ def tells_splits(columns: Mapping[str, Sequence[str]]) -> bool:
 def _known(name: str, values: Sequence[str]) -> dict[str, str] | None:
     """Return the splits that values of a column name; None where the column does not tell the splits."""
     counts = Counter(values)
-    if not any(value.strip() for value in counts) or (not _is_clear(name) and len(counts) >= MOST):
+    if not any(value.strip() for value in counts) or (not means_splits(name) and len(counts) >= MOST):
         return None
     named = {value: split for value in counts if (split := split_name(value)) is not None}
     known = {value: split.role for value, split in named.items() if not split.rest}
@@ -123,10 +123,10 @@ def _tells(name: str, known: Mapping[str, str], named: Mapping[str, object], cou
     if called in LABELS:
         return False
     most = 2 * sum(counts[value] for value in known) >= sum(counts.values())
-    return _is_clear(name) or (called in PERHAPS and len(known) > 0) or (most and len(named) > 1)
+    return means_splits(name) or (called in PERHAPS and len(known) > 0) or (most and len(named) > 1)
 
 
-def _is_clear(name: str) -> bool:
+def means_splits(name: str) -> bool:
     """Whether the name of a column can mean nothing but splits."""
     return holds_splits(name) or (_split_of(name) is not None and plain(name) not in ROLES)
 

@@ -124,7 +124,12 @@ def plus_quick(problem: Problem) -> Values:
 
 
 def _finer(problem: Problem) -> int:
-    """Return an l that gives a class at least `FEW` decoded images, in tiles of no less than `LEAST_TILE` pixels."""
+    """Return an l that gives a class at least `FEW` decoded images, in tiles of no less than `LEAST_TILE` pixels.
+
+    That is for small photographs, as of CIFAR: on digits, of strokes, larger tiles are ahead.
+    """
+    if not problem.small_photographs:
+        return problem.factor
     enough = math.ceil(math.sqrt(FEW / problem.ipc))
     return max(problem.factor, min(enough, problem.side // LEAST_TILE))
 
