@@ -47,6 +47,13 @@ def test_folders_that_came_or_went_are_refused(exported: Path, change: str) -> N
         load(exported)
 
 
+def test_exported_folders_within_another_are_refused(exported: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        shutil.copytree(exported, tmp_path / "both" / split)
+    with pytest.raises(UserError, match=r"holds folders that were exported \(test, train\), whose m3d-classes.json"):
+        load(tmp_path / "both")
+
+
 @pytest.mark.parametrize("text", ["", "[", "{}", json.dumps(["train", "test"]), "[" * 10_000])
 def test_a_damaged_file_is_refused_in_one_line(exported: Path, text: str) -> None:
     (exported / CLASSES).write_text(text)

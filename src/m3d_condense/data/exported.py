@@ -52,9 +52,11 @@ def tell_classes(paths: Sequence[str], class_names: Sequence[str]) -> bool:
 def read(root: Path, top: Folder) -> tuple[list[Rows], tuple[str, ...], Counter[str]] | None:
     """Return the rows, the classes and what is not used, counted, of a folder that was exported; None of any other.
 
-    `top` holds all that lies in `root`. Raises UserError where folders have come or gone since.
+    `top` holds all that lies in `root`. Raises UserError where folders have come or gone since, and for exported
+    folders within another.
     """
     if CLASSES not in top.others:
+        _check_within(root, top)
         return None
     try:
         classes = msgspec.json.decode((root / CLASSES).read_bytes(), type=list[Class])
@@ -76,3 +78,14 @@ def read(root: Path, top: Folder) -> tuple[list[Rows], tuple[str, ...], Counter[
     unused[ending(CLASSES)] -= 1
     deeper = top.count - len(labels)
     return [rows], tuple(one.name for one in classes), unused + Counter({"images within other folders": deeper})
+
+
+def _check_within(root: Path, top: Folder) -> None:
+    """Raise UserError for folders that were exported and put into another, where their files would name the classes."""
+    within = [folder.path for folder in top.walk() if CLASSES in folder.others]
+    if within:
+        raise UserError(
+            f"{root} holds folders that were exported ({some(within)}), whose {CLASSES} names their classes, and is "
+            "read of one such folder alone: give that, or remove these files to take the names of the folders for the "
+            "classes"
+        )
