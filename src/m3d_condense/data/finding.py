@@ -89,7 +89,6 @@ def naming_column(
     folder, role = posixpath.dirname(path), about(path)
     best: tuple[str, list[str | None]] | None = None
     most = (0, 0)
-    divides = said_by(path) is not None or tells_splits(table.columns)
     for name, values in zip(table.names, table.values, strict=True):
         if file_column not in (None, name):
             continue
@@ -97,10 +96,15 @@ def naming_column(
         matched = [known[value] for value in values]
         count = len(set(matched) - {None})
         endings = sum("." in value for value in values)
-        enough = 2 * count >= min(len(values), len(index.paths)) or (divides and _are_names(values))
-        if count > 0 and (count, endings) > most and enough:
+        if count == 0 or (count, endings) <= most:
+            continue
+        if 2 * count >= min(len(values), len(index.paths)) or (_are_names(values) and _divides(path, table)):
             best, most = (name, matched), (count, endings)
     return best
+
+
+def _divides(path: str, table: Table) -> bool:
+    return said_by(path) is not None or tells_splits(table.columns)
 
 
 def _are_names(values: Sequence[str]) -> bool:
