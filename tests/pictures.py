@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ from PIL import Image
 def noise(*shape: int, seed: int = 0) -> NDArray[Any]:
     """Return random uint8 pixels."""
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def png(number: int) -> bytes:
+    """Return a PNG of 4×5 random pixels, another one for each number."""
+    buffer = io.BytesIO()
+    Image.fromarray(noise(4, 5, 3, seed=number)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def folder(

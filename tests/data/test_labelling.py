@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pictures import noise
-from PIL import Image
+from pictures import noise, png
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.tools.errors import UserError
-
-
-def png(number: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(noise(4, 5, 3, seed=number)).save(buffer, "PNG")
-    return buffer.getvalue()
-
 
 PNGS = [png(number) for number in range(12)]
 CAT_DOG = ["cat", "dog"] * 6

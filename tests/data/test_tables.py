@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pictures import moving, noise
-from PIL import Image
+from pictures import moving, noise, png
 
 from m3d_condense.data.load import load
 from m3d_condense.tools.errors import UserError
-
-
-def png(number: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(noise(4, 5, 3, seed=number)).save(buffer, "PNG")
-    return buffer.getvalue()
-
 
 PNGS = [png(number) for number in range(12)]
 CAT_DOG = ["cat", "dog"] * 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,11 @@ INDEX = ("", "index", "indexlevel0", "unnamed0", "id", "bbox", "width", "height"
 def plain(name: str) -> str:
     """Return a column's name without signs and in small letters."""
     return re.sub(r"[\W_]+", "", as_name(name).casefold())
+
+
+def name_twice(names: Sequence[str]) -> str | None:
+    """Return the first name that stands there twice; None where there is none."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def unused_columns(names: Sequence[str]) -> str:

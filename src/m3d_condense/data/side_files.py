@@ -7,10 +7,10 @@ import io
 import json
 import posixpath
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from m3d_condense.data.columns import name_twice
 from m3d_condense.data.tree import Folder, ending
 from m3d_condense.data.words import ROLES, tokens
 
@@ -104,7 +104,7 @@ def _of_rows(names: list[str], lines: list[list[str]]) -> Table:
     columns = [(name.strip(), [row[i] for row in even]) for i, name in enumerate(names)]
     columns = [(name, values) for name, values in columns if name or any(value.strip() for value in values)]
     named = [name for name, _ in columns]
-    return Table(names=named, values=[values for _, values in columns], ragged=ragged, twice=_twice(named))
+    return Table(names=named, values=[values for _, values in columns], ragged=ragged, twice=name_twice(named))
 
 
 def _of_list(lines: list[str], named: Callable[[str], bool]) -> Table:
@@ -177,7 +177,7 @@ def _of_records(lines: list[str]) -> Table:
     twice: list[str | None] = []
 
     def record(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        twice.append(_twice([name for name, _ in pairs]))
+        twice.append(name_twice([name for name, _ in pairs]))
         return dict(pairs)
 
     records = [json.loads(line, object_pairs_hook=record) for line in lines]
@@ -185,11 +185,6 @@ def _of_records(lines: list[str]) -> Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
     values = [[_as_text(row.get(name)) for row in rows] for name in names]
     return Table(names=names, values=values, twice=next((name for name in twice if name is not None), None))
-
-
-def _twice(names: Sequence[str]) -> str | None:
-    """Return the first name that stands there twice."""
-    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _as_text(value: object) -> str:

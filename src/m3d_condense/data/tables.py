@@ -17,6 +17,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from m3d_condense.data.columns import name_twice
 from m3d_condense.data.pictures import inside
 from m3d_condense.data.raster import readable_endings
 from m3d_condense.data.tree import is_picture
@@ -107,7 +108,7 @@ def table(name: str, files: Sequence[Path], folder: Path) -> Table:
 
 
 def _check_names(file: Path, columns: Sequence[str]) -> None:
-    twice = next((column for column in columns if columns.count(column) > 1), None)
+    twice = name_twice(columns)
     if twice is not None:
         raise UserError(f"{file} has two columns called {twice}: give one of them another name")
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from m3d_condense.recipes.names import ENCODERS, SELECTIONS
 from m3d_condense.recipes.recipe import Recipe
 
+TRAINED = tuple(name for name in ENCODERS if name != "fresh")
 OF_ENCODERS: Mapping[str, tuple[str, ...]] = {
     "iterations_per_model": tuple(name for name in ENCODERS if name != "dynamic"),
-    "encoder_steps": tuple(name for name in ENCODERS if name != "fresh"),
-    "encoder_batch": tuple(name for name in ENCODERS if name != "fresh"),
-    "encoder_lr": tuple(name for name in ENCODERS if name != "fresh"),
+    "encoder_steps": TRAINED,
+    "encoder_batch": TRAINED,
+    "encoder_lr": TRAINED,
     "encoder_weight_decay": ("real", "queue", "pool"),
     "encoder_cutmix": ("real", "pool"),
     "encoder_count": ("queue", "pool"),
