@@ -20,6 +20,7 @@ NAMES = (
     "waiting",
     "scaling",
     "equivalence",
+    "rounding",
 )
 
 

@@ -84,8 +84,20 @@ def _equivalence(record: Record) -> Iterator[list[str]]:
         yield [path, str(len(values)), str(record["settings"]["repeats"]), f"{fmean(values):.2f} %", spread]
 
 
+def _rounding(record: Record) -> Iterator[list[str]]:
+    """Yield how far each path moves features and gradients, as means over the networks."""
+    yield ["arithmetic", "networks", "features move by", "the pixels' gradient by", "cosine of the gradients"]
+    for what in dict.fromkeys(move["what"] for move in record["moves"]):
+        moves = [move for move in record["moves"] if move["what"] == what]
+        known = [move["features"]["moved"] for move in moves if move["features"]]
+        gradients = [move["gradient"] for move in moves]
+        moved, cosine = (fmean(gradient[name] for gradient in gradients) for name in ("moved", "cosine"))
+        yield [what, str(len(moves)), f"{fmean(known):.2g}" if known else "", f"{moved:.2g}", f"{cosine:.3f}"]
+
+
 TABLES: dict[str, Callable[[Record], Iterator[list[str]]]] = {
     "phases": _phases,
     "scaling": _scaling,
     "equivalence": _equivalence,
+    "rounding": _rounding,
 }

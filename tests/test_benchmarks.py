@@ -141,6 +141,7 @@ SMALLEST = {
     "networks": ["--networks", "convnet", "--sides", "16"],
     "scaling": ["--axes", "ipc", *SMALL],
     "equivalence": ["--repeats", "1"],
+    "rounding": [],
 }
 
 
