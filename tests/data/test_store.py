@@ -6,6 +6,7 @@ import gc
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from filelock import FileLock
 from pictures import folder, moving, noise
 from PIL import Image
 
@@ -27,6 +29,7 @@ from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.mapped import file_of, let_go
 from m3d_condense.tools.cache import entries
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.leftovers import lock_name
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +69,7 @@ def in_memory(source: Any, **options: Any) -> ImageDataset:
     """Load as a machine with enough memory does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "available_memory", lambda: None)
+        patch.setattr(stores.Store, "find", lambda *_: None)
         return load(source, **options)
 
 
@@ -215,9 +219,9 @@ def test_a_damaged_store_is_made_again(photos: Path, place: Path, damage: str) -
     gc.collect()
     (folder_of_store,) = (place / "stores").iterdir()
     state = folder_of_store / "state.json"
-    images = sorted(folder_of_store.glob("*.u8"))[0]
+    images = sorted(folder_of_store.glob("0-*.u8"))[-1]  # behind the grey file that one in colour has replaced
     if damage == "cut":
-        images.write_bytes(images.read_bytes()[:-1])
+        images.write_bytes(images.read_bytes()[: images.stat().st_size // 2])
     elif damage == "gone":
         images.unlink()
     elif damage == "state":
@@ -228,6 +232,25 @@ def test_a_damaged_store_is_made_again(photos: Path, place: Path, damage: str) -
     assert mapped(again)
     assert again.fingerprint == fingerprint
     same(again, in_memory(photos))
+
+
+@pytest.mark.usefixtures("little")
+def test_processes_that_decode_the_same_take_turns(
+    photos: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted(monkeypatch, 3, photos)
+    (store,) = (place / "stores").iterdir()
+    lock = FileLock(lock_name(store))
+    lock.acquire()
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(load, photos)
+        while "waiting for it" not in capsys.readouterr().err:
+            assert not waiting.done()
+        state = (store / "state.json").read_text()
+        lock.release()
+        same(waiting.result(), in_memory(photos))
+    assert json.loads(state)["done"] == [6, 0]
+    assert [entry.name for entry in entries() if entry.name.startswith("stores/")] == [f"stores/{store.name}"]
 
 
 @pytest.mark.usefixtures("little")

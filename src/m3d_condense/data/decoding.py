@@ -55,19 +55,22 @@ def decode(splits: Sequence[Rows], size: int | None, store: Store | None = None)
     counts = [len(part) for rows in splits for part in rows.divided()]
     total = sum(len(rows.labels) for rows in splits)
     found = None if store is None else store.find(counts, shape)
-    if store is not None and found is not None:
-        store.several.tell(total)
-        return [images.numpy() for images in found]
-    chosen = _on_disk(counts, shape, mode, store)
-    if chosen is None:
-        places, several = [InMemory(count) for count in counts], Several()
-        _fill(splits, size, shape, places, several, lambda: None)
-        several.tell(total)
-        return [place.pixels for place in places]
-    shelves = chosen.begin(counts, shape, 1 if is_grey(mode) else 3)
-    _fill(splits, size, shape, shelves, chosen.several, partial(chosen.checkpoint, shelves))
-    chosen.several.tell(total)
-    return [images.numpy() for images in chosen.finish(shelves)]
+    if found is None:
+        store = _on_disk(counts, shape, mode, store)
+        if store is None:
+            places, several = [InMemory(count) for count in counts], Several()
+            _fill(splits, size, shape, places, several, lambda: None)
+            several.tell(total)
+            return [place.pixels for place in places]
+        with store.alone():
+            found = store.find(counts, shape)  # which another process has made meanwhile
+            if found is None:
+                shelves = store.begin(counts, shape, 1 if is_grey(mode) else 3)
+                _fill(splits, size, shape, shelves, store.several, partial(store.checkpoint, shelves))
+                found = store.finish(shelves)
+    assert store is not None
+    store.several.tell(total)
+    return [images.numpy() for images in found]
 
 
 def _fill(

@@ -10,8 +10,8 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from m3d_condense.machine.memory import readable
 from m3d_condense.tools import cache
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import write_file
+from m3d_condense.tools.locks import in_turn
 from m3d_condense.tools.progress import tell
 
 KIND = "stores"
@@ -109,7 +110,7 @@ class Store:
         """
         try:
             state = self._read(counts, shape)
-            if state is None:
+            if state is None or not self._holds(state):
                 shutil.rmtree(self.folder, ignore_errors=True)
                 none, each = [0] * len(counts), [channels] * len(counts)
                 state = State(made_of=self.made_of, counts=list(counts), shape=shape, done=none, channels=each)
@@ -119,6 +120,22 @@ class Store:
             raise self.failed(error) from error
         self.used, self.several, self._state = True, state.several, state
         return shelves
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Fill it alone while this lasts, once no other process does.
+
+        Raises:
+            UserError: the folder of the stores cannot be used.
+        """
+        with ExitStack() as held:
+            try:
+                cache.folder_of(KIND)
+                waiting = f"Another process decodes these images into {self.folder}: waiting for it"
+                held.enter_context(in_turn(self.folder, waiting))
+            except OSError as error:
+                raise self.failed(error) from error
+            yield
 
     def checkpoint(self, shelves: Sequence[Shelf]) -> None:
         """Make sure, from time to time, of what is on the shelves."""
@@ -163,6 +180,13 @@ class Store:
         same = (state.made_of, state.counts, state.shape) == (self.made_of, list(counts), shape)
         whole = len(state.done) == len(state.channels) == len(counts)
         return state if same and whole else None
+
+    def _holds(self, state: State) -> bool:
+        """Whether the files have all that the state says is done."""
+        image = state.shape[0] * state.shape[1]
+        shelves = enumerate(zip(state.done, state.channels, strict=True))
+        files = [(self.path_of(number, channels), done * channels * image) for number, (done, channels) in shelves]
+        return all(path.is_file() and path.stat().st_size >= size for path, size in files if size > 0)
 
     def path_of(self, number: int, channels: int) -> Path:
         """Return the file of a split's images."""

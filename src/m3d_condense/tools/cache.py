@@ -219,7 +219,7 @@ def entries() -> list[Entry]:
     found = []
     for kind in KINDS:
         folder = cache_folder() / kind
-        paths = [path for path in folder.iterdir() if OURS.fullmatch(path.stem)] if folder.is_dir() else []
+        paths = [path for path in folder.glob("[!.]*") if OURS.fullmatch(path.stem)]
         of_kind = []
         for path in paths:
             with suppress(FileNotFoundError):  # another process removes or replaces it

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import check_name
 from m3d_condense.tools.leftovers import SPARE, lock_name, sweep, temporary_name
+from m3d_condense.tools.progress import tell
 
 TRIES = 100
 
@@ -36,7 +37,11 @@ def alone(path: Path, nbytes: int = 0) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _probe(path, nbytes)
-        lock = _locked(path)
+        try:
+            lock = _locked(path, timeout=0)
+        except Timeout:
+            advice = f"wait for it to end, or give another {Setting('out')}"
+            raise UserError(f"{path}: another process is writing there; {advice}") from None
         try:
             yield
         finally:
@@ -47,6 +52,26 @@ def alone(path: Path, nbytes: int = 0) -> Iterator[None]:
         for parent in missing:
             with suppress(OSError):  # something is in it
                 parent.rmdir()
+
+
+@contextmanager
+def in_turn(path: Path, waiting: str) -> Iterator[None]:
+    """Hold `path`, in a folder that is there, alone while this lasts; say `waiting` where another process has it first.
+
+    Raises:
+        OSError: as the system says.
+    """
+    try:
+        lock = _locked(path, timeout=0)
+    except Timeout:
+        tell(waiting)
+        lock = _locked(path, timeout=-1)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock_name(path).unlink(missing_ok=True)
+        lock.release()
 
 
 def _probe(path: Path, nbytes: int) -> None:
@@ -64,14 +89,14 @@ def _probe(path: Path, nbytes: int) -> None:
             file.unlink(missing_ok=True)
 
 
-def _locked(path: Path) -> FileLock:
+def _locked(path: Path, timeout: float) -> FileLock:
+    """Return the lock of a path, held; wait for it no more than `timeout` seconds, -1 for ever.
+
+    Raises Timeout where another process keeps it.
+    """
     for _ in range(TRIES):
         lock = FileLock(lock_name(path))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            advice = f"wait for it to end, or give another {Setting('out')}"
-            raise UserError(f"{path}: another process is writing there; {advice}") from None
+        lock.acquire(timeout=timeout)
         if lock_name(path).exists():
             return lock
         lock.release()  # the process before removed the file after it was opened here: it keeps nobody out
