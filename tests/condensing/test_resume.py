@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -294,3 +295,62 @@ def test_a_factor_larger_than_the_image_is_refused_before_the_run(
     with pytest.raises(UserError, match="factor"):
         condense(digits, **TINY | {"factor": 9})
     assert taken == []
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_run_that_overwrites_goes_on_where_it_stopped(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    out = tmp_path / "set"
+    condense(digits, out=out, execution=plain, **TINY | {"seed": 9})
+    with monkeypatch.context() as patch:
+        before_step(patch, interrupt_at(2))
+        with pytest.raises(KeyboardInterrupt):
+            condense(digits, out=out, overwrite=True, execution=plain, **TINY)
+    with pytest.raises(UserError, match="other settings or data"):
+        condense(digits, out=out, execution=plain, **TINY | {"seed": 8})
+    taken = before_step(monkeypatch, lambda step: None)
+    made = condense(digits, out=out, overwrite=overwrite, execution=plain, **TINY)
+    assert taken == [3, 4, 5]
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert torch.equal(made.images, condense(digits, execution=plain, **TINY).images)
+
+
+@pytest.mark.parametrize("damage", ["cut", "arithmetic"])
+def test_overwrite_starts_anew_where_a_checkpoint_is_of_no_use(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    left = interrupted(digits, plain, tmp_path / "set", monkeypatch)
+    if damage == "cut":
+        checkpoint_of(tmp_path / "set").write_bytes(left[:-50])
+    native = Execution(device="cpu", precision="float32", compile="no")
+    execution = native if damage == "arithmetic" else plain
+    taken = before_step(monkeypatch, lambda step: None)
+    condense(digits, out=tmp_path / "set", overwrite=True, execution=execution, **TINY)
+    assert taken == list(range(6))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_set_that_was_stopped_is_not_taken_for_a_finished_one(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, groups: int
+) -> None:
+    asked: dict[str, Any] = TINY | {"out": tmp_path / "set", "class_groups": groups, "execution": plain}
+    condense(digits, time_limit=0.0, **asked)
+    for left in tmp_path.glob("set.*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    with pytest.raises(UserError, match=r"stopped after 1 of 6 steps, and set\.checkpoint is not beside it.*overwrite"):
+        condense(digits, **asked)
+    assert condense(digits, overwrite=True, **asked).steps == 6
+
+
+def test_a_finished_set_of_another_arithmetic_is_told(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_quiet(False)
+    condense(digits, out=tmp_path / "set", execution=plain, **TINY)
+    capsys.readouterr()
+    condense(digits, out=tmp_path / "set", execution=plain, **TINY)
+    assert "already condensed with these settings; overwrite" in capsys.readouterr().err
+    condense(digits, out=tmp_path / "set", execution=Execution(device="cpu", precision="bfloat16"), **TINY)
+    said = capsys.readouterr().err
+    assert "already condensed with these settings, but precision=float32, native=False, compile=no; " in said

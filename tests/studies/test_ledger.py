@@ -105,6 +105,14 @@ def test_a_deleted_cell_is_missing_again_and_no_other(filled: Path) -> None:
     assert (again.missing(FIRST), again.missing(SECOND)) == (["convnet1"], [])
 
 
+@pytest.mark.parametrize(("count", "scores"), [("0", 0), ("1", 1)])
+def test_a_command_that_torchrun_starts_again_discards_nothing(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, count: str, scores: int
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+    assert len(opened(filled, overwrite=True).record(FIRST).scores) == scores
+
+
 # What is refused
 
 

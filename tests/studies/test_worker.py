@@ -197,6 +197,8 @@ def test_data_that_have_changed_are_not_mixed_with_earlier_scores(
     Worker(ledger, engine, lambda name: fewer).work([wide])
     assert list(ledger.record(wide).scores) == ["convnet1"]
     assert "digits has changed since" in ledger.record(wide).errors["convnet2"]
+    Worker(ledger, engine, lambda name: fewer).work([WHOLE, RANDOM])
+    assert "digits has changed since" in ledger.record(RANDOM).errors["convnet1"]
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])

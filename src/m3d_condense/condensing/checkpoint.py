@@ -155,13 +155,27 @@ def _check(
 
 def is_checkpoint(path: Path) -> bool:
     """Tell whether a file, whole or cut short, begins as one that `save` wrote."""
+    return {"identity", "progress"} <= _texts(path).keys()
+
+
+def belongs(path: Path, identity: Mapping[str, Any]) -> bool:
+    """Tell whether a file is of a run with these settings and data, in whatever arithmetic."""
+    try:
+        stored = json.loads(_texts(path).get("identity", "{}"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(stored, dict) and stored | {"arithmetic": None} == {**identity, "arithmetic": None}
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """Return the texts that a file begins with; none where it is not of tensors, or is not there."""
     try:
         with path.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
             header = opened.read(length) if length < HEADER else b""
-        return {"identity", "progress"} <= msgspec.json.decode(header, type=_Header).texts.keys()
+        return msgspec.json.decode(header, type=_Header).texts
     except (OSError, ValueError):
-        return False
+        return {}
 
 
 def unreadable(path: Path, reason: object) -> UserError:

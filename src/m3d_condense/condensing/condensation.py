@@ -63,7 +63,7 @@ def condense(
         method: a row of `m3d_condense.recipes.methods.METHODS`.
         preset: "quick" (minutes on two cores) or "paper".
         out: folder for the condensed set.
-        overwrite: discard a finished or begun run of `out`.
+        overwrite: make the set in `out` anew. A begun run of other settings gives way; one of these goes on.
         time_limit: seconds of this call after which the loop stops and what there is is stored. Where the encoders are
             a pool, it is divided between the training of its networks and the steps, which then end within it; see
             `m3d_condense.condensing.timetable`.

@@ -13,6 +13,8 @@ from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
+ROUNDING = ("device", "precision", "native", "compile")  # settings of the machine that the arithmetic follows from
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -22,11 +24,13 @@ class Place:
         target: the folder of the set; its checkpoint lies beside it.
         identity: the run's recipe, its data's fingerprint, what it grows from, and the number of its groups of classes
             where there are several: what a checkpoint must agree with, JSON-able; the loop adds its arithmetic.
+        execution: settings of the machine that were asked for, by name.
         overwrite: whether a set or a begun run of other settings gives way.
     """
 
     target: Path
     identity: dict[str, Any]
+    execution: dict[str, Any]
     overwrite: bool
 
     @property
@@ -38,7 +42,8 @@ class Place:
         """Return the set at the target if it is of this very run, and that was completed.
 
         Raises:
-            UserError: something else is there, and is not ours, or not to be overwritten; nothing has been changed.
+            UserError: something else is there, and is not ours, or not to be overwritten, or the run was not completed
+                and has nothing to go on from; nothing has been changed.
         """
         CondensedSet.check_target(self.target)
         saved = self.working.checkpoint
@@ -58,14 +63,26 @@ class Place:
         if isinstance(grown_from, dict):
             made_from["start_from"] = {name: value for name, value in grown_from.items() if name != "set"}
         if made_from != self.identity:
+            if checkpoint.belongs(saved, self.identity):  # this very run has begun, to overwrite what is there
+                return None
             raise UserError(
                 f"{self.target}: holds a condensed set of other settings or data; "
                 f"give another {Setting('out')}, or {Setting('overwrite', True)}"
             )
         if begun or ("class_groups" in self.identity and self.working.groups.exists()):
             return None
-        notice(f"{self.target}: already condensed with these settings; {Setting('overwrite', True)} runs it again")
+        again = f"{Setting('overwrite', True)} runs it again"
+        if found.steps < self.identity["recipe"]["iterations"]:
+            said = f"was stopped after {found.steps} of {self.identity['recipe']['iterations']} steps"
+            raise UserError(f"{self.target}: {said}, and {saved.name} is not beside it to go on from; {again}")
+        notice(f"{self.target}: already condensed with these settings{self._otherwise(found)}; {again}")
         return found
+
+    def _otherwise(self, found: CondensedSet) -> str:
+        """Say how else a set was made than is asked for now, in what moves its pixels by rounding alone."""
+        stored = {name: found.settings.get(name, value) for name, value in self.execution.items()}
+        other = [str(Setting(name, stored[name])) for name in ROUNDING if stored[name] != self.execution[name]]
+        return f", but {', '.join(other)}" if other else ""
 
     def store(self, condensed: CondensedSet, *, complete: bool) -> None:
         """Write the set; the checkpoint of a complete run has served."""

@@ -128,14 +128,14 @@ class Run:
             saved: the checkpoint's file; None saves nothing.
             time_limit: seconds after which the loop ends.
             observe: looks on.
-            anew: whether to begin at the first step though there is a checkpoint, which the next one replaces.
+            anew: whether a checkpoint that this run cannot go on from gives way, where it is an error otherwise.
 
         Raises:
             KeyboardInterrupt: after an interrupt or a termination, once the state is saved.
         """
         total, group = self.recipe.iterations, self.pixels.shard.group
         identity = identity | {"arithmetic": self.plan.placed.numerics}
-        if saved is not None and not anew:
+        if saved is not None and not (anew and group.by_first(lambda: not _readable(saved, identity))):
             self._restore(identity, saved)
         echo = ECHO if group.size > 1 else 0.0
         with deferred(echo) as interrupted, progress("Condensing", total, done=self.step) as bar:
@@ -210,6 +210,14 @@ class Run:
             self.history.append({"step": self.step, "loss": float(loss), "seconds": seconds})
             bar.note = f"loss {float(loss):.4f}"
         bar.advance()
+
+
+def _readable(saved: Path, identity: dict[str, Any]) -> bool:
+    """Whether there is a checkpoint of a run with this identity, and it is whole."""
+    try:
+        return checkpoint.read(saved, identity) is not None
+    except UserError:
+        return False
 
 
 class _Clock:

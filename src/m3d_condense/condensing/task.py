@@ -19,7 +19,7 @@ from m3d_condense.condensing.place import Place
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
 from m3d_condense.condensing.timetable import Timetable
-from m3d_condense.condensing.working import abandoned
+from m3d_condense.condensing.working import Working, abandoned
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.environment import describe_environment
@@ -72,12 +72,14 @@ class Task:
         identity = {"recipe": dataclasses.asdict(self.recipe), "fingerprint": self.dataset.fingerprint, **more}
         if self.grown_from is not None:
             identity["start_from"] = self.grown_from.identity()
-        return Place(target=target, identity=identity, overwrite=self.overwrite)
+        asked = dataclasses.asdict(self.engine.execution)
+        return Place(target=target, identity=identity, execution=asked, overwrite=self.overwrite)
 
 
 def in_one(task: Task, target: Path | None) -> CondensedSet:
     """Condense all the classes of a task together."""
-    if task.timetable is not None and target is not None and not task.overwrite:
+    begun = target is not None and Working.beside(target).checkpoint.exists()
+    if task.timetable is not None and target is not None and (begun or not task.overwrite):
         known = current().by_first(partial(task.timetable.known, target))
         recipe = dataclasses.replace(task.recipe, **known)
         task = dataclasses.replace(task, recipe=recipe, timetable=task.timetable.beyond(known))

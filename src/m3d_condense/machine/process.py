@@ -10,6 +10,11 @@ import sys
 SPINS = "5000"
 
 
+def restarted() -> bool:
+    """Whether torchrun has started this process anew, after one of its group had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
 def wait_politely() -> None:
     """Have OpenMP's threads give up their core soon when they wait, unless the environment says otherwise.
 

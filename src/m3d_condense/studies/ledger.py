@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from m3d_condense.condensing.checkpoint import is_checkpoint
 from m3d_condense.condensing.working import CHECKPOINT, METRICS, PREVIEW
+from m3d_condense.machine.process import restarted
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.soft import SOFT
@@ -54,7 +55,8 @@ class Ledger:
             folder: a study's, or a new or empty one.
             settings: what all the jobs share.
             jobs: those asked for; the records of others stay as they are.
-            overwrite: discard the study that the folder holds, with its sets.
+            overwrite: discard the study that the folder holds, with its sets; but not where torchrun starts the command
+                again, which has done so before.
 
         Raises:
             UserError: the folder holds other files, a study or job with other settings, or a damaged record;
@@ -63,6 +65,7 @@ class Ledger:
         ledger = cls(settings)
         check_target(folder)
         ledger.folder = folder
+        overwrite = overwrite and not restarted()
         if is_study(folder) and not overwrite:
             _check_settings(folder, ledger.settings)
             for made in (folder / SETS).glob("*/"):
@@ -104,6 +107,10 @@ class Ledger:
     def finished(self, job: Job) -> bool:
         """Return whether all that a job asks for is known."""
         return not self.missing(job) and (not job.moments or self.record(job).moments is not None)
+
+    def scored_on(self, data: str) -> set[str]:
+        """Return the fingerprints of the data of this name that scores are of."""
+        return {one.fingerprint for one in self._records.values() if one.job["data"] == data and one.scores}
 
     def failed(self, job: Job) -> list[str]:
         """Return the networks for which a job went wrong the last time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -134,14 +134,15 @@ class Worker:
         self.kept()
 
     def _dataset(self, job: Job, record: Record) -> ImageDataset:
-        """Return a job's data set, which is still the one that earlier scores are of."""
+        """Return a job's data set, which is still the one that all earlier scores are of."""
         dataset = self.dataset_of(job.data)
-        if record.scores and record.fingerprint != dataset.fingerprint:
+        if self.ledger.scored_on(job.data) - {dataset.fingerprint}:
             remedy = f"give another {Setting('out')}, or {Setting('overwrite', True)}"
-            raise UserError(f"{job.data} has changed since this set was scored; {remedy}")
+            raise UserError(f"{job.data} has changed since sets of it were scored; {remedy}")
         record.fingerprint = dataset.fingerprint
         if not self._warm:  # what the first run of a process has to load is no method's
-            condense(dataset, ipc=1, method="random", execution=self.engine.execution)
+            with suppress(UserError):  # images that this network cannot take
+                condense(dataset, method="dm", ipc=1, batch_real=1, iterations=1, execution=self.engine.execution)
             self._warm = True
         return dataset
 

@@ -55,7 +55,11 @@ def declare() -> ArgumentParser:
     number_flag(parser, "--class-groups", 1, grouped)
     tried = "try a few steps, print how long the run will take and how much memory, and store nothing"
     parser.add_argument("--estimate", action="store_true", help=tried)
-    parser.add_argument("--overwrite", action="store_true", help="discard the finished or interrupted run in --out")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="make the set in --out anew; an interrupted run of other settings gives way, one of these goes on",
+    )
     soft = "label the set as m3d label does, with the pool's networks at temperature 1; for methods with a pool"
     parser.add_argument("--soft-labels", action="store_true", help=soft)
     number_flag(parser, "--watch", 0, f"{WATCH_HELP}; 0 for never")
