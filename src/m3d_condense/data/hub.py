@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_condense.data.imagenet import SUBSETS
-from m3d_condense.data.nested import ArrayColumn, number_type
 from m3d_condense.data.pictures import inside
-from m3d_condense.data.tables import check_images, holds_labels
 from m3d_condense.tools.progress import notice
 
 
@@ -99,10 +97,14 @@ class HubTable:
 
     def array_columns(self) -> list[str]:
         """Return the columns of arrays of numbers."""
+        from m3d_condense.data.nested import number_type
+
         return [field.name for field in self.table.features.arrow_schema if number_type(field.type) is not None]
 
     def label_columns(self) -> list[str]:
         """Return the columns whose values may be labels: numbers or text."""
+        from m3d_condense.data.tables import holds_labels
+
         return [field.name for field in self.table.features.arrow_schema if holds_labels(field.type)]
 
     def class_columns(self) -> list[str]:
@@ -127,6 +129,9 @@ class HubTable:
     def images(self, column: str, rows: NDArray[np.int64]) -> Any:
         """Return the images of some rows, ascending, undecoded; raises UserError for a column that holds none."""
         import datasets
+
+        from m3d_condense.data.nested import ArrayColumn, number_type
+        from m3d_condense.data.tables import check_images
 
         images, kind = self.table.select_columns([column]), self.table.features.arrow_schema.field(column).type
         dtype = number_type(kind)
