@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import m3d_condense
 from m3d_condense.cli.arguments import parse
 
 ROOT = Path(__file__).parents[1]
@@ -48,3 +49,8 @@ def test_the_links_of_the_readme_lead_to_files() -> None:
     local = {link.partition("#")[0] for link in links if "://" not in link}
     assert len(local) > 5
     assert [link for link in sorted(local) if not (ROOT / link).exists()] == []
+
+
+def test_the_page_of_names_has_all_of_them() -> None:
+    named = re.findall(r"^::: m3d_condense\.(\w+)$", Path("docs/api.md").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(m3d_condense.__all__)

@@ -60,8 +60,8 @@ def evaluate(
     Args:
         subject: a condensed set, or the folder of one; or a data set, whose whole training split is used; or
             several of these, one for each network, such as n random selections.
-        data: where the test split comes from: anything `load` takes; by default the source that a condensed
-            set names.
+        data: where the test split comes from: anything `load` takes, ``((x, y), (x, y))`` for arrays of training
+            and of test; by default the source that a condensed set names.
         network: architecture to train.
         protocol: a key of `m3d_condense.recipes.protocols.PROTOCOLS`.
         repeats: n, how many networks; several subjects take turns.

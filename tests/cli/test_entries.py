@@ -47,6 +47,9 @@ def test_scores_on_other_data_are_shown_as_such(
     own, other = scores(one)
     assert [score.settings["data"] for score in (own, other)] == ["digits", "few"]
     capsys.readouterr()
+    assert main(["info", one, "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert (told["set"], told["method"], len(told["class_names"])) == (one, "random", 10)
     assert main(["info", one]) == 0
     shown = capsys.readouterr().out
     marked = f"quick, on few in place of the source: {other.mean:.2f} ± {other.std:.2f} % (n = 2)"

@@ -86,6 +86,8 @@ def test_imports_that_cannot_be_are_told_in_one_line(capsys: pytest.CaptureFixtu
     to = ["--data", "digits", "--out", "two"]
     assert "no file given" in said(capsys, "import", *to)
     assert "nowhere.pt: no such file" in said(capsys, "import", "nowhere.pt", *to)
+    Path("folder").mkdir()
+    assert "folder is a folder; name a .pt file" in said(capsys, "import", "folder", *to)
     assert "--out: say where" in said(capsys, "import", file, "--data", "digits")
     assert "it is of another data set" in said(capsys, "import", file, "--factor", "1", *to)
     assert "--normalised zero: one of none" in said(capsys, "import", file, "--normalised", "zero", *to)

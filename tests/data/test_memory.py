@@ -6,9 +6,10 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from pictures import moving, noise
+from pictures import moving, noise, png
 from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
@@ -321,3 +322,32 @@ def test_pil_images_of_several_frames_are_told(tmp_path: Path, capsys: pytest.Ca
         for number, seed in ((3, 7), (5, 8)):
             assert np.array_equal(data.train.images[number].permute(1, 2, 0), noise(6, 8, 3, seed=seed))
     assert images[5].tell() == 1
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pil", "arrays", "lists"])
+def test_frames_are_read_as_hugging_face_tables(kind: str) -> None:
+    shown = {
+        "bytes": lambda image: png(int(image[0, 0, 0])),
+        "pil": Image.fromarray,
+        "arrays": lambda image: image[..., 0],
+        "lists": lambda image: image[..., 0].tolist(),
+    }[kind]
+    frames = [
+        pd.DataFrame({"image": [shown(image) for image in images], "label": labels}, index=range(3, 3 + len(labels)))
+        for images, labels in ((IMAGES, LABELS), (FEW, FEW_LABELS))
+    ]
+    given = [datasets.Dataset.from_dict(frame.to_dict("list")) for frame in frames]
+    wanted = load(tuple(given)).fingerprint
+    assert load(tuple(frames)).fingerprint == load({"train": frames[0], "test": frames[1]}).fingerprint == wanted
+    assert load(frames[0], test=frames[1]).fingerprint == wanted
+    arrow = [one.with_format("arrow")[:] for one in given]
+    if kind != "pil":
+        assert load(tuple(arrow)).fingerprint == wanted
+
+
+def test_frames_that_cannot_be_read_are_told() -> None:
+    frame = pd.DataFrame({"image": [object()] * 4, "label": [0, 1] * 2})
+    with pytest.raises(UserError, match="cannot read the DataFrame"):
+        load(frame)
+    with pytest.raises(UserError, match="two columns called image"):
+        load(pd.concat([frame, frame], axis=1))

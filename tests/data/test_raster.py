@@ -2,13 +2,14 @@ import io
 import os
 import warnings
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from pictures import folder, noise
 from PIL import Image
 
-from m3d_condense.data import raster
+from m3d_condense.data import decoding, raster, workers
 from m3d_condense.data.load import load
 from m3d_condense.tools.errors import UserError
 
@@ -177,3 +178,34 @@ def test_a_plugin_for_a_known_format_is_used(tmp_path, monkeypatch):
     Image.new("L", (8, 6), 3).save(root / "bee" / "9.ppm")
     (root / "bee" / "9.ppm").rename(root / "bee" / "9.heic")
     assert len(load(root).train) + len(load(root).test) == 11
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+@pytest.mark.parametrize("bits", [1, 8, 12, 15, 16])
+def test_wide_pictures_share_the_white_of_their_brightest(tmp_path, kind, bits, monkeypatch):
+    levels = (noise(12, 4, 4).astype(np.int64) * 257 >> (16 - bits)).astype(kind)
+    levels[:, 0, 0] = 0
+    levels[11, 3, 3] = 2**bits - 1
+    labels = [0, 1] * 6
+    expected = load((levels, labels)).fingerprint
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    table = datasets.Dataset.from_dict({"image": list(levels), "label": labels}, features=features)
+    assert load(table).fingerprint == expected
+    table.to_parquet(tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet").fingerprint == expected
+    monkeypatch.setattr(decoding, "WORTH", 0)
+    monkeypatch.setattr(decoding, "MOST", 4)
+    monkeypatch.setattr(workers.loky, "cpu_count", lambda: 2)
+    assert load(table).fingerprint == expected
+
+
+def test_wide_pictures_behind_8_bit_ones_are_measured_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(decoding, "MOST", 2)
+    root = folder(tmp_path, shape=(6, 8))
+    dark = noise(6, 8, seed=5).astype(np.uint16) * 16
+    Image.fromarray(dark).save(root / "bee" / "9.png")
+    data = load(root)
+    assert "pictures of more than 8 bits are read as levels of 12 bits, from 0 to 4095" in capsys.readouterr().err
+    images = torch.cat([data.train.images, data.test.images])[:, 0]
+    wanted = torch.from_numpy(np.rint(dark * (255 / 4095)).astype(np.uint8))
+    assert (images == wanted).flatten(1).all(dim=1).sum() == 1

@@ -220,7 +220,7 @@ def test_two_label_columns_must_be_told_apart(tmp_path):
 
 def test_parquet_without_images(tmp_path):
     table = columns(12, more=(datasets.Value("int32"), [0, 1] * 6)).remove_columns("photo")
-    with pytest.raises(UserError, match="no column of images or of encoded bytes, only: kind, more"):
+    with pytest.raises(UserError, match="no column of images, of encoded bytes or of arrays, only: kind, more"):
         load(parquet(tmp_path / "p", {"train": table}))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pictures
 import pytest
+import torch
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
@@ -73,3 +74,16 @@ def test_other_data_are_taken_at_the_size_of_the_set(tmp_path: Path, capsys: pyt
         source_of(made, load(large, size=8))
     with pytest.raises(UserError, match="one is grey, the other in colour"):
         source_of(made, pictures.folder(tmp_path / "grey", shape=(6, 6)))
+
+
+def test_data_divided_by_another_seed_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    pair = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8), [0, 1] * 20
+    condensed = condense(load(pair), ipc=1, method="random")
+    told = "held out with seed 1, and the set was made of data with seed 0"
+    source_of(condensed, load(pair))
+    assert told not in capsys.readouterr().err
+    source_of(condensed, load(pair, seed=1))
+    assert told in capsys.readouterr().err
+    condensed = condense(load((pair, pair)), ipc=1, method="random")
+    source_of(condensed, load((pair, pair), seed=1))
+    assert "held out" not in capsys.readouterr().err

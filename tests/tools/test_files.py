@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import check_folder, plain_json, read_json, write_file_atomic, write_folder
 
@@ -151,3 +154,20 @@ def test_json_is_plain_or_refused(tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match=r"deep\.json cannot be read"):
         read_json(tmp_path / "deep.json")
+
+
+@pytest.mark.parametrize("write", [files.write_file, partial(files.write_folder, replaceable=nothing)])
+def test_an_error_names_the_target(tmp_path: Path, write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, *_: Any, **__: Any) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(self))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    original = Path.mkdir
+    monkeypatch.setattr(Path, "mkdir", lambda self, *a, **k: original(self, *a, **k) if k else refuse(self))
+    with pytest.raises(FileNotFoundError, match=f"'{tmp_path / 'x'}'$"), write(tmp_path / "x"):
+        pass
+
+
+def test_a_folder_is_no_file_of_tensors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        files.read_tensors(tmp_path)

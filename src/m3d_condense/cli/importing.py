@@ -43,6 +43,10 @@ def _places(given: Namespace) -> tuple[Path, Path]:
     """Return the file and the folder to write, both checked before anything takes long."""
     if given.file is None:
         raise UserError("no file given; name a .pt file of public code")
+    if is_condensed_set(Path(given.file)):
+        raise UserError(f"{given.file} is a condensed set already; name a .pt file of public code")
+    if Path(given.file).is_dir():
+        raise UserError(f"{given.file} is a folder; name a .pt file of public code")
     if not Path(given.file).is_file():
         raise UserError(f"{given.file}: no such file")
     if given.out is None:

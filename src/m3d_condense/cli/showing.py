@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import islice
 
@@ -10,18 +11,29 @@ from m3d_condense.cli.streams import as_shown
 from m3d_condense.machine.memory import readable
 from m3d_condense.sets.bits import in_bits
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.folder import META
 from m3d_condense.sets.soft import SoftLabels
 from m3d_condense.sets.text import one_line
+from m3d_condense.tools.files import read_json
 from m3d_condense.tools.text import kib, shown
 
 MOST_NAMES = 20  # class names that are printed
 MOST = 1000  # characters of a line
 
 
-def print_sets(names: Sequence[str]) -> None:
-    """Find and read all sets, then print what each holds."""
+def print_sets(names: Sequence[str], as_json: bool = False) -> None:
+    """Find and read all sets, then print what each holds; as JSON under the names of condensed.json."""
     found = [need(name) for name in names]
     sets = [CondensedSet.load(one.folder) for one in found]
+    if as_json:
+        told = [
+            {"set": one.name, "folder": str(one.folder), "shape": list(condensed.images.shape)}
+            | {"bytes": condensed.nbytes}
+            | read_json(one.folder / META)
+            for one, condensed in zip(found, sets, strict=True)
+        ]
+        print(json.dumps(told, indent=2))
+        return
     print("\n\n".join("\n".join(_lines(one, condensed)) for one, condensed in zip(found, sets, strict=True)))
 
 

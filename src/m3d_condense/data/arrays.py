@@ -44,7 +44,7 @@ class Images:
     rgba: bool
     chunks: Callable[[Rows], Iterator[NDArray[Any]]]
 
-    def of(self, rows: Rows) -> Images:
+    def select(self, rows: Rows) -> Images:
         """Return some of them."""
         return replace(self, count=len(rows), chunks=lambda chosen: self.chunks(rows[chosen]))
 

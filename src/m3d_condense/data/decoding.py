@@ -13,8 +13,20 @@ from typing import Protocol
 import numpy as np
 
 from m3d_condense.data.frames import Several
+from m3d_condense.data.levels import Range, whites
 from m3d_condense.data.pictures import Rows, translated
-from m3d_condense.data.raster import Batch, Item, OtherSizeError, Pixels, attempt_batch, decode_batch, header, is_grey
+from m3d_condense.data.raster import (
+    Batch,
+    Item,
+    OtherSizeError,
+    Pixels,
+    WideError,
+    attempt,
+    decode_batch,
+    header,
+    is_grey,
+    wide_range,
+)
 from m3d_condense.data.store import Store
 from m3d_condense.data.workers import in_order, processes
 from m3d_condense.machine.memory import available_memory, readable
@@ -39,7 +51,7 @@ class Place(Protocol):
 def decode(splits: Sequence[Rows], size: int | None, store: Store | None = None) -> list[Pixels]:
     """Decode the images of each split, uint8 N×C×H×W; a split has C = 1 if all its images are grey.
 
-    Says how many have several frames, of which the first is decoded.
+    Says how many have several frames, of which the first is decoded, and what is white in images of more than 8 bits.
 
     Args:
         splits: what is decoded; one that is divided makes several.
@@ -59,18 +71,56 @@ def decode(splits: Sequence[Rows], size: int | None, store: Store | None = None)
         store = _on_disk(counts, shape, mode, store)
         if store is None:
             places, several = [InMemory(count) for count in counts], Several()
-            _fill(splits, size, shape, places, several, lambda: None)
+            _fill_all(splits, size, shape, places, several, lambda: None)
             several.tell(total)
             return [place.pixels for place in places]
         with store.alone():
             found = store.find(counts, shape)  # which another process has made meanwhile
             if found is None:
                 shelves = store.begin(counts, shape, 1 if is_grey(mode) else 3)
-                _fill(splits, size, shape, shelves, store.several, partial(store.checkpoint, shelves))
+                _fill_all(splits, size, shape, shelves, store.several, partial(store.checkpoint, shelves))
                 found = store.finish(shelves)
     assert store is not None
     store.several.tell(total)
     return [images.numpy() for images in found]
+
+
+def _fill_all(
+    splits: Sequence[Rows],
+    size: int | None,
+    shape: tuple[int, int],
+    places: Sequence[Place],
+    several: Several,
+    after: Callable[[], None],
+) -> None:
+    """Decode all images into their places; the levels of all are looked at first where some have more than 8 bits."""
+    try:
+        _fill(splits, size, shape, places, several, after)
+    except WideError:
+        _fill(splits, size, shape, places, several, after, _white(splits, shape))
+
+
+def _white(splits: Sequence[Rows], shape: tuple[int, int]) -> int:
+    """Return what is white in the images of more than 8 bits, by the rule of arrays, and say so."""
+    lows, highs, total = [0], [0], sum(len(rows.labels) for rows in splits)
+    with (
+        processes(total * (shape[0] * shape[1] + OVERHEAD) >= WORTH) as pool,
+        progress("Measuring the levels", total, unit="images") as bar,
+    ):
+        for rows in splits:
+            with translated(f"the {rows.name} split", local=True):
+                batches = _batches(iter(rows), _together(shape))
+                for low, high in in_order(batches, wide_range, partial(attempt, wide_range), pool):
+                    lows.append(low)
+                    highs.append(high)
+            bar.advance(len(rows.labels))
+    what, dtype = "the pictures of more than 8 bits", np.dtype(np.uint16)
+    return int(whites([Range(what=what, dtype=dtype, low=min(lows), high=max(highs))])[0])
+
+
+def _together(shape: tuple[int, int]) -> int:
+    """Return how many images are decoded at a time."""
+    return max(1, min(MOST, MOST_BYTES // (3 * shape[0] * shape[1])))
 
 
 def _fill(
@@ -80,13 +130,13 @@ def _fill(
     places: Sequence[Place],
     several: Several,
     after: Callable[[], None],
+    white: int | None = None,
 ) -> None:
     """Decode all images into their places, on all cores where that pays, and count those of several frames.
 
-    `after` is called behind each batch.
+    `after` is called behind each batch; see `decode_batch` for `white`.
     """
-    here, attempt = partial(decode_batch, size=size, shape=shape), partial(attempt_batch, size=size, shape=shape)
-    together = max(1, min(MOST, MOST_BYTES // (3 * shape[0] * shape[1])))
+    here = partial(decode_batch, size=size, shape=shape, white=white)
     left = sum(len(rows.labels) for rows in splits) - sum(place.done for place in places)
     rest = iter(places)
     with processes(left * (shape[0] * shape[1] + OVERHEAD) >= WORTH) as pool:
@@ -94,7 +144,9 @@ def _fill(
             own = list(islice(rest, len(rows.divided())))
             done = sum(place.done for place in own)
             with translated(f"the {rows.name} split", local=True):
-                batches = in_order(_batches(islice(rows, done, None), together), here, attempt, pool)
+                batches = in_order(
+                    _batches(islice(rows, done, None), _together(shape)), here, partial(attempt, here), pool
+                )
                 try:
                     _put(rows, _counted(batches, several), own, after)
                 except OtherSizeError:

@@ -63,7 +63,7 @@ def divided(parts: Sequence[Part], told: Sequence[Told | None]) -> list[Part]:
         return [first, *others]
     notice(f"The splits are read from {some(columns)}")
     images, labels = first
-    found = {role: (images.of(own), [labels[row] for row in own]) for role, own in rows.items() if len(own) > 0}
+    found = {role: (images.select(own), [labels[row] for row in own]) for role, own in rows.items() if len(own) > 0}
     for role in (TEST, VALID):
         if role not in found:
             continue

@@ -95,10 +95,17 @@ class HubTable:
         binary = (datasets.Value("binary"), datasets.Value("large_binary"))
         return known or [name for name, kind in kinds if kind in binary or (isinstance(kind, dict) and "bytes" in kind)]
 
+    def array_columns(self) -> list[str]:
+        """Return the columns of arrays of numbers."""
+        from m3d_condense.data.nested import number_type
+
+        return [field.name for field in self.table.features.arrow_schema if number_type(field.type) is not None]
+
     def label_columns(self) -> list[str]:
         """Return the columns whose values may be labels: numbers or text."""
-        kinds = ("int", "uint", "string", "large_string", "bool", "float")
-        return [name for name, kind in self.table.features.items() if str(getattr(kind, "dtype", "")).startswith(kinds)]
+        from m3d_condense.data.tables import holds_labels
+
+        return [field.name for field in self.table.features.arrow_schema if holds_labels(field.type)]
 
     def class_columns(self) -> list[str]:
         """Return the columns of classes by their type."""
@@ -120,12 +127,21 @@ class HubTable:
         return self.values(column), tuple(getattr(self.table.features[column], "names", ()))
 
     def images(self, column: str, rows: NDArray[np.int64]) -> Any:
-        """Return the images of some rows, ascending, undecoded."""
+        """Return the images of some rows, ascending, undecoded; raises UserError for a column that holds none."""
         import datasets
 
-        images = self.table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        from m3d_condense.data.nested import ArrayColumn, number_type
+        from m3d_condense.data.tables import check_images
+
+        images, kind = self.table.select_columns([column]), self.table.features.arrow_schema.field(column).type
+        dtype = number_type(kind)
+        if dtype is None:
+            check_images(kind, column)
+            images = images.cast_column(column, datasets.Image(decode=False))
         images = images.with_format("arrow")
         chosen = images.select(rows) if hasattr(images, "select") else _Chosen(table=images, rows=rows)
+        if dtype is not None:
+            return ArrayColumn(column=chosen, dtype=dtype)
         return chosen if self.folder is None else _Within(table=chosen, folder=self.folder)
 
 

@@ -34,6 +34,9 @@ class AnyTable(Protocol):
     def image_columns(self) -> list[str]:
         """Return the columns that may hold images."""
 
+    def array_columns(self) -> list[str]:
+        """Return the columns of arrays of numbers."""
+
     def label_columns(self) -> list[str]:
         """Return the columns whose values may be labels: numbers or text."""
 
@@ -184,11 +187,11 @@ def _image_column(table: AnyTable, given: str | None) -> str:
         raise UserError(f"no column {given}; give {Setting('image_column')} one of: {', '.join(table.columns)}")
     if given is not None:
         return given
-    found = table.image_columns()
-    if not found:
-        raise UserError(f"no column of images or of encoded bytes, only: {', '.join(table.columns)}")
-    named = [name for name in found if plain(name) in ("image", "img")]
-    found = named if len(named) == 1 else found
+    found, arrays = table.image_columns(), table.array_columns()
+    if not found and not arrays:
+        raise UserError(f"no column of images, of encoded bytes or of arrays, only: {', '.join(table.columns)}")
+    named = [name for name in (*found, *arrays) if plain(name) in ("image", "img")]
+    found = named if len(named) == 1 else found or arrays
     if len(found) > 1:
         raise UserError(f"cannot tell the images; give {Setting('image_column')} one of: {', '.join(found)}")
     return found[0]

@@ -27,7 +27,7 @@ from m3d_condense.data.hub import hub_id
 from m3d_condense.data.kept import decoded, remembered
 from m3d_condense.data.labels import encode, labelled_rows, notice_characters
 from m3d_condense.data.memory import given_of, tables_of
-from m3d_condense.data.pictures import Rows
+from m3d_condense.data.pictures import Labels, Rows, translated
 from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labelled
 from m3d_condense.data.splitting import check, held_out, joined, notice_odd, without_absent
 from m3d_condense.data.store import Store, recalled
@@ -96,12 +96,16 @@ def _read(
     size, seed, layout, asked = options["size"], options["seed"], options["layout"], options.get("classes")
     tables = tables_of(data, test)
     given = None if tables is not None else _given(data, where, test, layout, size)
-    _check_used(options, tables=given is None)
     if given is not None:
+        _check_used(options, "image_column", "label_column")
         splits, class_names = _from_arrays(given, size, layout, name, seed, asked)
     else:
         rows, class_names = _rows(where, tables, options["image_column"], options["label_column"], asked)
-        splits = _decoded(rows, size, name, seed, store)
+        if _are_arrays(rows):
+            splits = _from_columns(rows, size, layout, name, seed)
+        else:
+            _check_used(options, "layout")
+            splits = _decoded(rows, size, name, seed, store)
     notice_odd(splits, class_names)
     mirrored = _mirrored(where, tables) if given is None else given.mirrored
     if mirrored and (given is not None or tables is not None):  # what `find` has found, it has told
@@ -130,13 +134,12 @@ def _check_loaded(data: ImageDataset, size: int | None, others: list[Any]) -> No
         raise UserError(f"{data.name} is loaded already: give the other arguments where it was loaded")
 
 
-def _check_used(options: dict[str, Any], *, tables: bool) -> None:
-    """Raise UserError for an option of arrays where the data are tables or pictures, and the other way round."""
-    for setting in ("image_column", "label_column", "layout"):
-        value = options[setting]
-        if value is not None and tables == (setting == "layout"):
-            goes_with = "arrays" if tables else "tables, such as parquet files"
-            raise UserError(f"goes with {goes_with} only", setting=setting, value=value)
+def _check_used(options: dict[str, Any], *others: str) -> None:
+    """Raise UserError for an option that goes with other data."""
+    for setting in others:
+        if options[setting] is not None:
+            goes_with = "arrays" if setting == "layout" else "tables, such as parquet files"
+            raise UserError(f"goes with {goes_with} only", setting=setting, value=options[setting])
 
 
 def _named(data: Any) -> tuple[str | list[str] | None, str]:
@@ -201,14 +204,19 @@ def _from_arrays(
         rows = [kept[own[kept] >= 0] for own, kept in zip(labels, rows, strict=False)]
         class_names = tuple(class_names[number] for number in numbers)
     check(labels[0][rows[0]], class_names)
-    images, labels = images[: len(rows)], labels[: len(rows)]  # a test split without labels is left out
-    parts = list(zip(images, rows, levels(list(zip(images, rows, strict=True))), labels, strict=True))
+    parts = list(zip(images, rows, labels, strict=False))  # a test split without labels is left out
+    return _converted(parts, size, name, seed), class_names
+
+
+def _converted(parts: list[tuple[Images, Labels, Labels]], size: int | None, name: str, seed: int) -> list[Split]:
+    """Make the splits of images, those of their rows that are used, and the labels of all."""
+    found = levels([(images, rows) for images, rows, _ in parts])
     if len(parts) == 1:
-        ((x, kept, white, y),) = parts
-        kept_and_out = held_out(torch.from_numpy(y[kept]), name, seed)
-        parts = [(x, kept[indices.numpy()], white, y) for indices in kept_and_out]
-    pixels = [converted(x, kept, white, size) for x, kept, white, _ in parts]
-    return joined(pixels, [y[kept] for _, kept, _, y in parts]), class_names
+        ((images, rows, labels),) = parts
+        kept_and_out = held_out(torch.from_numpy(labels[rows]), name, seed)
+        parts, found = [(images, rows[indices.numpy()], labels) for indices in kept_and_out], 2 * found
+    pixels = [converted(images, rows, white, size) for (images, rows, _), white in zip(parts, found, strict=True)]
+    return joined(pixels, [labels[rows] for _, rows, labels in parts])
 
 
 def _rows(
@@ -229,6 +237,26 @@ def _rows(
         rows, class_names = chosen_rows(rows, numbers_of(asked, class_names), class_names)
     check(rows[0].labels, class_names)
     return rows, class_names
+
+
+def _are_arrays(rows: list[Rows]) -> bool:
+    """Whether the images stand in columns of numbers; raises UserError where those of one split alone do."""
+    from m3d_condense.data.nested import ArrayColumn  # and pyarrow, which has come with the tables if there are any
+
+    arrays = {isinstance(split.images, ArrayColumn) for split in rows}
+    if len(arrays) > 1:
+        raise UserError("one split holds its images as arrays, the other as encoded pictures; give both alike")
+    return arrays == {True}
+
+
+def _from_columns(rows: list[Rows], size: int | None, layout: str | None, name: str, seed: int) -> list[Split]:
+    parts = []
+    with translated("the table", local=True):
+        for split in rows:
+            count = np.arange(len(split.labels))
+            images = split.images.images(split.name, count if split.rows is None else split.rows, layout)
+            parts.append((images, count, split.labels))
+        return _converted(parts, size, name, seed)
 
 
 def _decoded(rows: list[Rows], size: int | None, name: str, seed: int, store: Store | None) -> list[Split]:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 
 from m3d_condense.data.arrays import Given, Pair, of_list, ready, several_frames, tell_frames
-from m3d_condense.data.columns import unused_columns
+from m3d_condense.data.columns import name_twice, unused_columns
 from m3d_condense.data.dividing import text_of, told_by
 from m3d_condense.data.named import ROLES, TESTS, named, split_of, value
 from m3d_condense.tools.errors import UserError
@@ -27,6 +27,7 @@ TWO_TESTS = "there are two test splits, one in the data and one in test=; give o
 
 def tables_of(data: Any, test: Any = None) -> dict[str, Any] | None:
     """Return the tables by split of a `datasets.Dataset`, of a dictionary of these or of a pair; else None."""
+    data, test = _frames(data), None if test is None else _table(test)
     module = sys.modules.get("datasets")
     if module is None:
         return None
@@ -45,6 +46,39 @@ def tables_of(data: Any, test: Any = None) -> dict[str, Any] | None:
             raise UserError(TWO_TESTS)
         tables["test"] = test
     return tables or None
+
+
+def _frames(data: Any) -> Any:
+    """Return data with data frames and tables of Arrow, one or several by split, as those of `datasets`."""
+    if isinstance(data, dict):
+        return {key: _table(one) for key, one in data.items()} if all(map(_is_frame, data.values())) else data
+    if isinstance(data, list | tuple):
+        return [_table(one) for one in data] if len(data) == 2 and all(map(_is_frame, data)) else data
+    return _table(data)
+
+
+def _is_frame(data: Any) -> bool:
+    """Whether this is a table that gives its columns to Arrow, as those of pandas, polars and pyarrow do."""
+    return hasattr(data, "__arrow_c_stream__") and hasattr(data, "columns")
+
+
+def _table(data: Any) -> Any:
+    """Return a data frame as a table of `datasets`, and anything else as it is."""
+    if not _is_frame(data):
+        return data
+    import datasets
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    pandas = sys.modules.get("pandas")
+    try:
+        if pandas is None or not isinstance(data, pandas.DataFrame):
+            return datasets.Dataset(pa.table(data))
+        if (twice := name_twice([str(name) for name in data.columns])) is not None:
+            raise UserError(f"the DataFrame has two columns called {twice}: give one of them another name")
+        return datasets.Dataset.from_dict({str(name): list(values) for name, values in data.items()})
+    except (pa.ArrowException, TypeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot read the {type(data).__name__}: {reason}; give (images, labels)") from error
 
 
 def given_of(data: Any, test: Any = None, *, layout: str | None = None, size: int | None = None) -> Given:

@@ -9,8 +9,9 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from m3d_condense.tools.errors import UserError
 Pixels = NDArray[np.uint8]
 Item = tuple[str, str | bytes]
 """Where an image lies, in words, and its path or its encoded bytes."""
+Made = TypeVar("Made")
 Batch = tuple[Pixels, list[str]]
 """Decoded images N×C×H×W, and where those of them lie that have frames beside the one that is read."""
 
@@ -41,23 +43,30 @@ class OtherSizeError(Exception):
     """An image has another height or width than the first one."""
 
 
+class WideError(Exception):
+    """An image has levels of more than 8 bits, and which of them is white is not known."""
+
+
 def readable_endings() -> set[str]:
     """Return the ends of file names, in small letters, of the images that are decoded."""
     formats = _formats()
     return {end for end, kind in Image.registered_extensions().items() if kind in formats}
 
 
-def decode_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]) -> Batch:
+def decode_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int], white: int | None = None) -> Batch:
     """Decode images of one height and width, uint8 N×C×H×W; C = 1 if all of them are grey, else 3; see `Batch`.
+
+    `white` is the level of white in grey images of more than 8 bits.
 
     Raises:
         UserError: for the first one that cannot be read.
         OtherSizeError: for the first one that has not the height and width of `shape`.
+        WideError: for the first one that needs `white`, where it is None.
     """
     pixels, several = np.empty((len(items), 1, *shape), dtype=np.uint8), []
     with _without_warnings():
         for index, (where, file) in enumerate(items):
-            image, more = _pixels(where, file, size)
+            image, more = _pixels(where, file, size, white)
             if more:
                 several.append(where)
             if image.shape[1:] != shape:
@@ -68,10 +77,25 @@ def decode_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]
     return pixels, several
 
 
-def attempt_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]) -> Batch | None:
-    """Decode images as `decode_batch` does; None where that raises anything."""
+def wide_range(items: Sequence[Item]) -> tuple[int, int]:
+    """Return the lowest and highest level of the images of more than 8 bits; 0 and 0 where there are none.
+
+    Raises UserError for the first image that cannot be read.
+    """
+    low, high = 0, 0
+    with _without_warnings():
+        for item in items:
+            with _opened(*item) as image:
+                if _is_wide(image):
+                    levels = _levels(image)
+                    low, high = min(low, int(levels.min())), max(high, int(levels.max()))
+    return low, high
+
+
+def attempt(work: Callable[[Sequence[Item]], Made], items: Sequence[Item]) -> Made | None:
+    """Return what `work` makes of images; None where it raises anything."""
     try:
-        return decode_batch(items, size, shape)
+        return work(items)
     except Exception:  # said where the same is tried again, in the process that was asked
         return None
 
@@ -88,9 +112,12 @@ def header(item: Item) -> tuple[str, int, int]:
         return image.mode, height, width
 
 
-def picture(image: Image.Image, size: int | None) -> Pixels:
-    """Return an open image upright in 8 bits, C×H×W, resized to size×size unless that is None."""
-    array = np.asarray(fit(_grey_or_rgb(ImageOps.exif_transpose(image)), size))
+def picture(image: Image.Image, size: int | None, white: int | None = None) -> Pixels:
+    """Return an open image upright in 8 bits, C×H×W, resized to size×size unless that is None.
+
+    Raises WideError for one of more than 8 bits, unless `white` says which of its levels is white.
+    """
+    array = np.asarray(fit(_grey_or_rgb(ImageOps.exif_transpose(image), white), size))
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
@@ -157,7 +184,7 @@ def _opened(where: str, file: str | bytes) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise UserError(f"the image {where} has more than {limit:,} pixels; make it smaller or remove it") from error
-    except MemoryError:
+    except (MemoryError, WideError):
         raise
     except Exception as error:  # a decoder may raise anything on damaged bytes
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
@@ -171,21 +198,33 @@ def _regular(path: str) -> str:
     return path
 
 
-def _pixels(where: str, file: str | bytes, size: int | None) -> tuple[Pixels, bool]:
+def _pixels(where: str, file: str | bytes, size: int | None, white: int | None) -> tuple[Pixels, bool]:
     """Decode one image, upright in 8 bits, C×H×W, and tell whether it has several frames."""
     with _opened(where, file) as image:
         if size is not None:
             image.draft(image.mode, (2 * size, 2 * size))  # JPEG decodes large photographs at a fraction
-        return picture(image, size), has_frames(image)
+        return picture(image, size, white), has_frames(image)
 
 
-def _grey_or_rgb(image: Image.Image) -> Image.Image:
-    """In mode L or RGB: 16-bit levels scaled, transparency laid on white."""
-    if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError(f"its pixels range from {levels.min()} to {levels.max()}, beyond 16 bits")
-        return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+def _is_wide(image: Image.Image) -> bool:
+    """Whether an open image has levels of more than 8 bits."""
+    return image.mode.startswith("I")
+
+
+def _levels(image: Image.Image) -> NDArray[np.int64]:
+    """Return the levels of an image of more than 8 bits; raises ValueError for those beyond 16."""
+    levels = np.asarray(image).astype(np.int64)
+    if levels.min() < 0 or levels.max() > 65535:
+        raise ValueError(f"its pixels range from {levels.min()} to {levels.max()}, beyond 16 bits")
+    return levels
+
+
+def _grey_or_rgb(image: Image.Image, white: int | None) -> Image.Image:
+    """In mode L or RGB: more than 8 bits scaled by the level of white, transparency laid on white."""
+    if _is_wide(image):
+        if white is None:
+            raise WideError
+        return Image.fromarray(((2 * 255 * _levels(image) + white) // (2 * white)).astype(np.uint8))
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, not 8 or 16 bits")
     mode = "L" if is_grey(image.mode) else "RGB"

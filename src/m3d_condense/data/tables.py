@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from m3d_condense.data.columns import name_twice
+from m3d_condense.data.nested import ArrayColumn, number_type
 from m3d_condense.data.pictures import inside
 from m3d_condense.data.raster import readable_endings
 from m3d_condense.data.tree import is_picture
@@ -54,6 +55,10 @@ class Table:
         encoded = [name for name in self.columns if holds_bytes(self.schema.field(name).type)]
         return known or encoded or [name for name in self.columns if self._names_pictures(name)]
 
+    def array_columns(self) -> list[str]:
+        """Return the columns of arrays of numbers."""
+        return [name for name in self.columns if number_type(self.schema.field(name).type) is not None]
+
     def label_columns(self) -> list[str]:
         """Return the columns whose values may be labels: numbers or text."""
         return [name for name in self.columns if holds_labels(self.schema.field(name).type)]
@@ -86,8 +91,13 @@ class Table:
             values += by_name(replace(self, files=(file,)).values(column), names)
         return values, ()
 
-    def images(self, column: str, rows: NDArray[np.int64]) -> ImageColumn:
-        """Return the images of some rows, ascending."""
+    def images(self, column: str, rows: NDArray[np.int64]) -> ImageColumn | ArrayColumn:
+        """Return the images of some rows, ascending; raises UserError for a column that holds none."""
+        kind = self.schema.field(column).type
+        dtype = number_type(kind)
+        if dtype is not None:
+            return ArrayColumn(column=Column(table=self, column=column, rows=rows), dtype=dtype)
+        check_images(kind, column)
         return ImageColumn(table=self, column=column, rows=rows)
 
     def _names_pictures(self, column: str) -> bool:
@@ -199,9 +209,20 @@ def holds_labels(kind: Any) -> bool:
     )
 
 
+def check_images(kind: Any, column: str) -> None:
+    """Raise UserError where values of an Arrow type are no images, and neither bytes nor paths of these."""
+    possible = (holds_bytes, holds_text, pa.types.is_struct, pa.types.is_dictionary)
+    if not any(test(kind) for test in possible):
+        raise UserError(
+            f"holds values of type {kind}, no images: these are encoded, or arrays H×W, H×W×C or C×H×W of numbers",
+            setting="image_column",
+            value=column,
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
-class ImageColumn:
-    """A column of encoded images, or of their paths, of some rows of a table.
+class Column:
+    """A column of some rows of a table.
 
     Attributes:
         table: whose column it is.
@@ -213,28 +234,37 @@ class ImageColumn:
     column: str
     rows: NDArray[np.int64]
 
-    def select(self, kept: NDArray[np.int64]) -> ImageColumn:
+    def select(self, kept: NDArray[np.int64]) -> Self:
         """Return some of the rows, by their places among these."""
         return replace(self, rows=self.rows[kept])
 
     def iter(self, batch_size: int) -> Iterator[Any]:
-        """Yield Arrow batches of one column of objects with `bytes` and `path`, of `batch_size` rows or fewer.
-
-        Raises UserError for a path that leads out of the folder of the data.
-        """
+        """Yield Arrow batches of one column, of `batch_size` rows or fewer."""
         start = 0
         for file in self.table.files:
             with opened(file) as parquet:
                 for batch in parquet.iter_batches(batch_size=batch_size, columns=[self.column]):
                     first, last = np.searchsorted(self.rows, [start, start + len(batch)])
                     if first < last:
-                        yield self._images(batch.column(0), self.rows[first:last], start, file)
+                        rows, values = self.rows[first:last], batch.column(0)
+                        if len(rows) < len(values):
+                            values = values.take(pa.array(rows - start))
+                        yield self._batch(values, rows, file)
                     start += len(batch)
 
-    def _images(self, values: Any, rows: NDArray[np.int64], start: int, file: Path) -> Any:
-        """Take rows, numbered within the split, of values that begin at row `start`."""
-        if len(rows) < len(values):
-            values = values.take(pa.array(rows - start))
+    def _batch(self, values: Any, rows: NDArray[np.int64], file: Path) -> Any:  # noqa: ARG002
+        """Return the values of rows, numbered within the split, as a batch."""
+        return pa.record_batch([values], names=[self.column])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageColumn(Column):
+    """A column of encoded images, or of their paths: its batches are of objects with `bytes` and `path`.
+
+    A path that leads out of the folder of the data raises UserError.
+    """
+
+    def _batch(self, values: Any, rows: NDArray[np.int64], file: Path) -> Any:
         if values.type == IMAGE and values.field("bytes").null_count == 0:
             return pa.record_batch([values], names=[self.column])
         items = [self._image(value, file, row) for value, row in zip(values.to_pylist(), rows.tolist(), strict=True)]

@@ -30,7 +30,20 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
     if shape != expected:
         advice = f"{Setting('size')} makes them fit" if shape[0] == expected[0] else "one is grey, the other in colour"
         raise UserError(f"{dataset.name}: images of {shape} do not fit a condensed set of {expected}; {advice}")
+    if data is not None:
+        _tell_other_split(condensed, dataset)
     return dataset
+
+
+def _tell_other_split(condensed: CondensedSet, dataset: ImageDataset) -> None:
+    """Say so where the data were divided by another seed than those that the set was made of."""
+    own, other = condensed.source, dataset.source
+    same = all(own.get(key) == other.get(key) for key in ("data", "classes"))
+    if same and own.get("seed") != other.get("seed") and own.get("fingerprint") not in (None, dataset.fingerprint):
+        notice(
+            f"{dataset.name}: its test split was held out with seed {other.get('seed')}, and the set was made of data "
+            f"with seed {own.get('seed')}: images that it was made of may be among those that it is tested on"
+        )
 
 
 def _difference(real: Sequence[str], condensed: Sequence[str]) -> str:

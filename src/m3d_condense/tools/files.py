@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +95,9 @@ def write_folder(path: Path, *, replaceable: Callable[[Path], bool]) -> Iterator
                 if file.is_file():
                     _flush(file)
             _swap(new, path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(new, ignore_errors=True)
+        _name_target(error, new, path)
         raise
 
 
@@ -123,9 +124,17 @@ def write_file(path: Path) -> Iterator[Path]:
             yield new
             _flush(new)
             new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            new.unlink()
+        _name_target(error, new, path)
         raise
+
+
+def _name_target(error: BaseException, new: Path, path: Path) -> None:
+    """Have an error of the system name what was to be written, not the file or folder beside it."""
+    if isinstance(error, OSError) and str(error.filename).startswith(str(new)):
+        error.filename = f"{path}{str(error.filename).removeprefix(str(new))}"
 
 
 def write_file_atomic(path: Path, data: bytes | str) -> None:
@@ -166,6 +175,8 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         UserError: the file is missing, cut short, or of another kind.
     """
+    if file.is_dir():
+        raise UserError(f"{file} is a folder; name a file")
     if not file.is_file():
         raise UserError(f"{file} is missing; fetch or make it again")
     try:

@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from m3d_condense.cli.command import Command
 from m3d_condense.cli.flags import execution_flags, new_parser
 from m3d_condense.cli.settings import execution
+from m3d_condense.tools.errors import UserError
 
 
 def declare() -> ArgumentParser:
@@ -14,6 +15,7 @@ def declare() -> ArgumentParser:
     parser = new_parser(description=text)
     sets = "folders of condensed sets, or their ids on the hub, to show in place of the machine"
     parser.add_argument("sets", nargs="*", default=[], metavar="SET", help=sets)
+    parser.add_argument("--json", action="store_true", help="print JSON, of sets only")
     return execution_flags(parser)
 
 
@@ -21,8 +23,10 @@ def run(given: Namespace) -> int:
     if given.sets:
         from m3d_condense.cli.showing import print_sets
 
-        print_sets(given.sets)
+        print_sets(given.sets, given.json)
         return 0
+    if given.json:
+        raise UserError("goes with SET only", setting="json", value=True)
     from m3d_condense.cli.tables import print_info
     from m3d_condense.machine.engine import Engine
 
