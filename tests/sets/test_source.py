@@ -73,3 +73,19 @@ def test_other_data_are_taken_at_the_size_of_the_set(tmp_path: Path, capsys: pyt
         source_of(made, load(large, size=8))
     with pytest.raises(UserError, match="one is grey, the other in colour"):
         source_of(made, pictures.folder(tmp_path / "grey", shape=(6, 6)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("data", 3), ("data", ["digits", 3]), ("seed", "x"), ("seed", None), ("size", "big"), ("classes", [1])],
+)
+def test_a_source_that_was_edited_is_told_from_what_is_given(name: str, value: Any, chosen: CondensedSet) -> None:
+    edited = dataclasses.replace(chosen, source=chosen.source | {name: value})
+    with pytest.raises(UserError, match=f"^this set's source has a wrong '{name}' .*; say with data what to test on$"):
+        source_of(edited)
+
+
+@pytest.mark.parametrize("flip", ["false", 0, [1]])
+def test_a_flip_that_was_edited_is_neither_true_nor_false(flip: Any, chosen: CondensedSet) -> None:
+    with pytest.raises(UserError, match="^settings have flip=.*, not true or false$"):
+        dataclasses.replace(chosen, settings=chosen.settings | {"flip": flip})
