@@ -109,7 +109,7 @@ def test_mistakes_are_found_before_training(
         (chosen, digits, {"protocol": "x"}, "unknown protocol"),
         (chosen, digits, {"epochs": 0}, "epochs=0"),
         (chosen, odd, {}, "its classes are not those of the condensed set"),
-        (digits, digits, {}, "so digits takes no other data"),
+        (digits, odd, {}, "so digits takes no other data"),
         (tmp_path / "none", None, {}, "none"),
     ):
         with pytest.raises(UserError, match=message):

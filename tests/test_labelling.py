@@ -116,3 +116,20 @@ def test_what_cannot_label_a_set_is_refused(
     with pytest.raises(UserError, match=r"other\.safetensors"):
         label(condensed, [other])
     assert condensed.soft_labels is None
+
+
+def test_one_network_is_a_list_of_one(
+    digits: ImageDataset, trained: list[TrainedNetwork], plain: Execution, tmp_path: Path
+) -> None:
+    condensed = condense(digits, ipc=1, method="random")
+    file = trained[0].save(tmp_path / "one.safetensors")
+    expected = label(condensed, [trained[0]], execution=plain).soft_labels
+    for one in (trained[0], file, str(file)):
+        condensed.soft_labels = None
+        assert label(condensed, one, execution=plain).soft_labels.fingerprint == expected.fingerprint  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("given", [nn.Linear(1, 1), 3, nn.Sequential(nn.Linear(1, 1))])
+def test_what_is_no_trained_network_is_refused(given: Any, digits: ImageDataset) -> None:
+    with pytest.raises(UserError, match=r"^networks: a (Linear|int); give what train\(\)"):
+        label(condense(digits, ipc=1, method="random"), given)

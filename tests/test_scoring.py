@@ -252,3 +252,53 @@ def test_m3d_beats_random_selection(digits: ImageDataset, plain: Execution, seed
     # Measured with seeds 0, 1, 2: 84.0, 80.9 and 82.3 % against 58.6, 64.7 and 56.5 %; 16 points at least.
     assert made.mean > chance.mean + 8, (made.accuracies, chance.accuracies)
     assert made.mean > 70
+
+
+def of_other_classes(_: ImageDataset) -> CondensedSet:
+    return condense(load("digits", classes=["0", "1", "2"]), ipc=2, method="random")
+
+
+def in_another_order(_: ImageDataset) -> CondensedSet:
+    return condense(load("digits", classes=[str(number) for number in range(9, -1, -1)]), ipc=2, method="random")
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (in_another_order, "class 0 is 9 in number 2 and 0 in the first"),
+        (of_other_classes, "classes: 3, 4, 5, 6, 7 and 2 more only in the first"),
+        (
+            lambda digits: condense(load("digits", size=16), ipc=2, method="random"),
+            "shape of the images",
+        ),
+        (lambda digits: condense(digits, ipc=9, method="random"), "number of images: 90 and not 20"),
+        (lambda digits: condense(digits, ipc=2, method="random", factor=2), "factor: 2 and not 1"),
+        (lambda digits: condense(digits, ipc=2, method="random", flip=True), "flip: True and not False"),
+        (lambda digits: dataclasses.replace(condense(digits, ipc=2, method="random"), mean=(0.1,)), "normalisation"),
+        (lambda digits: digits, "number of images"),
+    ],
+)
+def test_subjects_that_take_turns_are_alike(
+    other: Callable[[ImageDataset], Any], said: str, chosen: CondensedSet, digits: ImageDataset, plain: Execution
+) -> None:
+    with pytest.raises(UserError, match=rf"^number 2 of those that are trained on \(digits.*{said}") as refused:
+        score([chosen, other(digits)], digits, plain)  # type: ignore[arg-type]
+    assert "\n" not in str(refused.value)
+
+
+def test_every_soft_labels_of_subjects_that_take_turns_are_told(
+    chosen: CondensedSet, digits: ImageDataset, plain: Execution
+) -> None:
+    sets = [dataclasses.replace(chosen), dataclasses.replace(chosen)]
+    for seed, one in enumerate(sets):
+        one.add_soft_labels(soft_labels(one, seed))
+    told = score(sets, digits, plain).settings["soft_labels"]  # type: ignore[arg-type]
+    assert told == [one.soft_labels.fingerprint for one in sets]  # type: ignore[union-attr]
+    alike = [sets[0], dataclasses.replace(sets[0])]
+    assert score(alike, digits, plain).settings["soft_labels"] == told[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("other", ["nowhere", ([[[0]]], [0])])
+def test_a_data_set_is_tested_on_its_own_test_split(other: Any, digits: ImageDataset) -> None:
+    with pytest.raises(UserError, match="digits takes no other data"):
+        evaluate(digits, other, repeats=1, epochs=1)

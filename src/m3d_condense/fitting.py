@@ -13,15 +13,18 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.recipes.given import checked
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.scoring import (
     Subject,
     accuracies_of,
     adapted,
+    called,
     labels_of,
     mirrored,
     repeat_seed,
     settings_of,
+    tested_on,
     told_of,
     trainer_for,
 )
@@ -30,11 +33,11 @@ from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.sets.script import check_script, write_script
 from m3d_condense.sets.source import source_of
 from m3d_condense.sets.stored import StoredProtocol, stored_protocol
-from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.training.trained import TrainedNetwork, check_target
 
 
+@checked
 @torch.inference_mode(False)
 @torch.enable_grad()
 def train(
@@ -77,9 +80,7 @@ def train(
     if out is not None:
         check_target(Path(out), overwrite)
     chosen = _subject(subject)
-    if data is not None and isinstance(chosen, ImageDataset):
-        raise UserError(f"a data set is tested on its own test split, so {chosen.name} takes no other data")
-    dataset = chosen if isinstance(chosen, ImageDataset) else source_of(chosen, data)
+    dataset = tested_on(chosen, data)
     scored_by, flip = _followed(chosen, dataset, protocol, epochs, flip)
     labels = labels_of([chosen], labels)
     trained = _trained(chosen, dataset, network, scored_by, flip, seed, labels, Engine(execution))
@@ -88,6 +89,7 @@ def train(
     return trained
 
 
+@checked
 def export_script(
     condensed: CondensedSet, folder: str | Path, out: str | Path, data: Any = None, *, overwrite: bool = False
 ) -> Path:
@@ -170,7 +172,7 @@ def _trained(
         std=subject.std,
         accuracy=accuracy,
         protocol=protocol.name,
-        settings=settings_of(protocol, trainer, dataset, seed, flip) | told_of(subject, labels),
+        settings=settings_of(protocol, trainer, dataset, seed, flip) | told_of([subject], labels),
         trained_on=_described(subject),
         tested_on={"name": dataset.name, "images": len(dataset.test), "fingerprint": dataset.fingerprint},
         seconds=round(watch.seconds, 3),
@@ -180,8 +182,5 @@ def _trained(
 
 def _described(subject: Subject) -> dict[str, Any]:
     """Say what a network was trained on."""
-    if isinstance(subject, CondensedSet):
-        name, count = f"{subject.source.get('name', 'unnamed')}, condensed by {subject.method}", len(subject.images)
-    else:
-        name, count = subject.name, len(subject.train)
-    return {"name": name, "images": count, "fingerprint": subject.fingerprint}
+    count = len(subject.images) if isinstance(subject, CondensedSet) else len(subject.train)
+    return {"name": called(subject), "images": count, "fingerprint": subject.fingerprint}

@@ -20,6 +20,7 @@ from m3d_condense.condensing.run import begin
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
+from m3d_condense.recipes.given import checked, several
 from m3d_condense.recipes.recipe import LARGEST, Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import store_soft_labels
@@ -43,11 +44,12 @@ class Teacher:
     normalise: Callable[[Tensor], Tensor]
 
 
+@checked
 @torch.inference_mode(False)
 @torch.no_grad()
 def label(
     subject: CondensedSet | str | Path,
-    networks: Sequence[TrainedNetwork | str | Path] = (),
+    networks: TrainedNetwork | str | Path | Sequence[TrainedNetwork | str | Path] = (),
     data: Any = None,
     *,
     temperature: float = 1.0,
@@ -60,8 +62,8 @@ def label(
 
     Args:
         subject: a condensed set; or the folder of one, where the labels are stored too.
-        networks: trained ones, or the files that `train` kept them in; by default the trained ends of the pool of the
-            set's own recipe, which are found in the cache, or trained again.
+        networks: one or several trained ones, or the files that `train` kept them in; by default the trained ends of
+            the pool of the set's own recipe, which are found in the cache, or trained again.
         data: the data set that the pool is trained on: anything `load` takes; by default the set's own source.
         temperature: T of softmax(logits / T); above 1 the labels are softer.
         overwrite: replace soft labels of other networks or another temperature; scores with them are dropped.
@@ -76,10 +78,15 @@ def label(
     """
     if not 0 < temperature <= LARGEST:
         raise UserError(f"a number above 0, at most {LARGEST:.0f}", setting="temperature", value=temperature)
-    folder = None if isinstance(subject, CondensedSet) else Path(subject)
     condensed = subject if isinstance(subject, CondensedSet) else CondensedSet.load(subject)
-    files = [one if isinstance(one, TrainedNetwork) else load_network(one) for one in networks]
-    for trained, name in zip(files, networks, strict=True):
+    folder = None if isinstance(subject, CondensedSet) else Path(subject)
+    given = several(networks)
+    wrong = next((one for one in given if not isinstance(one, TrainedNetwork | str | Path)), None)
+    if wrong is not None:
+        said = f"a {type(wrong).__name__}; give what train() or load_network() returned, or their files"
+        raise UserError(said, setting="networks")
+    files = [one if isinstance(one, TrainedNetwork) else load_network(one) for one in given]
+    for trained, name in zip(files, given, strict=True):
         _check(condensed, trained, "a network" if isinstance(name, TrainedNetwork) else str(name))
     recipe = pool_recipe(condensed) if not files else None
     told = list(map(_of_file, files)) if recipe is None else _of_pool(condensed, recipe)

@@ -20,6 +20,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.recipes.given import checked
 from m3d_condense.recipes.recipe import check_count
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.source import source_of
@@ -75,6 +76,7 @@ class MomentDistances:
         return statistics.fmean(self.skewnesses)
 
 
+@checked
 @torch.no_grad()
 def moment_distances(
     subject: CondensedSet | ImageDataset | Images | str | Path,

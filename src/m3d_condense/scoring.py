@@ -22,12 +22,12 @@ from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
 from m3d_condense.recipes import protocols
-from m3d_condense.recipes.given import converted
+from m3d_condense.recipes.given import checked, several
 from m3d_condense.recipes.protocols import MOST_READINGS, Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.sets.soft import HARD, SOFT, check_labels
-from m3d_condense.sets.source import source_of
+from m3d_condense.sets.source import difference, source_of
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import Reporter, notice, progress
 from m3d_condense.tools.seeds import derive
@@ -37,6 +37,7 @@ Subject = CondensedSet | ImageDataset
 """What networks are trained on: a condensed set, or the training split of a data set."""
 
 
+@checked
 @torch.inference_mode(False)
 @torch.enable_grad()
 def evaluate(
@@ -59,9 +60,10 @@ def evaluate(
 
     Args:
         subject: a condensed set, or the folder of one; or a data set, whose whole training split is used; or
-            several of these, one for each network, such as n random selections.
-        data: where the test split comes from: anything `load` takes, ``((x, y), (x, y))`` for arrays of training
-            and of test; by default the source that a condensed set names.
+            several of these, one for each network, such as n random selections: of the same classes, size, and number
+            of images, as the networks are trained alike.
+        data: where the test split comes from, for a condensed set: anything `load` takes, ``((x, y), (x, y))`` for
+            arrays of training and of test; by default its own source.
         network: architecture to train.
         protocol: a key of `m3d_condense.recipes.protocols.PROTOCOLS`.
         repeats: n, how many networks; several subjects take turns.
@@ -82,10 +84,11 @@ def evaluate(
         UserError: for settings that cannot be used, or test data of other classes or another size.
     """
     repeats = check_count("repeats", repeats, least=1, most=MOST_NETWORKS)
-    readings, seed = check_count("readings", readings, least=1, most=MOST_READINGS), converted("seed", seed)
+    readings = check_count("readings", readings, least=1, most=MOST_READINGS)
     subjects = _subjects(subject)
     first = subjects[0]
-    dataset = first if isinstance(first, ImageDataset) else source_of(first, data)
+    dataset = tested_on(first, data)
+    _check_alike(subjects, dataset, flip)
     if flip is None:
         flip = mirrored(first, dataset)
     scored_by = adapted(protocol, first, epochs, flip)
@@ -93,7 +96,7 @@ def evaluate(
     trainer = trainer_for(network, scored_by, dataset, first, repeats, Engine(execution))
     seeds = [repeat_seed(seed, r) for r in range(repeats)]
     read = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}", labels, readings)
-    settings = settings_of(scored_by, trainer, dataset, seed, flip) | told_of(first, labels)
+    settings = settings_of(scored_by, trainer, dataset, seed, flip) | told_of(subjects, labels)
     if readings > 1:
         settings |= {"readings": readings, "best": [max(one) for one in read]}
     return Score.of(network, protocol, [one[-1] for one in read], settings)
@@ -115,11 +118,63 @@ def labels_of(subjects: Sequence[Subject], asked: str | None) -> str:
     return asked
 
 
-def told_of(subject: Subject, labels: str) -> dict[str, Any]:
-    """Return what the settings of a training say of soft labels; nothing of hard ones, which are the usual."""
-    if labels == HARD or not isinstance(subject, CondensedSet) or subject.soft_labels is None:
+def told_of(subjects: Sequence[Subject], labels: str) -> dict[str, Any]:
+    """Return what the settings of a training say of soft labels; nothing of hard ones, which are the usual.
+
+    These are the fingerprint of the labels, or where several subjects have different ones, a list of them.
+    """
+    if labels == HARD:
         return {}
-    return {"labels": labels, "soft_labels": subject.soft_labels.fingerprint}
+    soft = [one.soft_labels for one in subjects if isinstance(one, CondensedSet) and one.soft_labels is not None]
+    found = list(dict.fromkeys(one.fingerprint for one in soft))
+    return {"labels": labels, "soft_labels": found[0] if len(found) == 1 else found}
+
+
+def tested_on(subject: Subject, data: Any) -> ImageDataset:
+    """Return the data set whose test split is used: a data set's own, or for a condensed set its source or `data`.
+
+    Raises:
+        UserError: as of `source_of`, and for a data set that is given other data.
+    """
+    if isinstance(subject, CondensedSet):
+        return source_of(subject, data)
+    if data is not None and data is not subject:
+        raise UserError(f"a data set is tested on its own test split, so {subject.name} takes no other data")
+    return subject
+
+
+def called(subject: Subject) -> str:
+    """Say what networks are trained on, in a few words."""
+    if isinstance(subject, CondensedSet):
+        return f"{subject.source.get('name', 'unnamed')}, condensed by {subject.method}"
+    return subject.name
+
+
+def _check_alike(subjects: Sequence[Subject], dataset: ImageDataset, flip: bool | None) -> None:
+    """Raise `UserError` for a subject that cannot take turns with the first: all are trained and tested as that is."""
+
+    def traits(one: Subject) -> dict[str, Any]:
+        images, factor = (one.images, one.factor) if isinstance(one, CondensedSet) else (one.train.images, 1)
+        return {
+            "classes": one.class_names,
+            "shape of the images": tuple(images.shape[1:]),
+            "number of images": len(images),
+            "factor": factor,
+            "normalisation": (one.mean, one.std),
+            "flip": mirrored(one, dataset) if flip is None else flip,
+        }
+
+    first = traits(subjects[0])
+    for number, one in enumerate(subjects[1:], 2):
+        own = traits(one)
+        differs = next((name for name in first if own[name] != first[name]), None)
+        if differs is None:
+            continue
+        said = f"{own[differs]} and not {first[differs]}"
+        if differs == "classes":
+            said = difference(own[differs], first[differs], f"number {number}", "the first")
+        who = f"number {number} of those that are trained on ({called(one)})"
+        raise UserError(f"{who} does not fit the first: its {differs}: {said}; score it by itself")
 
 
 def adapted(name: str, subject: Subject, epochs: int | None, flip: bool) -> Protocol:
@@ -158,8 +213,7 @@ def training_settings(protocol: Protocol) -> dict[str, Any]:
 
 def _subjects(given: Any) -> list[Subject]:
     """Return what networks are trained on, condensed sets read from their folders."""
-    several = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-    subjects = [CondensedSet.load(one) if isinstance(one, str | Path) else one for one in several]
+    subjects = [CondensedSet.load(one) if isinstance(one, str | Path) else one for one in several(given)]
     wrong = [one for one in subjects if not isinstance(one, Subject)]
     if wrong or not subjects:
         found = f"a {type(wrong[0]).__name__}" if wrong else "nothing"

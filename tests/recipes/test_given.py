@@ -1,14 +1,23 @@
 """What a caller may give for a setting."""
 
+import inspect
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+import m3d_condense
 from m3d_condense.condensing.condensation import condense
-from m3d_condense.recipes.given import checked_seconds, converted
+from m3d_condense.labelling import label
+from m3d_condense.recipes.given import checked_seconds, converted, several
 from m3d_condense.recipes.methods import recipe
 from m3d_condense.recipes.recipe import check_count
 from m3d_condense.scoring import evaluate
+from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.exporting import export
+from m3d_condense.sets.hub import push
+from m3d_condense.sets.importing import import_set
 from m3d_condense.tools.errors import UserError
 
 
@@ -92,3 +101,81 @@ def test_a_network_that_is_no_name_is_refused(tmp_path):
     made = condense("digits", ipc=1, method="random")
     with pytest.raises(UserError, match="network=.*a name"):
         evaluate(made, "digits", network=["convnet"], repeats=1)
+
+
+def parameters(kind):
+    """Every parameter of the public functions, and of the public methods, that takes such a value."""
+    for name in m3d_condense.__all__:
+        one = getattr(m3d_condense, name)
+        methods = [getattr(one, own) for own in vars(one) if own[0] != "_"] if inspect.isclass(one) else [one]
+        for function in filter(inspect.isroutine, filter(callable, methods)):
+            for own, parameter in inspect.signature(function).parameters.items():
+                if kind(own, str(parameter.annotation).removesuffix(" | None")):
+                    yield pytest.param(function, own, id=f"{function.__qualname__}-{own}")
+    for function, own in ((export, "stored"), (export, "overwrite"), (import_set, "hard_labels"), (push, "private")):
+        if kind(own, "bool"):
+            yield pytest.param(function, own, id=f"{function.__qualname__}-{own}")
+
+
+def called_with(function, own, value):
+    """Call a function with one argument that is looked at, and others that are not."""
+    needed = [
+        name
+        for name, one in inspect.signature(function).parameters.items()
+        if one.default is one.empty and one.kind is not one.VAR_KEYWORD
+    ]
+    return function(**dict.fromkeys(needed, "digits") | {own: value})
+
+
+@pytest.mark.parametrize(("function", "own"), [*parameters(lambda _, kind: kind == "bool")])
+@pytest.mark.parametrize("value", ["false", "no", 1, 0.0, []])
+def test_what_is_true_or_false_is_given_as_such(function, own, value):
+    with pytest.raises(UserError, match=f"^{own}=.*true or false$"):
+        called_with(function, own, value)
+
+
+@pytest.mark.parametrize(("function", "own"), [*parameters(lambda own, _: own == "seed")])
+@pytest.mark.parametrize("value", [None, "1", 1.5, True, 2**70])
+def test_a_seed_is_a_whole_number_of_64_bits(function, own, value):
+    with pytest.raises(UserError, match=r"^seed(=.*)?: a whole number"):
+        called_with(function, own, value)
+
+
+@pytest.mark.parametrize(("function", "own"), [*parameters(lambda _, kind: kind == "str | Path")])
+@pytest.mark.parametrize("value", [3, b"set", ["set"]])
+def test_a_path_is_text_or_a_path(function, own, value):
+    with pytest.raises(UserError, match=f"^{own}=.*a path, as text or a Path$"):
+        called_with(function, own, value)
+
+
+@pytest.mark.parametrize("value", [None, 3, b"set"])
+def test_a_set_is_loaded_from_a_path(value):
+    with pytest.raises(UserError, match="a path"):
+        CondensedSet.load(value)
+    with pytest.raises(UserError, match="a path"):
+        label(value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("convnet", ["convnet"]),
+        (Path("a"), [Path("a")]),
+        (3, [3]),
+        (np.int64(3), [3]),
+        (torch.tensor(3), [3]),
+        (["a", "b"], ["a", "b"]),
+        (("a", Path("b")), ["a", Path("b")]),
+        ((number for number in (1, 2)), [1, 2]),
+        (b"a", [b"a"]),
+        ({"a": 1}, [{"a": 1}]),
+        ((), []),
+    ],
+)
+def test_one_or_several(given, expected):
+    assert several(given) == expected
+
+
+def test_native_blocks_are_asked_for_or_not():
+    with pytest.raises(UserError, match="native=no: true or false"):
+        m3d_condense.Execution(native="no")

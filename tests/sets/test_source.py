@@ -87,3 +87,19 @@ def test_data_divided_by_another_seed_are_told(capsys: pytest.CaptureFixture[str
     condensed = condense(load((pair, pair)), ipc=1, method="random")
     source_of(condensed, load((pair, pair), seed=1))
     assert "held out" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("data", 3), ("data", ["digits", 3]), ("seed", "x"), ("seed", None), ("size", "big"), ("classes", [1])],
+)
+def test_a_source_that_was_edited_is_told_from_what_is_given(name: str, value: Any, chosen: CondensedSet) -> None:
+    edited = dataclasses.replace(chosen, source=chosen.source | {name: value})
+    with pytest.raises(UserError, match=f"^this set's source has a wrong '{name}' .*; say with data what to test on$"):
+        source_of(edited)
+
+
+@pytest.mark.parametrize("flip", ["false", 0, [1]])
+def test_a_flip_that_was_edited_is_neither_true_nor_false(flip: Any, chosen: CondensedSet) -> None:
+    with pytest.raises(UserError, match="^settings have flip=.*, not true or false$"):
+        dataclasses.replace(chosen, settings=chosen.settings | {"flip": flip})

@@ -20,7 +20,7 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.effects import idle
-from m3d_condense.recipes.given import checked_seconds
+from m3d_condense.recipes.given import checked, checked_seconds
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
@@ -28,6 +28,7 @@ from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import derive
 
 
+@checked
 @torch.inference_mode(False)
 @torch.enable_grad()
 def condense(
@@ -154,6 +155,7 @@ def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overri
     )
 
 
+@checked
 def random_selections(dataset: ImageDataset, ipc: int, count: int, seed: int = 0) -> list[CondensedSet]:
     """Draw `count` independent random selections of `ipc` real images per class, for `evaluate`."""
     seeds = [derive(seed, "selection", number) for number in range(count)]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense.machine.mapped import file_of, let_go
+from m3d_condense.recipes.given import checked
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.tools.progress import progress
 
@@ -133,6 +134,7 @@ class ImageDataset:
         part.recall({"fingerprint": f"sha256:{digest}", "moments": self._moments})
         return part
 
+    @checked
     def problem(self, *, mirrored: bool, ipc: int | None = None) -> Problem:
         """Return what settings may depend on.
 

@@ -33,11 +33,13 @@ from m3d_condense.data.splitting import check, held_out, joined, notice_odd, wit
 from m3d_condense.data.store import Store, recalled
 from m3d_condense.data.targets import label_count, label_list
 from m3d_condense.machine.group import current
+from m3d_condense.recipes.given import checked as checked_arguments
 from m3d_condense.tools.errors import UserError
 
 LARGEST = 2**16  # pixels a side that images are resized to
 
 
+@checked_arguments
 def load(
     data: Any,
     *,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from m3d_condense.recipes.given import of_kind
 from m3d_condense.tools.errors import UserError
 
 MOST_MEMORY = 2**20  # GiB that can be asked for
@@ -35,6 +36,7 @@ class Execution:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise UserError(f"one of {', '.join(PRECISIONS)}", setting="precision", value=self.precision)
+        object.__setattr__(self, "native", of_kind("native", self.native, bool))
         if self.compile not in ("auto", "yes", "no"):
             raise UserError("auto, yes or no", setting="compile", value=self.compile)
         if not 0.0 <= self.memory <= MOST_MEMORY:

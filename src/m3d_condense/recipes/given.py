@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
-from collections.abc import Callable
-from typing import Any, get_type_hints
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike, fspath
+from typing import Any, TypeVar, cast, get_type_hints
 
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
 
+F = TypeVar("F", bound=Callable[..., Any])
 KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 
 
@@ -21,7 +24,59 @@ def converted(name: str, value: Any) -> Any:
     Raises:
         UserError: for a value of another type.
     """
-    kind = _types()[name]
+    return of_kind(name, value, _types()[name])
+
+
+def checked(function: F) -> F:
+    """Make a public function refuse what is no bool, seed or path where it takes one, before it does anything.
+
+    Python takes any text for true, and torch and pathlib say of a wrong seed or path what helps nobody. What is looked
+    at is told by the annotations, which are text in this package.
+
+    Raises:
+        UserError: from the function, for such an argument.
+    """
+    signature = inspect.signature(function)
+    checks = {
+        name: checked_seed if name == "seed" else _CHECKS.get(str(one.annotation).removesuffix(" | None"))
+        for name, one in signature.parameters.items()
+    }
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        for name, value in given.arguments.items():
+            check = checks[name]
+            if check is not None and value is not signature.parameters[name].default:
+                given.arguments[name] = check(name, value)
+        return function(*given.args, **given.kwargs)
+
+    return cast(F, run)
+
+
+def checked_seed(name: str, seed: Any) -> int:
+    """Return a seed as Python's int; raise `UserError` for what is no whole number of 64 bits."""
+    plain = of_kind(name, seed, int)
+    if not -(2**63) <= plain < 2**63:
+        raise UserError("a whole number of 64 bits", setting=name, value=seed)
+    return int(plain)
+
+
+def several(given: Any) -> list[Any]:
+    """Return what may be given as one or as several, as a list: text, paths and mappings are one."""
+    plain = _plain(given)
+    one = isinstance(plain, str | bytes | PathLike | Mapping) or not isinstance(plain, Iterable)
+    return [plain] if one else list(plain)
+
+
+def _path(name: str, value: Any) -> Any:
+    if not isinstance(value, str | PathLike) or isinstance(fspath(value), bytes):
+        raise UserError("a path, as text or a Path", setting=name, value=value)
+    return value
+
+
+def of_kind(name: str, value: Any, kind: type) -> Any:
+    """Return a value as Python's own of this type; raise `UserError` for another."""
     plain = _plain(value)
     fits = isinstance(plain, kind) or (kind is float and isinstance(plain, int))
     if not fits or (isinstance(plain, bool) and kind is not bool):
@@ -49,6 +104,9 @@ def _plain(value: Any) -> Any:
     if item is None or getattr(value, "shape", ()) != ():
         return value
     return item()
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {"bool": functools.partial(of_kind, kind=bool), "str | Path": _path}
 
 
 @functools.cache

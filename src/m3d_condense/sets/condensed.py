@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from m3d_condense.recipes.given import checked
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.sets.bits import bits_of, bytes_of, on_levels
 from m3d_condense.sets.loading import augmentation_named, loader
@@ -86,7 +87,7 @@ class CondensedSet:
         for name in ("settings", "source", "versions", "hardware"):
             setattr(self, name, files.plain_json(name, getattr(self, name)))
         problem = tensor_problem(self.images, self.labels) or self._class_problem() or self._number_problem()
-        problem = problem or self._soft_problem(self.soft_labels)
+        problem = problem or self._flip_problem() or self._soft_problem(self.soft_labels)
         if problem:
             raise UserError(problem)
 
@@ -105,6 +106,7 @@ class CondensedSet:
         """Images per class; the fewest where classes differ."""
         return int(self.labels.bincount(minlength=self.num_classes).min())
 
+    @checked
     def problem(self, *, mirrored: bool) -> Problem:
         """Return what settings may depend on; `mirrored` says whether a mirrored image keeps its class."""
         _, channels, *size = self.images.shape
@@ -165,6 +167,7 @@ class CondensedSet:
         """
         return normalised(images, self.mean, self.std)
 
+    @checked
     def loader(
         self,
         batch_size: int,
@@ -191,11 +194,12 @@ class CondensedSet:
             UserError: for a batch size below 1, an unknown augmentation, or labels that the set has not.
         """
         own = self.settings.get("flip")
-        mirrored = flip if flip is not None else own is None or bool(own)
+        mirrored = flip if flip is not None else own in (None, True)
         images, wanted = self.decode()[0], self.decoded_labels(labels)
         normalised = Normalisation(self.mean, self.std, images.device)
         return loader(images, wanted, augmentation_named(augment, flip=mirrored), normalised, batch_size, seed)
 
+    @checked
     def save(self, path: str | Path) -> Path:
         """Write the set as the folder `path`, whole or not at all, over an older set there.
 
@@ -208,6 +212,7 @@ class CondensedSet:
         return write_set(self, path)
 
     @staticmethod
+    @checked
     def check_target(path: str | Path) -> None:
         """Raise `UserError` if `save` would refuse `path`: call it before the run, not after."""
         from m3d_condense.sets.folder import check_target
@@ -215,6 +220,7 @@ class CondensedSet:
         check_target(path)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> CondensedSet:
         """Read the folder that `save` wrote; nothing in it is executed or unpickled.
 
@@ -225,6 +231,7 @@ class CondensedSet:
 
         return read_set(path)
 
+    @checked
     def add_score(self, score: Score, path: str | Path | None = None) -> None:
         """Append `score`; with `path`, also to the set stored there, whose images are left untouched.
 
@@ -240,6 +247,7 @@ class CondensedSet:
 
         store_score(self, score, path)
 
+    @checked
     def add_soft_labels(self, soft: SoftLabels, path: str | Path | None = None) -> None:
         """Give the set soft labels, in place of those it has; with `path`, also the set stored there.
 
@@ -273,6 +281,10 @@ class CondensedSet:
             return None
         found = tuple(soft.probabilities.shape)
         return f"soft labels of {found} for {expected[0]} decoded images of {expected[1]} classes"
+
+    def _flip_problem(self) -> str | None:
+        flip = self.settings.get("flip")
+        return None if flip is None or isinstance(flip, bool) else f"settings have flip={flip!r}, not true or false"
 
     def _class_problem(self) -> str | None:
         if not all(isinstance(name, str) for name in self.class_names):

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from m3d_condense.data.exported import CLASSES, tell_classes, written
 from m3d_condense.data.labels import as_name
+from m3d_condense.recipes.given import checked
 from m3d_condense.recipes.recipe import FULL
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tables import distinct, eight_bit_batches, png, write_table
@@ -62,6 +63,7 @@ class Form:
     soft: Literal["none", "decoded", "all"] = "decoded"
 
 
+@checked
 def export(
     condensed: CondensedSet, target: str | Path, form: str, *, stored: bool = False, overwrite: bool = False
 ) -> Path:

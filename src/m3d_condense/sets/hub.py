@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from m3d_condense.recipes.given import checked
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import IMAGES, META, OURS, SOFT_LABELS, files_of
 from m3d_condense.tools.errors import UserError
@@ -56,6 +57,7 @@ def to_push(folder: Path) -> dict[str, int]:
     return {name: (folder / name).stat().st_size for name in files}
 
 
+@checked
 def push(folder: Path, hub_id: str, *, private: bool = False) -> str:
     """Send a finished set to the hub, in one commit, and return its address there.
 

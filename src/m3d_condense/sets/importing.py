@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from m3d_condense.machine.environment import describe_environment
+from m3d_condense.recipes.given import checked
 from m3d_condense.sets.condensed import IMPORTED, CondensedSet
 from m3d_condense.sets.layouts import Content
 from m3d_condense.sets.soft import SoftLabels, are_probabilities
@@ -41,6 +42,7 @@ class Real:
     source: dict[str, Any]
 
 
+@checked
 def import_set(
     content: Content,
     file: Path,

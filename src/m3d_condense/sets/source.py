@@ -6,11 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
+
+STORED: dict[str, Any] = {
+    "data": str | list[str] | None,
+    "size": int | None,
+    "image_column": str | None,
+    "label_column": str | None,
+    "layout": str | None,
+    "seed": int,
+    "classes": str | list[str] | None,
+}
+"""The arguments of `load` that a set's source holds, and the type of each as JSON has it."""
 
 
 def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
@@ -23,8 +36,8 @@ def source_of(condensed: CondensedSet, data: Any = None) -> ImageDataset:
     if dataset.class_names != condensed.class_names:
         raise UserError(
             f"{dataset.name}: its classes are not those of the condensed set: "
-            f"{_difference(dataset.class_names, condensed.class_names)}; {Setting('data')} names other data, "
-            f"{Setting('classes')} picks and orders those of these"
+            f"{difference(dataset.class_names, condensed.class_names, 'the data', 'the set')}; "
+            f"{Setting('data')} names other data, {Setting('classes')} picks and orders those of these"
         )
     shape, expected = tuple(dataset.train.images.shape[1:]), tuple(condensed.images.shape[1:])
     if shape != expected:
@@ -46,21 +59,21 @@ def _tell_other_split(condensed: CondensedSet, dataset: ImageDataset) -> None:
         )
 
 
-def _difference(real: Sequence[str], condensed: Sequence[str]) -> str:
-    """Say in which classes the data and the set differ, or that they stand in another order."""
-    more = [name for name in real if name not in condensed]
-    fewer = [name for name in condensed if name not in real]
+def difference(some: Sequence[str], others: Sequence[str], here: str, there: str) -> str:
+    """Say in which classes two differ, which are called `here` and `there`, or that they stand in another order."""
+    more = [name for name in some if name not in others]
+    fewer = [name for name in others if name not in some]
     parts = [
         f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''} only in {where}"
-        for names, where in ((more, "the data"), (fewer, "the set"))
+        for names, where in ((more, here), (fewer, there))
         if names
     ]
     if parts:
         return ", ".join(parts)
-    if len(real) != len(condensed):
-        return f"{len(real)} of them, and {len(condensed)} in the set"
-    place = next(number for number, name in enumerate(real) if name != condensed[number])
-    return f"in another order, class {place} is {real[place]} in the data and {condensed[place]} in the set"
+    if len(some) != len(others):
+        return f"{len(some)} of them, and {len(others)} in {there}"
+    place = next(number for number, name in enumerate(some) if name != others[number])
+    return f"in another order, class {place} is {some[place]} in {here} and {others[place]} in {there}"
 
 
 def side_of(condensed: CondensedSet) -> int | None:
@@ -71,8 +84,13 @@ def side_of(condensed: CondensedSet) -> int | None:
 
 def _own_source(condensed: CondensedSet) -> ImageDataset:
     """Load what a set was condensed from, as it is now."""
-    keys = ("data", "size", "image_column", "label_column", "layout", "seed", "classes")
-    source = {key: condensed.source[key] for key in keys if key in condensed.source}
+    source = {key: condensed.source[key] for key in STORED if key in condensed.source}
+    for key, value in source.items():
+        try:
+            msgspec.convert(value, STORED[key])
+        except msgspec.ValidationError as error:
+            advice = f"say with {Setting('data')} what to test on"
+            raise UserError(f"this set's source has a wrong {key!r} ({error}); {advice}") from None
     data = source.get("data")
     if data is None:
         origin = "was imported without its data set" if condensed.imported else "was condensed from arrays"

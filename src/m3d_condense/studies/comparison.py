@@ -13,7 +13,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
-from m3d_condense.recipes.given import checked_seconds
+from m3d_condense.recipes.given import checked, checked_seconds, several
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.studies.job import Job, Scoring, job_for
@@ -27,16 +27,17 @@ __all__ = ["check_networks", "compare"]
 RANDOM, ALL = "random", "all"
 
 
+@checked
 def compare(
     data: Any,
     *,
-    methods: Sequence[str] = (ALL,),
+    methods: str | Sequence[str] = ALL,
     ipc: int | Sequence[int] = 10,
     preset: str = "quick",
     seeds: int = 3,
     seed: int = 0,
     time_limit: float | None = None,
-    networks: Sequence[str] = ("convnet",),
+    networks: str | Sequence[str] = "convnet",
     protocol: str = "quick",
     repeats: int = 3,
     epochs: int | None = None,
@@ -57,14 +58,15 @@ def compare(
 
     Args:
         data: anything `load` takes, or what it returned.
-        methods: rows of `METHODS`, or "all".
+        methods: a row of `METHODS`, several, or "all".
         ipc: stored images per class, one number or several.
         preset: "quick" or "paper".
         seeds: how many sets of each kind; their seeds are `seed`, `seed` + 1, …
         seed: of the first set, and of all networks, which thus start alike on every set.
         time_limit: seconds for each method and set. A short trial finds beforehand how many iterations fit,
             so that the rate of learning ends where the run does; at most the preset's.
-        networks, protocol, repeats, epochs, readings: of the scores, as of `evaluate`; each network scores every set.
+        networks: one or several, each of which scores every set.
+        protocol, repeats, epochs, readings: of the scores, as of `evaluate`.
             The whole data set, whose epochs are long, is trained on for no more of them than the protocol has.
         random, whole: whether random selection and the whole data set are compared with.
         out: folder of the comparison: its table as ``comparison.json``, ``.csv`` and ``.md``, the records it is made
@@ -79,11 +81,11 @@ def compare(
     Raises:
         UserError: for settings or data that cannot be used, before any work; an `out` of another comparison.
     """
-    named = _methods(methods, random, sort, settings)
+    named = _methods(several(methods), random, sort, settings)
     seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     time_limit = checked_seconds("time_limit", time_limit)
     given = {name: value for name, value in settings.items() if value is not None}
-    scorers = tuple(dict.fromkeys(networks))
+    scorers = tuple(dict.fromkeys(several(networks)))
     scoring = Scoring(
         networks=scorers,
         protocol=protocol,
@@ -98,7 +100,7 @@ def compare(
     jobs = [
         job_for(dataset, method, preset=preset, ipc=images, seed=number, scoring=scoring, settings=given)
         for number in range(seed, seed + seeds)
-        for images in dict.fromkeys(ipc if isinstance(ipc, Iterable) else [ipc])
+        for images in dict.fromkeys(several(ipc))
         for method in named
     ]
     if soft_labels:

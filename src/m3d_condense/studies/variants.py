@@ -13,7 +13,7 @@ from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.effects import idle
-from m3d_condense.recipes.given import checked_seconds
+from m3d_condense.recipes.given import checked, checked_seconds, several
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count, meanings
 from m3d_condense.studies.comparison import check_networks
 from m3d_condense.studies.job import Job, Scoring, job_for
@@ -26,6 +26,7 @@ __all__ = ["study"]
 ELSEWHERE = {"method": "methods are what compare compares", "preset": "", "ipc": "", "seed": "give seeds=N"}
 
 
+@checked
 def study(
     data: Any,
     *,
@@ -38,7 +39,7 @@ def study(
     seeds: int = 1,
     seed: int = 0,
     time_limit: float | None = None,
-    networks: Sequence[str] = ("convnet",),
+    networks: str | Sequence[str] = "convnet",
     protocol: str = "quick",
     repeats: int = 3,
     epochs: int | None = None,
@@ -74,7 +75,7 @@ def study(
     seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     time_limit = checked_seconds("time_limit", time_limit)
     given = {name: value for name, value in settings.items() if value is not None}
-    scorers = tuple(dict.fromkeys(networks))
+    scorers = tuple(dict.fromkeys(several(networks)))
     scoring = Scoring(
         networks=scorers,
         protocol=protocol,

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from m3d_condense import networks
+from m3d_condense.recipes.given import checked
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import check_name, plain_json, read_tensors, write_file_atomic
@@ -90,6 +91,7 @@ class TrainedNetwork:
         labels: Tensor = self.network(inputs).argmax(1)
         return labels
 
+    @checked
     def save(self, path: str | Path) -> Path:
         """Write the weights, and as the file's metadata all else; a file at `path` is replaced.
 
@@ -116,6 +118,7 @@ STORED_TYPES: dict[str, Any] = {
 """What the metadata holds beside the format version, and the type of each."""
 
 
+@checked
 def load_network(path: str | Path, *, network: str | None = None) -> TrainedNetwork:
     """Read the file that `TrainedNetwork.save` wrote; nothing in it is executed or unpickled.
 
