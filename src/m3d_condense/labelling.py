@@ -31,6 +31,7 @@ from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 from m3d_condense.training.trained import TrainedNetwork, load_network
+from m3d_condense.training.trainer import check_converged, classes_of
 
 POOL = "pool"
 PIECE = 256  # images that a network sees at once
@@ -134,8 +135,9 @@ def ensemble(teachers: Iterable[Teacher], images: Tensor, temperature: float, de
     said = []
     for teacher in teachers:
         network = teacher.network.to(device).eval()
-        logits = [network(teacher.normalise(part.to(device))) for part in torch.split(images, PIECE)]
-        said.append(torch.softmax(torch.cat(logits).cpu().double() / temperature, dim=1))
+        logits = torch.cat([network(teacher.normalise(part.to(device))) for part in torch.split(images, PIECE)])
+        check_converged(classes_of(logits))
+        said.append(torch.softmax(logits.cpu().double() / temperature, dim=1))
     return torch.stack(said).mean(0).float()
 
 

@@ -29,7 +29,7 @@ from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import progress
 from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.stopwatch import Stopwatch
-from m3d_condense.training.augment import Normalisation
+from m3d_condense.training.augment import Normalisation, check_images
 
 __all__ = ["MomentDistances", "feature_moments", "moment_distances"]
 
@@ -161,6 +161,7 @@ def _images(subject: CondensedSet | ImageDataset | Images) -> Images:
 def _checked(given: Images, dataset: ImageDataset) -> Images:
     """Raise `UserError` unless images and labels are of the shape and the classes of the data."""
     images, labels = given
+    check_images(images, dataset.channels)
     shape = tuple(dataset.train.images.shape[1:])
     if tuple(images.shape[1:]) != shape or labels.shape != images.shape[:1]:
         found = f"images of {tuple(images.shape)} and labels of {tuple(labels.shape)}"

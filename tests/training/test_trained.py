@@ -13,6 +13,7 @@ from torch import Tensor
 
 from m3d_condense import networks
 from m3d_condense.tools.errors import UserError
+from m3d_condense.training import trained as trained_networks
 from m3d_condense.training.trained import KEY, TrainedNetwork, check_target, load_network
 
 IMAGES = torch.randint(256, (5, 3, 8, 8), generator=torch.Generator().manual_seed(1)).byte()
@@ -87,6 +88,22 @@ def test_labels_are_those_of_the_largest_logits() -> None:
         kept.predict(torch.tensor([0.0, 255.0]).expand(3, 8, 4, 2).reshape(1, 3, 8, 8))
     with pytest.raises(UserError, match="images are a ndarray; give a tensor"):
         kept.predict(IMAGES.numpy())
+
+
+def test_many_images_are_named_in_pieces_to_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, sizes = trained("convnet1-batch"), []
+    whole = kept.predict(IMAGES)
+    kept.network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    monkeypatch.setattr(trained_networks, "TOGETHER", 2)
+    assert torch.equal(kept.predict(IMAGES), whole)
+    assert sizes == [2, 2, 1]
+
+
+def test_a_network_that_has_diverged_names_no_class() -> None:
+    kept = trained()
+    kept.network.classifier.weight.data[0, 0] = torch.nan
+    with pytest.raises(UserError, match="a network has diverged"):
+        kept.predict(IMAGES)
 
 
 OWN = "from torch import nn\ndef small(channels, num_classes, size):\n"

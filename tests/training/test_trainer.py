@@ -236,6 +236,13 @@ def test_accuracy_is_a_percentage_of_the_right_ones(digits: ImageDataset, plain:
     assert not made.network.training
 
 
+def test_a_network_that_has_diverged_has_no_accuracy(digits: ImageDataset, plain: Execution) -> None:
+    made = trainer(IDC, plain)
+    made.network.classifier.bias.data[3] = torch.inf
+    with pytest.raises(UserError, match="a network has diverged"):
+        made.accuracies(digits.test.images, digits.test.labels)
+
+
 def test_networks_trained_together_end_as_they_would_alone(digits: ImageDataset, plain: Execution) -> None:
     used = dataclasses.replace(IDC, batch=16)
     sets = [(digits.train.images[start : start + 30], digits.train.labels[start : start + 30]) for start in (0, 40, 80)]

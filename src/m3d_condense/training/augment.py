@@ -53,19 +53,24 @@ def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     """Return images …×C×H×W, uint8 or floats in [0, 1], as float32 less the mean, over the standard deviation.
 
     Raises:
-        UserError: for images of other channels, another type, or floats beyond [0, 1].
+        UserError: as `check_images` does.
     """
+    check_images(images, len(mean))
+    values = images if images.dtype == torch.uint8 else images.float()
+    return Normalisation(mean, std, images.device)(values)
+
+
+def check_images(images: object, channels: int) -> None:
+    """Raise `UserError` unless images are a tensor …×C×H×W of so many channels, uint8 or floats in [0, 1]."""
     if not isinstance(images, Tensor):
         raise UserError(f"images are a {type(images).__name__}; give a tensor …×C×H×W, uint8 or floats in [0, 1]")
-    if images.ndim < 3 or images.shape[-3] != len(mean):
-        raise UserError(f"images of {tuple(images.shape)} do not fit: C×H×W with {len(mean)} channels is wanted")
+    if images.ndim < 3 or images.shape[-3] != channels:
+        raise UserError(f"images of {tuple(images.shape)} do not fit: C×H×W with {channels} channels is wanted")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise UserError(f"images are {images.dtype}; give uint8, or floats in [0, 1]")
     if images.is_floating_point() and not bool(((images >= -SLACK) & (images <= 1 + SLACK)).all()):
         least, most = (float(edge) for edge in torch.aminmax(images))
         raise UserError(f"floats range from {least:g} to {most:g}; give floats in [0, 1], or levels 0 to 255 as uint8")
-    values = images if images.dtype == torch.uint8 else images.float()
-    return Normalisation(mean, std, images.device)(values)
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,12 @@ from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import check_name, plain_json, read_tensors, write_file_atomic
 from m3d_condense.training.augment import normalised
+from m3d_condense.training.trainer import check_converged, classes_of
 
 FORMAT_VERSION = 1
 KEY = "m3d_condense"  # of the metadata of a safetensors file
 AGAIN = "train the network again"
+TOGETHER = 256  # images that go through the network at once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,13 +84,15 @@ class TrainedNetwork:
         """Return the labels N, int64, of images N×C×H×W, uint8 or floats in [0, 1].
 
         Raises:
-            UserError: for images of another shape or type.
+            UserError: for images of another shape or type; where the network's logits are no numbers.
         """
         device = next(self.network.parameters()).device
         inputs = self.normalise(images.to(device) if isinstance(images, Tensor) else images)
         if inputs.ndim != 4:
             raise UserError(f"images of {tuple(inputs.shape)} do not fit: a batch of N×C×H×W is wanted")
-        labels: Tensor = self.network(inputs).argmax(1)
+        parts = (inputs,) if self.network.training else torch.split(inputs, TOGETHER)
+        labels = torch.cat([classes_of(self.network(part)) for part in parts])
+        check_converged(labels)
         return labels
 
     @checked

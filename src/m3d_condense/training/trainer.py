@@ -16,9 +16,12 @@ from m3d_condense.machine.engine import Placed, in_pieces
 from m3d_condense.machine.mapped import let_go
 from m3d_condense.networks import initialise
 from m3d_condense.recipes.protocols import Training
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.tools.seeds import derive, generator
 from m3d_condense.training import augment
+
+DIVERGED = -1  # in place of a class
 
 TrainingSet = tuple[Tensor, Tensor]
 """Images N×C×H×W, uint8 or floats in [0, 1], and their labels, N int64 or N×K probabilities; both on one device."""
@@ -133,16 +136,21 @@ class Trainer:
 
     @torch.no_grad()
     def predictions(self, images: Tensor) -> Tensor:
-        """Return the class n×N, on the device, that each network names for uint8 images N×C×H×W, wherever they are."""
+        """Return the class n×N, on the device, that each network names for uint8 images N×C×H×W, wherever they are.
+
+        Raises:
+            UserError: a network has diverged.
+        """
         self.network.eval()
         count = next(iter(self.stacked.values())).shape[0] if self.stacked else 1
 
         def predicted(part: Tensor) -> Tensor:
             let_go()
             inputs = self.normalised(part.to(self.device))
-            return self._logits(inputs.expand(count, *inputs.shape)).argmax(-1).T
+            return classes_of(self._logits(inputs.expand(count, *inputs.shape))).T
 
         named: Tensor = in_pieces(predicted, images, self.placed.piece(images, count)).T
+        check_converged(named)
         return named
 
     def _refill(self, seeds: Sequence[int]) -> list[Tensor]:
@@ -187,3 +195,15 @@ def schedule(optimizer: torch.optim.Optimizer, training: Training, steps: int) -
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, training.lr, total_steps=steps + 1, cycle_momentum=False)
     milestones = [round(share * steps) for share in training.milestones]
     return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=training.decay)
+
+
+def classes_of(logits: Tensor) -> Tensor:
+    """Return the class … that each row of logits …×K names, int64; `DIVERGED` where they are no numbers."""
+    named: Tensor = torch.where(logits.isfinite().all(-1), logits.argmax(-1), DIVERGED)
+    return named
+
+
+def check_converged(named: Tensor) -> None:
+    """Raise `UserError` where a network named no class."""
+    if bool((named == DIVERGED).any()):
+        raise UserError("a network has diverged: what it makes of images are no numbers")
