@@ -28,7 +28,7 @@ from m3d_condense.tools.files import write_file_atomic
 from m3d_condense.tools.progress import Silent, notice
 from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.tracking import Tracker
-from m3d_condense.training.trainer import Trainer
+from m3d_condense.training.trainer import Trainer, shares
 
 WATCHER, WATCHED_BY, WATCHED_STEPS = "convnet-width32", "quick", 500  # the network, its protocol, its steps at most
 
@@ -184,7 +184,7 @@ class Watcher:
         trained_on = decode(images.to(device).float() / 255, factor), labels.to(device).repeat_interleave(factor**2)
         silent = Silent()
         self.trainer.fit([trained_on], [derive(self.recipe.seed, "watch")], self.steps, silent)
-        return self.trainer.accuracies(self.test[0], self.test[1])[0]
+        return 100.0 * shares(self.trainer.predictions(self.test[0]), self.test[1])[0]
 
 
 class Tracking:

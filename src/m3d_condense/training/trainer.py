@@ -130,16 +130,20 @@ class Trainer:
 
     @torch.no_grad()
     def accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
-        """Return the share of uint8 images N×C×H×W, wherever they are, that each network names right, in percent."""
-        right = self.predictions(images) == labels.to(self.device)
-        return [100.0 * share for share in right.float().mean(1).tolist()]
+        """Return the share of uint8 images N×C×H×W, wherever they are, that each network names right, in percent.
+
+        Raises:
+            UserError: a network has diverged.
+        """
+        named = self.predictions(images)
+        check_converged(named)
+        return [100.0 * share for share in shares(named, labels)]
 
     @torch.no_grad()
     def predictions(self, images: Tensor) -> Tensor:
         """Return the class n×N, on the device, that each network names for uint8 images N×C×H×W, wherever they are.
 
-        Raises:
-            UserError: a network has diverged.
+        It is `DIVERGED` where a network makes no numbers of an image.
         """
         self.network.eval()
         count = next(iter(self.stacked.values())).shape[0] if self.stacked else 1
@@ -150,7 +154,6 @@ class Trainer:
             return classes_of(self._logits(inputs.expand(count, *inputs.shape))).T
 
         named: Tensor = in_pieces(predicted, images, self.placed.piece(images, count)).T
-        check_converged(named)
         return named
 
     def _refill(self, seeds: Sequence[int]) -> list[Tensor]:
@@ -201,6 +204,12 @@ def classes_of(logits: Tensor) -> Tensor:
     """Return the class … that each row of logits …×K names, int64; `DIVERGED` where they are no numbers."""
     named: Tensor = torch.where(logits.isfinite().all(-1), logits.argmax(-1), DIVERGED)
     return named
+
+
+def shares(named: Tensor, labels: Tensor) -> list[float]:
+    """Return the share in [0, 1] that each of n networks names right, of classes n×N and labels N."""
+    right: list[float] = (named == labels.to(named.device)).float().mean(1).tolist()
+    return right
 
 
 def check_converged(named: Tensor) -> None:

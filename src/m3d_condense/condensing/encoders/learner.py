@@ -11,7 +11,7 @@ from m3d_condense.condensing.encoders.source import EncoderSource, Material
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.tools.seeds import derive, generator
-from m3d_condense.training.trainer import Trainer, batches
+from m3d_condense.training.trainer import Trainer, batches, shares
 
 
 class Learner:
@@ -55,7 +55,7 @@ class Learner:
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share in [0, 1] of these images (N×C×H×W, uint8) that the network names right."""
-        share = self.trainer.accuracies(images, labels)[0] / 100
+        share = shares(self.trainer.predictions(images), labels)[0]
         self.encoder.network.train()
         return share
 
