@@ -214,6 +214,7 @@ class _Measure:
             "network": self.network,
             "seed": self.seed,
             "arithmetic": self.arithmetic,
+            **networks.code_of(self.encoder.network),
         }
         return kept(
             "moments",

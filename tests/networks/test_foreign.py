@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import linecache
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from m3d_condense import networks
+from m3d_condense.condensing.condensation import condense
+from m3d_condense.machine.execution import Execution
 from m3d_condense.tools.errors import UserError
 
 USER = '''
@@ -249,3 +255,22 @@ def test_timm_is_asked_for_its_features(monkeypatch: pytest.MonkeyPatch) -> None
         assert asked[-1] == expected | ({"img_size": (8, 6)} if name == "vit" else {})
     with pytest.raises(UserError, match=r"timm has no 'convv' \(did you mean conv\?\)"):
         net("timm:convv")
+
+
+def test_a_pool_of_other_code_is_trained_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
+    layers = "nn.Flatten(), nn.Linear(64 * channels, {1}), nn.{0}(), nn.Linear({1}, num_classes)"
+    code = f"from torch import nn\ndef make(channels, num_classes, size):\n    return nn.Sequential({layers})\n"
+    settings: dict[str, Any] = {"network": "changing:make", "encoder_steps": 3, "encoder_count": 1, "iterations": 1}
+    made = []
+    for activation, width in (("ReLU", 8), ("Tanh", 8), ("Tanh", 9)):
+        (tmp_path / "changing.py").write_text(code.format(activation, width))
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        sys.modules.pop("changing", None)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        for _ in range(2):
+            condense("digits", ipc=1, method="m3d-pool", execution=Execution(device="cpu"), **settings)
+        made.append(len(list((tmp_path / "cache" / "pools").iterdir())))
+    assert made == [1, 2, 3]

@@ -164,5 +164,6 @@ def _train(trainer: Trainer, dataset: ImageDataset, network: str, steps: int, se
         "training": dataclasses.asdict(trainer.training),
         "steps": steps,
         "arithmetic": trainer.placed.arithmetic,
+        **networks.code_of(trainer.network),
     }
     trainer.network.load_state_dict(current().by_first(lambda: kept("selectors", made_from, 0, train, watch)))

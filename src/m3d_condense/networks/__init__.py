@@ -86,6 +86,11 @@ def _ours(name: str, channels: int, num_classes: int, size: tuple[int, int]) -> 
         raise UserError(f"{error}", setting="network", value=name) from None
 
 
+def code_of(network: nn.Module) -> dict[str, str]:
+    """Return what tells a network from another of its name in the cache: its code's digest, where it is not ours."""
+    return {"code": network.code()} if isinstance(network, Foreign) else {}
+
+
 def natural_depth(size: tuple[int, int]) -> int:
     """Return the depth that ends in maps of about 4×4: 3 at 28 and 32, 4 at 64, 5 at 128, at least 1."""
     return max((min(size) + 4).bit_length() - 3, 1)

@@ -7,7 +7,9 @@ copies what it holds, since only its own code knows how to initialise it.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -92,6 +94,13 @@ class Foreign(nn.Module):
                 "it returned the same network twice; make a new one in each call", setting="network", value=self.name
             )
         self.network.load_state_dict(made.state_dict())
+
+    def code(self) -> str:
+        """Return a digest of the text of the modules that the network is of, and of the shapes of what it holds."""
+        modules = sorted({type(self.network).__module__, self.name.partition(":")[0]})
+        shapes = [f"{name}: {tuple(value.shape)}" for name, value in self.network.state_dict().items()]
+        text = "\n".join([*map(_text_of, modules), *shapes])
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def _made(self) -> nn.Module:
         network = self._guarded(lambda _: self._make())
@@ -212,6 +221,14 @@ def _timm_features(network: Any, images: Tensor) -> Tensor:
 
 def _example(channels: int, size: tuple[int, int]) -> Tensor:
     return torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(0))
+
+
+def _text_of(module: str) -> str:
+    """Return the text of a module that is imported; nothing where that is not at hand."""
+    try:
+        return inspect.getsource(sys.modules[module])
+    except (KeyError, OSError, TypeError):
+        return ""
 
 
 def _shape(value: object) -> str:

@@ -114,6 +114,7 @@ def trials(
         "training": asdict(protocol.training),
         "epochs": protocol.epochs,
         "arithmetic": trainer.placed.arithmetic,
+        **networks.code_of(trainer.network),
     }
 
     def train(subject: Subject, number: int) -> Tensors:

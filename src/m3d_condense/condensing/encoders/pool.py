@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from m3d_condense import networks
 from m3d_condense.condensing.encoders.learner import Learner
 from m3d_condense.condensing.encoders.source import EncoderSource, Material
 from m3d_condense.condensing.view import Encoder
@@ -41,6 +42,7 @@ class Pool:
             "seed": self.recipe.seed,
             "training": dataclasses.asdict(self.learner.training),
             "arithmetic": material.encoder.placed.arithmetic,
+            **networks.code_of(material.encoder.network),
         }
 
     def network(self, number: int) -> Tensors:
