@@ -275,3 +275,34 @@ def test_add_score_keeps_scores_stored_in_the_meantime(saved: Path) -> None:
     assert networks == ["convnet3", "resnet18", "densenet121"]
     with pytest.raises(UserError, match="another set"):
         make(num_classes=4).add_score(Score.of("convnet3", "idc", [1.0], {}), saved)
+
+
+@pytest.mark.parametrize("damage", ["images of another", "labels of another", "byte", "factor", "class names"])
+def test_what_is_not_of_one_set_is_refused(tmp_path: Path, damage: str) -> None:
+    folder, other = make().save(tmp_path / "set"), make()
+    images, meta = folder / "images.safetensors", folder / "condensed.json"
+    if damage == "images of another":
+        other.images = 255 - other.images
+    else:
+        other.labels = other.labels.flip(0)
+    content = json.loads(meta.read_text())
+    if "another" in damage:
+        images.write_bytes((other.save(tmp_path / "other") / "images.safetensors").read_bytes())
+    elif damage == "byte":
+        data = bytearray(images.read_bytes())
+        data[-1] ^= 1
+        images.write_bytes(data)
+    elif damage == "factor":
+        meta.write_text(json.dumps(content | {"factor": content["factor"] + 1}))
+    else:
+        meta.write_text(json.dumps(content | {"class_names": content["class_names"][::-1]}))
+    with pytest.raises(UserError, match=r"are not of one set|is damaged"):
+        CondensedSet.load(folder)
+
+
+def test_a_set_of_before_tells_no_fingerprint_of_its_own(tmp_path: Path) -> None:
+    folder = make().save(tmp_path / "set")
+    content = json.loads((folder / "condensed.json").read_text())
+    del content["fingerprint"]
+    (folder / "condensed.json").write_text(json.dumps(content))
+    assert CondensedSet.load(folder).fingerprint == make().fingerprint

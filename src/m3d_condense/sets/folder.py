@@ -78,14 +78,18 @@ def read_set(path: str | Path) -> CondensedSet:
     folder = Path(path)
     meta, told = _read_meta(folder)
     soft = None if told is None else _read_soft(folder / SOFT_LABELS, told)
-    images, labels = _read_images(folder / IMAGES, meta.pop("shape"), _bits(folder / META, meta["settings"]))
+    fingerprint, shape = meta.pop("fingerprint"), meta.pop("shape")
+    images, labels = _read_images(folder / IMAGES, shape, _bits(folder / META, meta["settings"]))
     meta["history"] = [
         {key: math.nan if value is None else value for key, value in step.items()} for step in meta["history"]
     ]
     try:
-        return CondensedSet(images=images, labels=labels, soft_labels=soft, **meta)
+        found = CondensedSet(images=images, labels=labels, soft_labels=soft, **meta)
     except UserError as error:
         raise UserError(f"{folder / META} is damaged: {error}; {AGAIN}") from None
+    if fingerprint not in (None, found.fingerprint):
+        raise UserError(f"{folder / IMAGES} and {META} are not of one set, or one of them has been changed; {AGAIN}")
+    return found
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
@@ -196,7 +200,8 @@ def _complete(condensed: CondensedSet, folder: Path) -> None:
 def _json(condensed: CondensedSet) -> bytes:
     soft = condensed.soft_labels
     version = PACKED if condensed.bits < FULL else FORMAT_VERSION if soft is None else WITH_SOFT_LABELS
-    content: dict[str, Any] = {"format_version": version, "shape": list(condensed.images.shape)}
+    content: dict[str, Any] = {"format_version": version, "fingerprint": condensed.fingerprint}
+    content["shape"] = list(condensed.images.shape)
     content |= {name: getattr(condensed, name) for name in STORED_TYPES if name != "shape"}
     content["history"] = [_finite(entry) for entry in condensed.history]
     content["scores"] = [asdict(score) for score in condensed.scores]
@@ -222,7 +227,10 @@ def _soft_bytes(soft: SoftLabels) -> bytes:
 
 
 def _read_meta(folder: Path) -> tuple[dict[str, Any], _Soft | None]:
-    """Read condensed.json and check its format version, keys and types; return what it says of soft labels apart."""
+    """Read condensed.json and check its format version, keys and types; return what it says of soft labels apart.
+
+    The rest has the set's own fingerprint, None where that is not told.
+    """
     file = folder / META
     if not is_condensed_set(folder):
         raise UserError(f"{folder} is not a condensed set: it has no {META}; give the folder that m3d wrote")
@@ -235,7 +243,8 @@ def _read_meta(folder: Path) -> tuple[dict[str, Any], _Soft | None]:
         raise UserError(f"{file} has the format version {found!r}, not {known}; {remedy}")
     labelled = found == WITH_SOFT_LABELS or (found == PACKED and "soft_labels" in content)
     soft = _value(file, content, "soft_labels", _Soft) if labelled else None
-    return {name: _value(file, content, name, kind) for name, kind in STORED_TYPES.items()}, soft
+    told = {name: _value(file, content, name, kind) for name, kind in STORED_TYPES.items()}
+    return told | {"fingerprint": content.get("fingerprint")}, soft  # which sets of before had not
 
 
 def _value(file: Path, content: dict[str, Any], name: str, kind: Any) -> Any:
