@@ -10,6 +10,7 @@ import torch
 from public_files import NAMES, eight_bit, imported, refused
 from torch import Tensor
 
+from m3d_condense.sets import values
 from m3d_condense.sets.importing import Real
 from m3d_condense.sets.values import CONSTANTS, Pixels
 from m3d_condense.tools.errors import UserError
@@ -97,3 +98,25 @@ def test_whitening_is_undone_by_the_real_images(tmp_path: Path) -> None:
 def test_meanings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Pixels(**settings)
+
+
+def test_zeros_and_ones_are_black_and_white_unless_they_are_said_to_be_levels(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = torch.tensor([0, 1], dtype=torch.uint8).repeat(6).view(1, 3, 2, 2)
+    found, meaning = values.eight_bit(images, Path("x.pt"), Pixels(), lambda: None)
+    assert torch.equal(found, images * 255)
+    assert meaning == "black and white"
+    assert "x.pt: its numbers are 0 and 1 only: read as black and white" in capsys.readouterr().err
+    assert torch.equal(values.eight_bit(images, Path("x.pt"), Pixels(), lambda: None, levels=True)[0], images)
+
+
+def test_floats_that_are_whole_numbers_up_to_255_are_levels(capsys: pytest.CaptureFixture[str]) -> None:
+    levels = torch.arange(12).view(1, 3, 2, 2) * 20
+    found, meaning = values.eight_bit(levels.float(), Path("x.pt"), Pixels(), lambda: None)
+    assert torch.equal(found, levels.byte())
+    assert meaning == "levels of 8 bits"
+    assert "whole numbers from 0 to 220: read as levels of 8 bits" in capsys.readouterr().err
+    for other in (levels.float() + 0.5, levels.float() - 20, levels.float() * 2):
+        with pytest.raises(UserError, match="holds values from"):
+            values.eight_bit(other, Path("x.pt"), Pixels(), lambda: None)

@@ -70,7 +70,7 @@ def import_set(
     tiles = _factor(content, file, factor)
     labels = _hard(content.labels, file, hard_labels)
     soft = None if hard_labels else _soft(content, file, tiles)
-    images, meaning = eight_bit(content.images, file, pixels, lambda: real().images)
+    images, meaning = eight_bit(content.images, file, pixels, lambda: real().images, content.levels)
     settings: dict[str, Any] = {"layout": content.layout, "file": file.name, "sha256": _digest(file), "pixels": meaning}
     if content.bits is not None:
         settings["bits"] = content.bits

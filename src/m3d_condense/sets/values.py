@@ -64,7 +64,9 @@ class Pixels:
         return CONSTANTS.get(self.reading or NONE)
 
 
-def eight_bit(images: Tensor, file: Path, pixels: Pixels, real: Callable[[], Tensor | None]) -> tuple[Tensor, str]:
+def eight_bit(
+    images: Tensor, file: Path, pixels: Pixels, real: Callable[[], Tensor | None], levels: bool = False
+) -> tuple[Tensor, str]:
     """Return images N×C×H×W, uint8 or float32, as uint8, and what their values were taken for.
 
     Args:
@@ -72,6 +74,8 @@ def eight_bit(images: Tensor, file: Path, pixels: Pixels, real: Callable[[], Ten
         file: see above.
         pixels: what the values mean.
         real: returns the real images, uint8, by whose moments whitening is undone; None where they are not at hand.
+        levels: whether the file says that they are levels. Else 0 and 1 alone are black and white, as in all data, and
+            floats that are whole numbers up to 255 are levels.
 
     Raises:
         UserError: the values may mean more than one thing, or not what was said.
@@ -79,7 +83,10 @@ def eight_bit(images: Tensor, file: Path, pixels: Pixels, real: Callable[[], Ten
     if images.dtype == torch.uint8:
         if pixels.reading not in (None, NONE) or pixels.constants:
             raise UserError(f"{file} holds 8-bit images, which are not normalised")
-        return images, "8 bits"
+        if levels or int(images.max()) != 1:
+            return images, "8 bits"
+        notice(f"{file}: its numbers are 0 and 1 only: read as black and white")
+        return images * 255, "black and white"
     constants = pixels.constants
     if pixels.reading == ZCA:
         known = real()
@@ -89,6 +96,9 @@ def eight_bit(images: Tensor, file: Path, pixels: Pixels, real: Callable[[], Ten
         values, meaning = unwhiten(images, known), "whitened by ZCA"
     elif constants is not None:
         values, meaning = _denormalised(images, constants), f"normalised by mean {constants[0]} and std {constants[1]}"
+    elif pixels.reading is None and _are_levels(images):
+        notice(f"{file}: its floats are whole numbers from 0 to {int(images.max())}: read as levels of 8 bits")
+        values, meaning = images / 255, "levels of 8 bits"
     else:
         if pixels.reading is None:
             _check_range(images, file)
@@ -102,6 +112,12 @@ def _denormalised(images: Tensor, constants: Constants) -> Tensor:
     if mean.shape[1] != images.shape[1] or std.shape[1] != images.shape[1]:
         raise UserError(f"{mean.shape[1]} means and {std.shape[1]} deviations for {images.shape[1]} channels")
     return images * std + mean
+
+
+def _are_levels(images: Tensor) -> bool:
+    """Whether floats are whole numbers from 0 to 255, and not all of them within [0, 1]."""
+    low, high = (float(edge) for edge in torch.aminmax(images))
+    return low >= 0 and 1 + ROUNDING < high <= 255 and bool((images == images.round()).all())
 
 
 def _check_range(images: Tensor, file: Path) -> None:
