@@ -134,6 +134,15 @@ def test_the_set_is_stored_and_found_again(digits: ImageDataset, tmp_path: Path)
     assert made(digits, 3, out=tmp_path / "set", overwrite=True).settings["class_groups"] == 3
 
 
+def test_what_a_run_of_other_groups_has_left_is_no_part_of_a_finished_one(digits: ImageDataset, tmp_path: Path) -> None:
+    left = tmp_path / "set.class-groups" / "1-of-2.checkpoint"
+    left.parent.mkdir()
+    left.write_text("of another run")
+    first = made(digits, 3, out=tmp_path / "set")
+    assert made(digits, 3, out=tmp_path / "set").created == first.created
+    assert left.read_text() == "of another run"
+
+
 @pytest.mark.parametrize("method", ["m3d", "idc"])
 def test_an_interrupted_run_goes_on_with_its_group(
     digits: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str

@@ -69,7 +69,7 @@ class Place:
                 f"{self.target}: holds a condensed set of other settings or data; "
                 f"give another {Setting('out')}, or {Setting('overwrite', True)}"
             )
-        if begun or ("class_groups" in self.identity and self.working.groups.exists()):
+        if begun or ("class_groups" in self.identity and self.working.has_groups(self.identity["class_groups"])):
             return None
         again = f"{Setting('overwrite', True)} runs it again"
         if found.steps < self.identity["recipe"]["iterations"]:

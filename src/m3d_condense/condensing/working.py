@@ -59,6 +59,10 @@ class Working:
         """Return the place of the set of one of `count` groups, counted from 0."""
         return self.groups / f"{number + 1}-of-{count}"
 
+    def has_groups(self, count: int) -> bool:
+        """Whether sets of so many groups, or runs that make them, are there to go on from."""
+        return any(self.groups.glob(f"*-of-{count}*"))
+
     def _clear_groups(self) -> None:
         """Remove the sets of groups, and their folder unless anything else is in it."""
         if not self.groups.is_dir():
