@@ -1,6 +1,6 @@
 """Columns of tables whose images are arrays or nested lists of numbers: read by the rules of arrays.
 
-Legend: N images, C×H×W pixels.
+Shapes: N images, C×H×W pixels.
 """
 
 from __future__ import annotations
