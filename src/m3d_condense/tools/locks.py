@@ -42,12 +42,8 @@ def alone(path: Path, nbytes: int = 0) -> Iterator[None]:
         except Timeout:
             advice = f"wait for it to end, or give another {Setting('out')}"
             raise UserError(f"{path}: another process is writing there; {advice}") from None
-        try:
+        with _released(lock, path):
             yield
-        finally:
-            with suppress(OSError):
-                lock_name(path).unlink(missing_ok=True)
-            lock.release()
     finally:
         for parent in missing:
             with suppress(OSError):  # something is in it
@@ -66,6 +62,13 @@ def in_turn(path: Path, waiting: str) -> Iterator[None]:
     except Timeout:
         tell(waiting)
         lock = _locked(path, timeout=-1)
+    with _released(lock, path):
+        yield
+
+
+@contextmanager
+def _released(lock: FileLock, path: Path) -> Iterator[None]:
+    """Remove the file of a path's lock, and release it, when this ends."""
     try:
         yield
     finally:
