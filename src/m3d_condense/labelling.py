@@ -113,14 +113,9 @@ def pool_recipe(condensed: CondensedSet) -> Recipe:
         UserError: it was made otherwise.
     """
     recipe = recipe_of(condensed)
-    if recipe is None or not has_pool(recipe):
+    if recipe is None or not recipe.has_pool:
         raise UserError("no pool of networks is known of this set; name files of networks that m3d train wrote")
     return recipe
-
-
-def has_pool(recipe: Recipe) -> bool:
-    """Whether a recipe's encoders are a pool of networks, which are trained whole on real images."""
-    return recipe.encoders == POOL and recipe.iterations > 0
 
 
 def ensemble(teachers: Iterable[Teacher], images: Tensor, temperature: float, device: torch.device) -> Tensor:

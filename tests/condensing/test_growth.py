@@ -111,8 +111,6 @@ def test_a_frozen_image_takes_no_gradient() -> None:
     assert pixels.values.grad is not None
     assert not pixels.values.grad[frozen].any()
     assert pixels.values.grad[~frozen].any()
-    assert pixels.learning == [True, False, True, False]
-    assert Pixels(torch.rand(4, 2, 1, 4, 4), 2).learning == [True] * 4
 
 
 def test_classes_that_stay_cost_no_step(digits: ImageDataset, old: CondensedSet, plain: Execution) -> None:

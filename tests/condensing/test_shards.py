@@ -34,6 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
     "dsa": TRAINED,  # its augmentation is an affine map
     "m3d in turn": {"class_steps": "sequential"},
     "m3d by herding": {"initialisation": "herding", "selection_features": "random"},
+    "m3d-pool from easy": {"initialisation": "easy", "encoder_count": 2, "encoder_steps": 3, "encoder_batch": 16},
 }
 OTHERS: dict[str, dict[str, Any]] = {
     "dm": {},

@@ -24,6 +24,7 @@ from m3d_condense.tools.cache import Tensors, kept
 from m3d_condense.tools.progress import notice, progress
 from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.stopwatch import Stopwatch
+from m3d_condense.training.augment import normalised
 from m3d_condense.training.trainer import Trainer
 
 BLOCK = 1024  # images whose features are computed at once
@@ -121,7 +122,20 @@ def _encode(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwa
     """Return what takes uint8 images N×C×H×W to features N×D: a network trained on the data, a random one, or none."""
     if recipe.selection_features == "pixels":
         return lambda images: images.to(engine.device).flatten(1).float() / 255
-    trained = recipe.selection_features == "trained"
+    encoder = selector(dataset, recipe, engine, watch, trained=recipe.selection_features == "trained")
+
+    @torch.no_grad()
+    def encode(images: Tensor) -> Tensor:
+        seen = normalised(images.to(engine.device), dataset.mean, dataset.std)
+        return encoder.features(seen.unsqueeze(0)).squeeze(0)
+
+    return encode
+
+
+def selector(
+    dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch, *, trained: bool = True
+) -> Encoder:
+    """Return a network that chooses real images, for evaluation: trained on the data, or a random one."""
     network = networks.build(
         recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size
     )
@@ -138,12 +152,7 @@ def _encode(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwa
         _train(trainer, dataset, recipe.network, steps, seed, watch)
     encoder = Encoder(trainer.placed.eager())
     encoder.network.eval()
-
-    @torch.no_grad()
-    def encode(images: Tensor) -> Tensor:
-        return encoder.features(trainer.normalised(images.to(engine.device)).unsqueeze(0)).squeeze(0)
-
-    return encode
+    return encoder
 
 
 def _train(trainer: Trainer, dataset: ImageDataset, network: str, steps: int, seed: int, watch: Stopwatch) -> None:

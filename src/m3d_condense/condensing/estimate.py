@@ -23,7 +23,6 @@ from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.memory import Peak, available_memory, peak_memory
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.given import checked_seconds
-from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.bits import bytes_of
@@ -112,12 +111,11 @@ def estimate(
         with nothing_kept():
             _, start, each, _ = fitting_iterations(part, lightened(recipe), engine, TRIAL)
         before += start
-    pool = recipe.encoders == "pool" and recipe.iterations > 0
     found = Estimate(
         groups=class_groups,
         classes=part.num_classes,
         iterations=recipe.iterations,
-        networks=(recipe.encoder_count, recipe.encoder_steps) if pool else (0, 0),
+        networks=(recipe.encoder_count, recipe.encoder_steps) if recipe.has_pool else (0, 0),
         before=before,
         each=each,
         peak=peak(),
@@ -148,9 +146,9 @@ class Prepared:
 def prepared(dataset: ImageDataset, recipe: Recipe) -> Prepared:
     """Return what is trained for a run before its steps: a pool, a network that selects, or warm networks."""
     batch = recipe.encoder_batch
-    if recipe.encoders == "pool" and recipe.iterations > 0:
+    if recipe.has_pool:
         return Prepared(images=recipe.encoder_count * recipe.encoder_steps * batch, batch=batch)
-    if recipe.initialisation in SELECTIONS and recipe.selection_features == "trained":
+    if recipe.has_selector:
         protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
         steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
         return Prepared(images=steps * protocol.training.batch, batch=protocol.training.batch)
@@ -163,7 +161,7 @@ def lightened(recipe: Recipe) -> Recipe:
     changes: dict[str, Any] = {"encoder_warmup": min(recipe.encoder_warmup, 1)}
     if recipe.encoders == "pool":
         changes |= {"encoder_count": 1, "encoder_steps": 1}
-    if recipe.initialisation in SELECTIONS and recipe.selection_features == "trained":
+    if recipe.has_selector:
         changes["initialisation"] = "random"
     return dataclasses.replace(recipe, **changes)
 

@@ -62,6 +62,10 @@ class Earlier:
         lengths = torch.tensor([len(earlier) for earlier in self.images]).unsqueeze(1)
         return (torch.arange(count) < lengths) & self.kept
 
+    def learning(self, count: int) -> tuple[bool, ...]:
+        """Return whether each of K classes has one of `count` images that is optimised."""
+        return tuple((~self.frozen(count).all(1)).tolist())
+
 
 def earlier(
     given: CondensedSet | str | Path, dataset: ImageDataset, recipe: Recipe, keep: bool | None = None

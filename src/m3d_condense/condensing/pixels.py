@@ -37,18 +37,10 @@ class Pixels:
     ) -> None:
         self.values = values.clone().requires_grad_()
         self.bits, self.factor, self.shard = bits, factor, shard or Shard(num_classes=len(values))
-        none = torch.zeros(self.shard.num_classes, values.shape[1], dtype=torch.bool)
-        self.frozen = none if frozen is None else frozen.cpu()
-        held = self.shard.of(self.frozen).to(values.device)[:, :, None, None, None]
-        if held.any():
+        if frozen is not None and frozen.any():
+            held = self.shard.of(frozen).to(values.device)[:, :, None, None, None]
             # Without a gradient neither SGD with momentum nor Adam moves a pixel: both start from none.
             self.values.register_hook(lambda gradient: gradient.masked_fill(held, 0.0))  # type: ignore[no-untyped-call]
-
-    @property
-    def learning(self) -> list[bool]:
-        """Whether each of the K classes, of all processes, has an image that is optimised."""
-        learns: list[bool] = (~self.frozen.all(1)).tolist()
-        return learns
 
     @property
     def decoded_per_class(self) -> int:

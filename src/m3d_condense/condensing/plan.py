@@ -9,12 +9,14 @@ import torch
 
 from m3d_condense import networks
 from m3d_condense.condensing import encoders
+from m3d_condense.condensing.growth import Earlier
 from m3d_condense.condensing.objectives.objective import Objective
-from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.condensing.shards import Shard
 from m3d_condense.condensing.view import seen_numbers
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.costs import activation_bytes
 from m3d_condense.machine.engine import Engine, Placed
+from m3d_condense.machine.group import current
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
 
@@ -36,8 +38,10 @@ class Plan:
     compared: tuple[bool, ...]
 
 
-def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objective, pixels: Pixels) -> Plan:
-    """Build the recipe's network, place it, and split the shard's classes so that a chunk fits the memory budget.
+def plan(
+    dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objective, earlier: Earlier | None = None
+) -> Plan:
+    """Build the recipe's network, place it, and split this process's classes so that a chunk fits the memory budget.
 
     How the network runs follows from the images of all classes, so that it does not depend on who else works on them.
 
@@ -46,13 +50,15 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
             the objective needs all classes at once, but they are to step one after the other, or are fewer than the
             processes.
     """
-    num_classes, size, mine = dataset.num_classes, dataset.size, pixels.shard.classes
+    num_classes, size = dataset.num_classes, dataset.size
+    shard = Shard(num_classes=num_classes, group=current())
     network = networks.build(recipe.network, channels=dataset.channels, num_classes=num_classes, size=size)
     example = torch.zeros(1, dataset.channels, *size)
-    per_class = min(pixels.decoded_per_class, recipe.batch_synthetic)
+    per_class = min(recipe.ipc * recipe.factor**2, recipe.batch_synthetic)
     seen = seen_numbers(network, example, objective.layered)
     activations = activation_bytes(network, example, torch.float32) // torch.float32.itemsize
-    compared = tuple([True] * num_classes if objective.joint else pixels.learning)
+    learning = (True,) * num_classes if earlier is None else earlier.learning(recipe.ipc)
+    compared = (True,) * num_classes if objective.joint else learning
     # How the network runs follows from the images of all groups of classes, so that it does not depend on these.
     groups = dataset.whole.num_classes / num_classes
     images = _images(recipe, objective, sum(compared) * groups, per_class)
@@ -63,15 +69,15 @@ def plan(dataset: ImageDataset, recipe: Recipe, engine: Engine, objective: Objec
         chunks = [range(k, k + 1) for k in range(num_classes) if compared[k]]
         return Plan(placed=placed, chunks=tuple(chunks), compared=compared)
     if objective.joint:
-        if pixels.shard.group.size > num_classes:
-            said = f"{pixels.shard.group.size} processes for {num_classes} classes: this objective, which needs all "
+        if shard.group.size > num_classes:
+            said = f"{shard.group.size} processes for {num_classes} classes: this objective, which needs all "
             raise UserError(said + "classes at once, takes at most one process for each")
-        return Plan(placed=placed, chunks=(mine,), compared=compared)
+        return Plan(placed=placed, chunks=(shard.classes,), compared=compared)
     # Real images are held as floats a few times over while they are augmented, and then as seen.
     real = torch.float32.itemsize * (4 * example.numel() + seen)
     synthetic = real + activations * placed.kept.itemsize * (2 if recipe.taught else 1)
     bytes_per_class = recipe.batch_real * real + per_class * synthetic
-    runs = _runs(mine, compared)
+    runs = _runs(shard.classes, compared)
     chunks = [run[part.start : part.stop] for run in runs for part in engine.chunks(len(run), bytes_per_class)]
     return Plan(placed=placed, chunks=tuple(chunks), compared=compared)
 

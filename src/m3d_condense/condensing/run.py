@@ -23,6 +23,7 @@ from m3d_condense.condensing.start import start
 from m3d_condense.condensing.view import Encoder, View
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
+from m3d_condense.recipes.names import EASY
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.interrupt import deferred
@@ -257,11 +258,13 @@ def begin(
         UserError: for a network or a pool that cannot be had.
     """
     watch = watch or Stopwatch()
-    pixels, objective = start(dataset, recipe, engine, watch, earlier), objectives.build(recipe)
-    planned = plan(dataset, recipe, engine, objective, pixels)
+    objective = objectives.build(recipe)
+    planned = plan(dataset, recipe, engine, objective, earlier)
     notice(planned.placed.explain())
     material = Material(recipe=recipe, encoder=Encoder(planned.placed), dataset=dataset, watch=watch)
     source = encoders.build(material)
+    judges = source.judges() if recipe.initialisation == EASY else []
+    pixels = start(dataset, recipe, engine, watch, earlier, judges)
     return Run(
         recipe=recipe,
         pixels=pixels,

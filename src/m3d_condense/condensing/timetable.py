@@ -16,7 +16,6 @@ from m3d_condense.condensing import objectives
 from m3d_condense.condensing.encoders.pool import Pool, PoolEncoders
 from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.plan import plan
-from m3d_condense.condensing.start import start
 from m3d_condense.condensing.trial import fitting_iterations, training_seconds
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.condensing.working import Working
@@ -222,5 +221,4 @@ def _training_seconds(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> 
 
 def _placed(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> Placed:
     """Return the network of the run as it is placed there."""
-    pixels = start(dataset, recipe, engine, Stopwatch())
-    return plan(dataset, recipe, engine, objectives.build(recipe), pixels).placed
+    return plan(dataset, recipe, engine, objectives.build(recipe)).placed

@@ -13,13 +13,17 @@ class ClassSampler:
     """Draws images of given classes; its only state is which images each class has.
 
     `labels` are int64 N in 0..K-1, `num_classes` is K; every class has an image.
+
+    Attributes:
+        counts: images of each class.
     """
 
     def __init__(self, labels: Tensor, num_classes: int) -> None:
         counts = torch.bincount(labels, minlength=num_classes)
         assert len(counts) == num_classes, (len(counts), num_classes)
         assert int(counts.min()) > 0, "a class has no image"
-        self._members = torch.split(torch.argsort(labels, stable=True), counts.tolist())
+        self.counts: list[int] = counts.tolist()
+        self._members = torch.split(torch.argsort(labels, stable=True), self.counts)
 
     def draw(self, classes: Sequence[int], count: int, generator: torch.Generator) -> Tensor:
         """Indices into the split, int64 len(classes)×count, at random and without replacement.

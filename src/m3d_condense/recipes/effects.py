@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from m3d_condense.recipes.names import ENCODERS, SELECTIONS
+from m3d_condense.recipes.names import EASY, ENCODERS, SELECTIONS
 from m3d_condense.recipes.recipe import Recipe
 
 TRAINED = tuple(name for name in ENCODERS if name != "fresh")
@@ -33,7 +33,8 @@ def idle(recipe: Recipe) -> dict[str, str]:
     if not selecting:
         found["selection_features"] = f"initialisation {_either(tuple(SELECTIONS))}"
     if recipe.iterations == 0:
-        compares = {"network"} if selecting and recipe.selection_features != "pixels" else set()
+        judged = recipe.initialisation == EASY or (selecting and recipe.selection_features != "pixels")
+        compares = {"network"} if judged else set()
         start = OF_THE_START | {"mosaic", "selection_features"} | compares
         return found | dict.fromkeys(Recipe.__dataclass_fields__.keys() - start, "at least one iteration")
     if recipe.objective != "mmd":

@@ -63,7 +63,8 @@ SELECTIONS: Mapping[str, Selection] = {
     ),
 }
 
-INITIALISATIONS = ("random", *SELECTIONS, "noise")
+EASY = "easy"
+INITIALISATIONS = ("random", EASY, *SELECTIONS, "noise")
 
 
 def find(place: str) -> Any:

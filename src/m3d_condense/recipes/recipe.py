@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
 from m3d_condense.recipes.augmentation import Augmentation
-from m3d_condense.recipes.names import ENCODERS, INITIALISATIONS, OBJECTIVES
+from m3d_condense.recipes.names import EASY, ENCODERS, INITIALISATIONS, OBJECTIVES, SELECTIONS
 from m3d_condense.tools.errors import UserError
 
 KERNELS = ("gaussian", "polynomial", "linear")
@@ -53,8 +53,9 @@ class Recipe:
     seed: Annotated[int, "seed of every random draw"]
     initialisation: Annotated[
         str,
-        "real images that the synthetic ones start from: chosen at random, by herding or by k-center; noise starts "
-        "from random pixels",
+        "real images that the synthetic ones start from: chosen at random; easy, those of five times as many that "
+        "trained networks, a pool's where there is one, name with the least cross-entropy; by herding or by k-center; "
+        "noise starts from random pixels",
     ]
     selection_features: Annotated[
         str,
@@ -189,6 +190,18 @@ class Recipe:
         """The augmentation that real and synthetic images share, of operations that leave an image in its class."""
         given = Augmentation.parse(self.augmentation, self.augmentation_draw)
         return given if self.flip else given.without("flip")
+
+    @property
+    def has_pool(self) -> bool:
+        """Whether its encoders are a pool of networks, which are trained whole on real images."""
+        return self.encoders == "pool" and self.iterations > 0
+
+    @property
+    def has_selector(self) -> bool:
+        """Whether a network is trained on the data for nothing but to choose the initial images."""
+        if self.initialisation == EASY:
+            return not self.has_pool
+        return self.initialisation in SELECTIONS and self.selection_features == "trained"
 
     @property
     def taught(self) -> bool:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing.condensation import random_selections
+from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.sampler import ClassSampler
 from m3d_condense.machine.engine import Engine
 from m3d_condense.moments import MomentDistances, moment_distances
-from m3d_condense.recipes.names import SELECTIONS
+from m3d_condense.recipes.names import EASY
 from m3d_condense.report.facts import Facts, View
 from m3d_condense.report.nearest import Nearest, nearest
 from m3d_condense.report.projection import principal_components
@@ -124,10 +125,12 @@ def _initial(
     if condensed.settings.get("start_from") is not None:
         left_out.append("The images that it started from: some are those of an earlier set.")
         return None
-    if not training and recipe.initialisation in SELECTIONS and recipe.selection_features == "trained":
+    judged = recipe.initialisation == EASY
+    if not training and (judged or recipe.has_selector):
         left_out.append("The images that it started from: a network would have to be trained to choose them.")
         return None
-    images, labels = start(dataset, recipe, engine, Stopwatch()).to_uint8()
+    begun = begin(dataset, recipe, engine).pixels if judged else start(dataset, recipe, engine, Stopwatch())
+    images, labels = begun.to_uint8()
     if images.shape != condensed.images.shape or not torch.equal(labels, condensed.labels):
         left_out.append("The images that it started from: they are not those of this recipe alone.")
         return None

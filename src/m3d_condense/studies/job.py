@@ -9,7 +9,6 @@ from typing import Any
 
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.labelling import has_pool
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.given import converted
 from m3d_condense.recipes.protocols import MOST_READINGS, Protocol
@@ -104,7 +103,7 @@ class Job:
     def scorers(self) -> tuple[str, ...]:
         """What scores the set: each network, and for soft labels each once more, as "convnet, soft labels"."""
         networks = self.scoring.networks
-        softly = self.soft_labels and self.recipe is not None and has_pool(self.recipe)
+        softly = self.soft_labels and self.recipe is not None and self.recipe.has_pool
         return (*networks, *(f"{network}{SOFTLY}" for network in networks)) if softly else networks
 
     @property

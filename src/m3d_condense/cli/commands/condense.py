@@ -74,7 +74,7 @@ def declare() -> ArgumentParser:
 def run(given: Namespace) -> int:
     from m3d_condense.cli.tables import labelled, summary
     from m3d_condense.condensing.condensation import condense, recipe_for
-    from m3d_condense.labelling import has_pool, label
+    from m3d_condense.labelling import label
     from m3d_condense.sets.condensed import CondensedSet
 
     limit, running = seconds(given.time_limit), execution(given)
@@ -85,7 +85,7 @@ def run(given: Namespace) -> int:
         return _estimate(given, dataset, running)
     out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
     settings = {field.name: given[field.name] for field in fields(Recipe)}
-    if given.soft_labels and not has_pool(recipe_for(dataset, given.method, given.preset, given.ipc, settings)):
+    if given.soft_labels and not recipe_for(dataset, given.method, given.preset, given.ipc, settings).has_pool:
         advice = "goes with a method that has a pool of networks, such as m3d-pool; m3d label takes files of networks"
         raise UserError(advice, setting="soft_labels")
     settings |= {name: given[name] for name in (*LOOKING_ON, "start_from", "keep_old", "class_groups")}

@@ -88,8 +88,7 @@ class PoolEncoders(EncoderSource):
         members = (group.broadcast(own.get(n), n % group.size).result() for n in range(count))
         self._ways = [self._way(tensors) for tensors in members]
         if self.recipe.taught:
-            placed = self.encoder.placed
-            self.encoder.teacher = Encoder(dataclasses.replace(placed, network=copy.deepcopy(placed.network)))
+            self.encoder.teacher = self._copy()
 
     @staticmethod
     def training(recipe: Recipe) -> Training:
@@ -125,6 +124,19 @@ class PoolEncoders(EncoderSource):
     def ends(self) -> list[Tensors]:
         """Return the tensors of each network at the end of its training, by name."""
         return [way[-1] for way in self._ways]
+
+    def judges(self) -> list[Encoder]:
+        """Return each network at the end of its training, for evaluation."""
+        found = [self._copy() for _ in self._ways]
+        for judge, way in zip(found, self._ways, strict=True):
+            _fill(judge, way, 1.0)
+            judge.network.eval()
+        return found
+
+    def _copy(self) -> Encoder:
+        """Return another encoder of the same network, as it is."""
+        placed = self.encoder.placed
+        return Encoder(dataclasses.replace(placed, network=copy.deepcopy(placed.network)))
 
     def _way(self, tensors: Tensors) -> list[Tensors]:
         """Return the states of a network at even steps of its training, on the device."""

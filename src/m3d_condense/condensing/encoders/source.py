@@ -63,6 +63,10 @@ class EncoderSource(ABC):
         """Return how many images, forward and backward, the training of a run's encoders takes."""
         return 0.0
 
+    def judges(self) -> list[Encoder]:
+        """Return its networks that are trained to the end on real images, for evaluation; none, where it has none."""
+        return []
+
     @abstractmethod
     def at(self, step: int) -> Encoder:
         """Return the encoder of this step, counted from 0; steps are asked for in order, each once."""
