@@ -50,7 +50,7 @@ def build(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) 
     if not isinstance(name, str):
         raise UserError("a name", setting="network", value=name)
     shape = {"channels": channels, "num_classes": num_classes, "size": size}
-    with torch.random.fork_rng(devices=[]):  # the weights are drawn by `initialise`
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):  # the weights are drawn by `initialise`
         if name.startswith("timm:"):
             return from_timm(name, **shape)  # type: ignore[arg-type]
         if ":" in name:
