@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from m3d_condense.data.dataset import ImageDataset
     from m3d_condense.machine.engine import Engine
     from m3d_condense.sets.condensed import CondensedSet, Score
+    from m3d_condense.sets.soft import SoftLabels
     from m3d_condense.studies.results import Results
 
 
@@ -159,13 +160,18 @@ def print_estimate(found: Estimate, time_limit: float | None) -> None:
     Console().print(table)
 
 
-def labelled(condensed: CondensedSet, folder: Path) -> str:
-    """Say in one line what soft labels a set has, what they take, and what to do next."""
+def notice_labels(before: SoftLabels | None, condensed: CondensedSet, folder: Path) -> None:
+    """Say in one line what soft labels a set was given, what they take, and what to do next.
+
+    Nothing is said where it had them `before`, which `label` has said.
+    """
     soft = condensed.soft_labels
     assert soft is not None
+    if before is not None and before.origin == soft.origin:
+        return
     count, networks = len(soft.probabilities), len(soft.origin["networks"])
     by = f"{networks} network{'' if networks == 1 else 's'}"
-    return (
+    notice(
         f"soft labels of {count:,} decoded images by {by} at temperature {soft.origin['temperature']:g}: "
         f"{kib(soft.nbytes)} KiB beside {kib(condensed.nbytes)} KiB of pixels; score with: m3d evaluate {folder}"
     )
