@@ -7,6 +7,7 @@ import importlib
 import linecache
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.networks.trying import fewest_images
 from m3d_condense.scoring import evaluate
+from m3d_condense.studies.comparison import compare
 from m3d_condense.tools.errors import UserError
 
 USER = '''
@@ -383,20 +385,61 @@ def test_timm_is_asked_for_its_features(monkeypatch: pytest.MonkeyPatch) -> None
         net("timm:convv")
 
 
-def test_a_pool_of_other_code_is_trained_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def changing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Writes the module `changing`, whose `make` has this activation and so many hidden features."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
     layers = "nn.Flatten(), nn.Linear(64 * channels, {1}), nn.{0}(), nn.Linear({1}, num_classes)"
     code = f"from torch import nn\ndef make(channels, num_classes, size):\n    return nn.Sequential({layers})\n"
-    settings: dict[str, Any] = {"network": "changing:make", "encoder_steps": 3, "encoder_count": 1, "iterations": 1}
-    made = []
-    for activation, width in (("ReLU", 8), ("Tanh", 8), ("Tanh", 9)):
+
+    def write(activation: str, width: int = 8) -> None:
         (tmp_path / "changing.py").write_text(code.format(activation, width))
         shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
         sys.modules.pop("changing", None)
         importlib.invalidate_caches()
         linecache.clearcache()
+
+    return write
+
+
+def test_a_pool_of_other_code_is_trained_anew(tmp_path: Path, changing: Callable[..., None]) -> None:
+    settings: dict[str, Any] = {"network": "changing:make", "encoder_steps": 3, "encoder_count": 1, "iterations": 1}
+    made = []
+    for activation, width in (("ReLU", 8), ("Tanh", 8), ("Tanh", 9)):
+        changing(activation, width)
         for _ in range(2):
             condense("digits", ipc=1, method="m3d-pool", execution=Execution(device="cpu"), **settings)
         made.append(len(list((tmp_path / "cache" / "pools").iterdir())))
     assert made == [1, 2, 3]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_finished_set_of_other_code_is_refused(tmp_path: Path, changing: Callable[..., None], groups: int) -> None:
+    settings: dict[str, Any] = {"network": "changing:make", "iterations": 1, "out": tmp_path / "set"}
+    settings |= {"ipc": 1, "method": "dm", "execution": Execution(device="cpu"), "class_groups": groups}
+    changing("ReLU")
+    made = condense("digits", **settings)
+    assert torch.equal(condense("digits", **settings).images, made.images)
+    changing("Tanh")
+    with pytest.raises(UserError, match="holds a condensed set of other code of its network; give another out"):
+        condense("digits", **settings)
+    assert not torch.equal(condense("digits", overwrite=True, **settings).images, made.images)
+    condense("digits", **settings)
+
+
+@pytest.mark.parametrize("asked", [{"networks": "changing:make"}, {"network": "changing:make"}])
+def test_a_finished_comparison_of_other_code_is_refused(
+    tmp_path: Path, changing: Callable[..., None], asked: dict[str, Any]
+) -> None:
+    settings: dict[str, Any] = {"methods": "dm", "ipc": 1, "iterations": 1, "random": False, "whole": False}
+    settings |= {"seeds": 1, "repeats": 1, "epochs": 1, "out": tmp_path / "study", "networks": "convnet1"} | asked
+    settings["execution"] = Execution(device="cpu")
+    changing("ReLU")
+    first = compare("digits", **settings)
+    assert compare("digits", **settings).rows == first.rows
+    changing("Tanh")
+    with pytest.raises(UserError, match="made or scored with other code of changing:make; give another out"):
+        compare("digits", **settings)
+    changing("ReLU")
+    assert compare("digits", **settings).rows == first.rows
