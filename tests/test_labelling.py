@@ -64,6 +64,20 @@ def test_trained_networks_label_the_decoded_images(
     assert len({one["weights"] for one in told["networks"]}) == 2
 
 
+def test_a_network_that_is_given_twice_counts_once(
+    digits: ImageDataset, trained: list[TrainedNetwork], plain: Execution, tmp_path: Path
+) -> None:
+    file = trained[1].save(tmp_path / "again.safetensors")
+    alone = label(condense(digits, ipc=1, method="random"), trained, execution=plain).soft_labels
+    with recorded() as notices:
+        again = label(condense(digits, ipc=1, method="random"), [*trained, trained[0], file], execution=plain)
+    assert again.soft_labels is not None
+    assert alone is not None
+    assert again.soft_labels.origin == alone.origin
+    assert torch.equal(again.soft_labels.probabilities, alone.probabilities)
+    assert notices[-2:] == [f"{name}: is given twice, and counts once" for name in ("a network", file)]
+
+
 def test_the_pool_of_a_set_labels_it(digits: ImageDataset, plain: Execution, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     made = condense(digits, ipc=1, out=folder, execution=plain, **POOLED)

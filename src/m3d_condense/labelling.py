@@ -63,8 +63,8 @@ def label(
 
     Args:
         subject: a condensed set; or the folder of one, where the labels are stored too.
-        networks: one or several trained ones, or the files that `train` kept them in; by default the trained ends of
-            the pool of the set's own recipe, which are found in the cache, or trained again.
+        networks: one or several trained ones, or the files that `train` kept them in, each counting once; by default
+            the trained ends of the pool of the set's own recipe, which are found in the cache, or trained again.
         data: the data set that the pool is trained on: anything `load` takes; by default the set's own source.
         temperature: T of softmax(logits / T); above 1 the labels are softer.
         overwrite: replace soft labels of other networks or another temperature; scores with them are dropped.
@@ -86,11 +86,9 @@ def label(
     if wrong is not None:
         said = f"a {type(wrong).__name__}; give what train() or load_network() returned, or their files"
         raise UserError(said, setting="networks")
-    files = [one if isinstance(one, TrainedNetwork) else load_network(one) for one in given]
-    for trained, name in zip(files, given, strict=True):
-        _check(condensed, trained, "a network" if isinstance(name, TrainedNetwork) else str(name))
+    files = _distinct(condensed, given)
     recipe = pool_recipe(condensed) if not files else None
-    told = list(map(_of_file, files)) if recipe is None else _of_pool(condensed, recipe)
+    told = [_of_file(one) for one in files] if recipe is None else _of_pool(condensed, recipe)
     origin = {"temperature": float(temperature), "networks": told}
     if condensed.soft_labels is not None and condensed.soft_labels.origin == origin:
         notice(f"{folder or 'the set'}: has these soft labels already")
@@ -134,6 +132,20 @@ def ensemble(teachers: Iterable[Teacher], images: Tensor, temperature: float, de
         check_converged(classes_of(logits))
         said.append(torch.softmax(logits.cpu().double() / temperature, dim=1))
     return torch.stack(said).mean(0).float()
+
+
+def _distinct(condensed: CondensedSet, given: Sequence[TrainedNetwork | str | Path]) -> list[TrainedNetwork]:
+    """Return the networks that are given, read and checked; one that is given again counts once, which is said."""
+    found: dict[tuple[object, ...], TrainedNetwork] = {}
+    for one in given:
+        trained = one if isinstance(one, TrainedNetwork) else load_network(one)
+        name = "a network" if isinstance(one, TrainedNetwork) else str(one)
+        _check(condensed, trained, name)
+        key = _of_file(trained)["weights"], trained.architecture, trained.mean, trained.std
+        if key in found:
+            notice(f"{name}: is given twice, and counts once")
+        found.setdefault(key, trained)
+    return list(found.values())
 
 
 def _check(condensed: CondensedSet, trained: TrainedNetwork, name: str) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
+from rich.table import Table
 
-from m3d_condense.cli.tables import percent
+from m3d_condense.cli.tables import Scored, percent, print_lines, print_scores
+from m3d_condense.sets.score import Score
 
 
 @pytest.mark.parametrize(
@@ -22,3 +25,36 @@ from m3d_condense.cli.tables import percent
 )
 def test_percentages_are_plain_numbers(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+SCORE = Score.of("convnet3-width64", "quick", [45.12, 46.5, 44.2], {"labels": "hard"})
+LINES = [
+    {"method": "m3d-pool", "images a class": "10", "accuracy, %": "45.1 ± 0.3", "seconds": "1,234", "n": "3"},
+    {"method": "猫 [all]", "images a class": "1", "accuracy, %": "5.1 ± 10.3", "seconds": "12,345", "n": "30"},
+]
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 100])
+def test_figures_are_whole_however_narrow_the_terminal_is(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    print_lines(LINES, Table(), left=("method",), wrapped=("method",))
+    print_scores([Scored(name="runs/digits-ipc10", score=SCORE, class_bytes=12345.0)], as_json=False)
+    told = capsys.readouterr().out
+    assert "…" not in told
+    for figure in (*LINES[0].values(), *list(LINES[1].values())[1:], "45.3 ± 1.2", "12.1", "convnet3-width64"):
+        assert figure in told
+    heads = " ".join(line for line in told.splitlines() if "┃" in line)
+    assert {"images", "accuracy,", "%", "seconds", "trained", "protocol"} <= set(heads.replace("┃", " ").split())
+
+
+@pytest.mark.parametrize("columns", [60, 70, 100])
+def test_tables_keep_to_the_terminal_where_that_is_wide_enough(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    print_lines(LINES, Table(), left=("method",), wrapped=("method",))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(cell_len, lines)) <= columns
+    assert len({cell_len(line) for line in lines}) == 1

@@ -124,3 +124,44 @@ def test_columns_without_images_are_named(tmp_path: Path) -> None:
     parquet(split / "test.parquet", [png(0)] * 12)
     with pytest.raises(UserError, match="one split holds its images as arrays, the other as encoded"):
         load(split)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", SHAPES, ids=["H×W", "1", "3", "RGBA"])
+def test_tensors_of_arrow_are_read_as_one_array(tmp_path: Path, dtype: str, channels: tuple[int, ...]) -> None:
+    images = noise(12, 5, 6, *channels)
+    images = (images / 255).astype(dtype) if dtype.startswith("float") else images.astype(dtype)
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(images)
+    same(parquet(tmp_path / "a.parquet", tensors), images)
+    same(pa.table({"image": tensors, "label": LABELS}), images)
+
+
+def test_tensors_of_another_order_of_axes_are_refused(tmp_path: Path) -> None:
+    kind = pa.fixed_shape_tensor(pa.uint8(), (3, 5, 6), permutation=[1, 2, 0])
+    rows = noise(12, 3, 5, 6).reshape(12, -1)
+    tensors = pa.ExtensionArray.from_storage(kind, pa.array(rows.tolist(), type=kind.storage_type))
+    with pytest.raises(UserError, match="no column of images"):
+        load(parquet(tmp_path / "a.parquet", tensors))
+    with pytest.raises(UserError, match=r"cannot read the Table: .*permutation=.*; give \(images, labels\)"):
+        load(pa.table({"image": tensors, "label": LABELS}))
+
+
+def test_a_tensor_that_is_missing_is_named(tmp_path: Path) -> None:
+    kind = pa.fixed_shape_tensor(pa.uint8(), (5, 6))
+    rows = [*GREY.reshape(12, -1).tolist()[:11], None]
+    tensors = pa.ExtensionArray.from_storage(kind, pa.array(rows, type=kind.storage_type))
+    for data in (parquet(tmp_path / "a.parquet", tensors), pa.table({"image": tensors, "label": LABELS})):
+        with pytest.raises(UserError, match="row 11 .* holds no whole array"):
+            load(data)
+
+
+@pytest.mark.parametrize("number", [pa.int64(), pa.uint8(), pa.float32()])
+@pytest.mark.parametrize("size", [-1, 30])
+def test_numbers_in_one_row_are_refused_with_what_to_give(tmp_path: Path, number: Any, size: int) -> None:
+    rows = pa.array(GREY.reshape(12, -1).tolist(), type=pa.list_(number, size))
+    told = "holds numbers in one row, whose height and width are not told: make them arrays"
+    for data in (parquet(tmp_path / "a.parquet", rows), pa.table({"image": rows, "label": LABELS})):
+        with pytest.raises(UserError, match=told):
+            load(data)
+    with pytest.raises(UserError, match=f"image_column=image: {told}"):
+        load(tmp_path / "a.parquet", image_column="image")

@@ -1,6 +1,8 @@
 import io
 import os
+import struct
 import warnings
+import zlib
 
 import datasets
 import numpy as np
@@ -209,3 +211,34 @@ def test_wide_pictures_behind_8_bit_ones_are_measured_too(tmp_path, monkeypatch,
     images = torch.cat([data.train.images, data.test.images])[:, 0]
     wanted = torch.from_numpy(np.rint(dark * (255 / 4095)).astype(np.uint8))
     assert (images == wanted).flatten(1).all(dim=1).sum() == 1
+
+
+def png_of_16_bits(levels: np.ndarray) -> bytes:
+    """A PNG of H×W×C levels of 16 bits, which PIL does not write: grey and alpha, RGB, or RGBA."""
+    height, width, channels = levels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_colour_of_16_bits_is_told(tmp_path, channels, capsys):
+    root = folder(tmp_path, shape=(6, 8))
+    load(root)
+    assert "16 bits" not in capsys.readouterr().err
+    levels = noise(6, 8, channels).astype(np.uint16) * 257
+    levels[..., 3:] = 65535
+    (root / "bee" / "9.png").write_bytes(png_of_16_bits(levels))
+    data = load(root)
+    told = f"1 of 11 images is in colour with 16 bits a channel, as {root / 'bee' / '9.png'}: the high 8 are used"
+    assert told in capsys.readouterr().err
+    if channels > 2:
+        images = torch.cat([data.train.images, data.test.images])
+        wanted = torch.from_numpy((levels[..., :3] >> 8).astype(np.uint8)).permute(2, 0, 1)
+        assert (images == wanted).flatten(1).all(dim=1).sum() == 1
+    load(root)
+    assert told in capsys.readouterr().err

@@ -7,6 +7,7 @@ import importlib
 import linecache
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from m3d_condense import networks
-from m3d_condense.condensing.condensation import condense
+from m3d_condense.condensing.condensation import condense, recipe_for
+from m3d_condense.condensing.run import begin
+from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.networks.trying import fewest_images
+from m3d_condense.scoring import evaluate
+from m3d_condense.studies.comparison import compare
 from m3d_condense.tools.errors import UserError
 
 USER = '''
@@ -73,6 +80,55 @@ def pair(channels, num_classes, size):
         def forward(self, images):
             return super().forward(images), images
     return Pair(channels, num_classes, size)
+
+class Auxiliary(Plain):
+    """As GoogLeNet: more than the logits, in training."""
+    def forward(self, images):
+        logits = super().forward(images)
+        return (logits, logits) if self.training else logits
+
+class Scattered(Own):
+    """Other features in training."""
+    def features(self, images):
+        return images if self.training else super().features(images)
+
+class Counting(Plain):
+    """An instance norm that keeps statistics, of one pixel: it fails in training, whatever the batch."""
+    def __init__(self, channels, num_classes, size):
+        super().__init__(channels, num_classes, size)
+        self.single = nn.InstanceNorm1d(7, track_running_stats=True)
+    def forward(self, images):
+        hidden = self.hidden(images.flatten(1))
+        return self.head(self.single(hidden.unsqueeze(2)).squeeze(2))
+
+class Squeezed(Own):
+    def forward(self, images):
+        return self.head(self.hidden(images.flatten(1))).squeeze()
+
+class Cut(Own):
+    @torch.no_grad()
+    def forward(self, images):
+        return super().forward(images)
+
+class Random(nn.Module):
+    """Draws in training, and keeps statistics of what it sees that are no part of its state."""
+    def __init__(self, channels, num_classes, size):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+        self.norm, self.drop = nn.BatchNorm2d(channels), nn.Dropout()
+        self.head = nn.Linear(channels * size[0] * size[1], num_classes)
+    def forward(self, images):
+        if self.training:
+            self.seen = self.seen + len(images)
+        return self.head(self.drop(self.norm(images)).flatten(1))
+
+def frozen(**shape):
+    return Plain(**shape).requires_grad_(False)
+
+def half_frozen(**shape):
+    network = Plain(**shape)
+    network.hidden.requires_grad_(False)
+    return network
 
 def not_a_network(**shape):
     return "resnet"
@@ -195,12 +251,84 @@ def test_it_stands_in_training_mode_and_batch_statistics_are_seen() -> None:
         ("mynets:convolutional", "calls no nn.Linear.*features"),
         ("mynets:tokens", "features must be N×D, but for images 2×3×8×6 they are 2×5×1"),
         ("mynets:Flat", "features must be N×D, but for images 2×3×8×6 they are 2×3×8×6"),
+        ("mynets:Auxiliary", "in training mode its forward must return logits of 2×5 .*, not tuple"),
+        ("mynets:Scattered", "in training mode features must be N×D, but for images 2×3×8×6 they are 2×3×8×6"),
+        ("mynets:Counting", "in training mode on images 2×3×8×6: ValueError: Expected more than 1 spatial"),
+        ("mynets:Squeezed", "must return logits of 1×5 for images 1×3×8×6, not 5"),
+        ("mynets:Cut", "cuts gradients off"),
     ],
 )
 def test_mistakes_are_named_in_one_line(name: str, message: str) -> None:
     with pytest.raises(UserError, match=f"network={name}: .*{message}") as raised:
         net(name)
     assert "\n" not in str(raised.value)
+
+
+def test_being_tried_in_training_leaves_no_trace() -> None:
+    state = torch.get_rng_state()
+    network: Any = net("mynets:Random")
+    assert torch.equal(torch.get_rng_state(), state)
+    inner = network.network
+    assert inner.training
+    assert (int(inner.seen), int(inner.norm.num_batches_tracked)) == (0, 0)
+    assert torch.equal(inner.norm.running_mean, torch.zeros(3))
+
+
+def test_a_network_is_built_where_the_caller_infers() -> None:
+    with torch.inference_mode():
+        assert not any(parameter.is_inference() for parameter in net("mynets:Plain").parameters())
+
+
+@pytest.mark.parametrize(("name", "fewest"), [("mynets:Plain", 2), ("mynets:Vgg", 1), ("mynets:Random", 1)])
+def test_a_network_that_takes_no_image_alone_in_training_is_found(name: str, fewest: int) -> None:
+    network = net(name)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    assert fewest_images(network, noise(1, 3, 8, 6)) == fewest
+    assert network.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+SHORT: dict[str, Any] = {"iterations": 2, "encoder_steps": 2, "encoder_count": 1, "execution": Execution(device="cpu")}
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "remedy"),
+    [("m3d", {}, "ipc=2"), ("dc", {}, "ipc=2"), ("m3d", {"ipc": 2, "batch_real": 1}, "batch_real=2")],
+)
+def test_one_image_of_a_class_is_refused_where_the_network_takes_none_alone(
+    method: str, settings: dict[str, Any], remedy: str
+) -> None:
+    with pytest.raises(UserError, match=f"network=mynets:Plain: .*takes no image of a class alone.*; give {remedy}"):
+        condense("digits", method=method, network="mynets:Plain", **SHORT | {"ipc": 1} | settings)
+
+
+@pytest.mark.parametrize("method", ["m3d-pool", "idm"])
+def test_a_frozen_network_is_refused_where_it_is_to_be_trained(method: str) -> None:
+    with pytest.raises(UserError, match="network=mynets:frozen: it has nothing to train"):
+        condense("digits", ipc=2, method=method, network="mynets:frozen", **SHORT)
+
+
+def test_what_is_frozen_stays_as_it_is_initialised_where_the_rest_is_trained(digits: ImageDataset) -> None:
+    settings = {"network": "mynets:half_frozen", "encoder_batch": 32}
+    recipe = recipe_for(digits, "idm", "quick", 2, settings)
+    source: Any = begin(digits, recipe, Engine(Execution(device="cpu"))).encoders
+    inner = source.encoder.network.network
+    hidden, head = inner.hidden.weight.clone(), inner.head.weight.clone()
+    source.learner.learn_real(2, 0)
+    assert torch.equal(inner.hidden.weight, hidden)
+    assert not torch.equal(inner.head.weight, head)
+
+
+def test_a_frozen_network_can_encode() -> None:
+    assert condense("digits", ipc=2, method="m3d", network="mynets:frozen", **SHORT).steps == 2
+
+
+def test_a_network_is_scored_and_trained_or_refused(digits: ImageDataset) -> None:
+    chosen = condense(digits, ipc=2, method="random")
+    settings: dict[str, Any] = {"repeats": 1, "epochs": 1, "execution": Execution(device="cpu")}
+    assert len(evaluate(chosen, digits, network="mynets:half_frozen", **settings).accuracies) == 1
+    with pytest.raises(UserError, match="network=mynets:frozen: it has nothing to train"):
+        evaluate(chosen, digits, network="mynets:frozen", **settings)
 
 
 def test_a_network_that_is_not_made_anew_is_refused() -> None:
@@ -257,20 +385,61 @@ def test_timm_is_asked_for_its_features(monkeypatch: pytest.MonkeyPatch) -> None
         net("timm:convv")
 
 
-def test_a_pool_of_other_code_is_trained_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def changing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Writes the module `changing`, whose `make` has this activation and so many hidden features."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
     layers = "nn.Flatten(), nn.Linear(64 * channels, {1}), nn.{0}(), nn.Linear({1}, num_classes)"
     code = f"from torch import nn\ndef make(channels, num_classes, size):\n    return nn.Sequential({layers})\n"
-    settings: dict[str, Any] = {"network": "changing:make", "encoder_steps": 3, "encoder_count": 1, "iterations": 1}
-    made = []
-    for activation, width in (("ReLU", 8), ("Tanh", 8), ("Tanh", 9)):
+
+    def write(activation: str, width: int = 8) -> None:
         (tmp_path / "changing.py").write_text(code.format(activation, width))
         shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
         sys.modules.pop("changing", None)
         importlib.invalidate_caches()
         linecache.clearcache()
+
+    return write
+
+
+def test_a_pool_of_other_code_is_trained_anew(tmp_path: Path, changing: Callable[..., None]) -> None:
+    settings: dict[str, Any] = {"network": "changing:make", "encoder_steps": 3, "encoder_count": 1, "iterations": 1}
+    made = []
+    for activation, width in (("ReLU", 8), ("Tanh", 8), ("Tanh", 9)):
+        changing(activation, width)
         for _ in range(2):
             condense("digits", ipc=1, method="m3d-pool", execution=Execution(device="cpu"), **settings)
         made.append(len(list((tmp_path / "cache" / "pools").iterdir())))
     assert made == [1, 2, 3]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_finished_set_of_other_code_is_refused(tmp_path: Path, changing: Callable[..., None], groups: int) -> None:
+    settings: dict[str, Any] = {"network": "changing:make", "iterations": 1, "out": tmp_path / "set"}
+    settings |= {"ipc": 1, "method": "dm", "execution": Execution(device="cpu"), "class_groups": groups}
+    changing("ReLU")
+    made = condense("digits", **settings)
+    assert torch.equal(condense("digits", **settings).images, made.images)
+    changing("Tanh")
+    with pytest.raises(UserError, match="holds a condensed set of other code of its network; give another out"):
+        condense("digits", **settings)
+    assert not torch.equal(condense("digits", overwrite=True, **settings).images, made.images)
+    condense("digits", **settings)
+
+
+@pytest.mark.parametrize("asked", [{"networks": "changing:make"}, {"network": "changing:make"}])
+def test_a_finished_comparison_of_other_code_is_refused(
+    tmp_path: Path, changing: Callable[..., None], asked: dict[str, Any]
+) -> None:
+    settings: dict[str, Any] = {"methods": "dm", "ipc": 1, "iterations": 1, "random": False, "whole": False}
+    settings |= {"seeds": 1, "repeats": 1, "epochs": 1, "out": tmp_path / "study", "networks": "convnet1"} | asked
+    settings["execution"] = Execution(device="cpu")
+    changing("ReLU")
+    first = compare("digits", **settings)
+    assert compare("digits", **settings).rows == first.rows
+    changing("Tanh")
+    with pytest.raises(UserError, match="made or scored with other code of changing:make; give another out"):
+        compare("digits", **settings)
+    changing("ReLU")
+    assert compare("digits", **settings).rows == first.rows

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import public_files
 import pytest
@@ -79,6 +80,42 @@ def test_soft_labels_of_an_export_come_back_to_the_bit(tmp_path: Path) -> None:
     for wrong in (torch.ones(6, 3), torch.ones(24, 3), torch.ones(24, 2) / 2, torch.ones(24)):
         torch.save(content | {"soft_labels": wrong}, tmp_path / "wrong.pt")
         assert "labels" in refused(tmp_path / "wrong.pt")
+
+
+HARD, EVEN = torch.tensor([0, 0, 1, 1, 2, 2]), torch.full((6, 3), 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": HARD - 1}, "labels run from -1 to 1"),
+        ({"labels": HARD.clamp(max=1)}, "class 'cat' has no image"),
+        ({"labels": HARD[:5]}, "labels of the shape (5,) for 6 images"),
+        ({"labels": EVEN.log()}, "its labels are soft, 3 numbers each, and no probabilities"),
+        ({"soft_labels": EVEN * 2}, "soft labels are no probabilities"),
+        ({"soft_labels": EVEN[:5]}, "soft labels of the shape (5, 3) for 6 images"),
+        ({"soft_labels": torch.full((6, 2), 0.5)}, "soft labels of (6, 2) for 6 decoded images of 3 classes"),
+        ({"soft_labels": EVEN[:, 0]}, "soft labels of the shape (6,); N×K are known"),
+        ({"bits": 1}, "images hold other values than those of 1 bits a channel"),
+        ({"mean": [0.5], "std": [0.5]}, "1 means and 1 deviations (std) for 3 channels"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_with_its_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    content = {"images": eight_bit()[0], "labels": HARD, "factor": 1}
+    torch.save(content | changes, tmp_path / "set.pt")
+    assert refused(tmp_path / "set.pt").startswith(f"{tmp_path / 'set.pt'}: {message}")
+
+
+@pytest.mark.parametrize("labels", [HARD[:5], HARD - 0.5, EVEN.log()])
+def test_labels_in_a_file_of_their_own_are_said_with_its_name(tmp_path: Path, labels: torch.Tensor) -> None:
+    file = public_files.two_files(tmp_path, eight_bit()[0].float() / 255, labels)
+    assert refused(file).startswith(f"{file.with_name(file.name.replace('images', 'labels'))}: ")
+
+
+def test_classes_that_do_not_fit_are_said_with_both_files(tmp_path: Path) -> None:
+    file = public_files.two_files(tmp_path, eight_bit()[0].float() / 255, HARD + 1)
+    beside = file.with_name(file.name.replace("images", "labels"))
+    assert refused(file).startswith(f"{file} with {beside}: labels run from 1 to 3")
 
 
 @pytest.mark.parametrize("stored", [False, True])

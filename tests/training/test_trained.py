@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def trained(architecture: str = "convnet1", **changes: Any) -> TrainedNetwork:
 def normalised(images: Tensor) -> Tensor:
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
     return (images.float() / 255 - mean) / std
+
+
+@pytest.mark.parametrize("changes", [{"mean": (0.1, math.nan, 0.3)}, {"std": (0.4, 0.0, 0.6)}, {"std": (0.4,)}])
+def test_constants_that_cannot_normalise_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="cannot normalise|deviations"):
+        trained(**changes)
 
 
 @pytest.mark.parametrize("architecture", ["convnet1", "convnet1-batch", "resnet10-width8"])
@@ -139,7 +146,12 @@ def changed(**changes: Any) -> dict[str, str]:
         ({"size": None}, "damaged: it has no 'size'"),
         ({"size": [8]}, "damaged: Expected `array` of length 2"),
         ({"accuracy": "high"}, "damaged: Expected `float`, got `str`"),
-        ({"mean": [0.5]}, "damaged: its constants are not of 3 channels"),
+        ({"mean": [0.5]}, r"damaged: 1 means and 3 deviations \(std\) for 3 channels"),
+        ({"size": [-8, 8]}, r"damaged: it takes images of 3 channels and \(-8, 8\) pixels"),
+        ({"std": [0.5, 0.0, 0.5]}, "damaged: mean .* cannot normalise: not finite, or a std not above 0"),
+        ({"std": [0.5, -1.0, 0.5]}, "damaged: mean .* cannot normalise"),
+        ({"mean": [0.5, math.nan, 0.5]}, "damaged"),
+        ({"mean": [0.5, math.inf, 0.5]}, "damaged"),
         ({"architecture": "convnet2"}, "its weights are not those of convnet2"),
         ({"architecture": "conwnet"}, "unknown network 'conwnet'"),
         ({"class_names": ["cat"]}, "its weights are not those of convnet1"),

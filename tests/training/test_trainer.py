@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from m3d_condense import networks
 from m3d_condense.data.dataset import ImageDataset
@@ -116,6 +118,52 @@ def test_batches_cover_the_set_evenly(count: int, batch: int, steps: int) -> Non
 
 
 # Training
+
+
+@pytest.mark.parametrize(("count", "batch"), [(5, 4), (3, 2), (257, 256)])
+def test_no_image_is_alone_in_a_batch_where_two_are_needed(count: int, batch: int) -> None:
+    per_pass = -(-count // batch)
+    usual, found = (list(batches(count, batch, 2 * per_pass, 3, fewest)) for fewest in (1, 2))
+    for number, (before, after) in enumerate(zip(usual, found, strict=True)):
+        first = usual[number - number % per_pass]
+        expected = torch.cat((before, first[:1])) if len(before) == 1 else before
+        assert torch.equal(after, expected)
+        assert len(after) >= 2
+
+
+def with_batch_norm(*shape: int) -> nn.Module:
+    """A network whose batch norm needs two images or more."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 6), nn.BatchNorm1d(6), nn.Linear(6, 10))
+
+
+def fitted(network: nn.Module, images: torch.Tensor, batch: int, plain: Execution) -> None:
+    used = Training(batch=batch, lr=0.1)
+    placed = Engine(plain).place(network, torch.zeros(1, *images.shape[1:]), 0)
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    with progress("test", 4) as bar:
+        Trainer(placed, used, (0.5,), (0.5,)).fit([(images, labels)], [0], 4, bar)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(5, 4), (9, 4), (3, 2)])
+def test_a_last_image_is_trained_on_by_networks_that_take_none_alone(count: int, batch: int, plain: Execution) -> None:
+    images = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    network = with_batch_norm(1, 8, 8)
+    fitted(network, images, batch, plain)
+    assert int(network[2].num_batches_tracked) == 4  # type: ignore[index, call-overload]
+
+
+@pytest.mark.parametrize(("count", "batch"), [(1, 4), (5, 1)])
+def test_training_on_images_alone_is_refused_by_networks_that_take_none_alone(
+    count: int, batch: int, plain: Execution
+) -> None:
+    with pytest.raises(UserError, match="cannot be trained on an image alone"):
+        fitted(with_batch_norm(1, 8, 8), torch.rand(count, 1, 8, 8), batch, plain)
+
+
+def test_a_network_without_trainable_parameters_is_refused(plain: Execution) -> None:
+    for network in (with_batch_norm(1, 8, 8).requires_grad_(False), nn.Flatten()):
+        with pytest.raises(UserError, match="it has nothing to train"):
+            fitted(network, torch.rand(4, 1, 8, 8), 4, plain)
 
 
 def trainer(used: Training, plain: Execution, together: int = 1) -> Trainer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from m3d_condense.cli.streams import as_shown
+from m3d_condense.cli.tables import print_lines
 from m3d_condense.studies.paper.durations import duration
 from m3d_condense.studies.paper.grids import GRIDS, Grid
 
@@ -94,18 +95,8 @@ def _described(grid: Grid) -> dict[str, str]:
 
 def _print(lines: list[dict[str, str]]) -> None:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for column in lines[0]:
-        side: Literal["left", "right"] = "left" if column in TEXTS else "right"
-        wraps = column in WRAPPED
-        texts = [column, *(line[column] for line in lines)]
-        parts = [word for text in texts for word in text.split()] if wraps else texts
-        table.add_column(column, justify=side, no_wrap=not wraps, min_width=max(map(len, parts)))
-    for line in lines:
-        table.add_row(*map(_cell, line.values()))
-    console = Console()
-    needed = console.measure(table, options=console.options.update(max_width=1000)).minimum
-    console.width = max(console.width, needed)  # a column that is cut off would mislead
-    console.print(table, "", highlight=False, sep="\n")
+    print_lines(lines, table, left=TEXTS, wrapped=WRAPPED)
+    print()
 
 
 def _cell(text: str) -> str:

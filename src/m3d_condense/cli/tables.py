@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
     from m3d_condense.data.dataset import ImageDataset
     from m3d_condense.machine.engine import Engine
     from m3d_condense.sets.condensed import CondensedSet, Score
+    from m3d_condense.sets.soft import SoftLabels
     from m3d_condense.studies.results import Results
+
+
+WIDEST = 1000  # columns that a table may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +51,15 @@ def print_scores(rows: Sequence[Scored], as_json: bool) -> None:
         return
     from m3d_condense.studies.table import BEST
 
-    read = [BEST] if any(row.score.best for row in rows) else []
-    table = Table("trained on", "network", "protocol", "KiB a class", "n", "accuracy, %", *read)
+    lines = []
     for row in rows:
         score = row.score
-        numbers = [kib(row.class_bytes), str(score.n), score.rounded(1)]
-        numbers += [f"{statistics.fmean(score.best):.1f}"] if score.best else []
-        table.add_row(*map(_cell, (row.name, score.network, score.trained_by, *numbers)))
-    Console().print(table)
+        line = {"trained on": row.name, "network": score.network, "protocol": score.trained_by}
+        line |= {"KiB a class": kib(row.class_bytes), "n": str(score.n), "accuracy, %": score.rounded(1)}
+        if any(other.score.best for other in rows):
+            line[BEST] = f"{statistics.fmean(score.best):.1f}" if score.best else ""
+        lines.append(line)
+    print_lines(lines, Table(), left=tuple(lines[0]), wrapped=("trained on", "protocol"))
 
 
 def print_comparison(comparison: Results, as_json: bool) -> None:
@@ -61,13 +67,58 @@ def print_comparison(comparison: Results, as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in comparison.rows], indent=2))
         return
-    lines = comparison.table()
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    print_lines(comparison.table(), table, left=("method", "network"), wrapped=("method", "network"))
+    Console().print(*map(_cell, comparison.notes()), highlight=False, sep="\n")
+
+
+def print_lines(
+    lines: Sequence[dict[str, str]], table: Table, *, left: Container[str], wrapped: Container[str]
+) -> None:
+    """Print lines of texts by the names of their columns; wider than the terminal where that is too narrow.
+
+    A figure that is cut off would mislead, and one in two rows is hard to read.
+
+    Args:
+        lines: at least one, of the same columns.
+        table: an empty one, which says how it looks.
+        left: columns that are set flush left.
+        wrapped: columns of words, which may take several rows, as the names of all columns may.
+    """
+    least = []
     for column in lines[0]:
-        table.add_column(column, justify="left" if column in ("method", "network") else "right")
+        texts = [as_shown(line[column]) for line in lines]
+        parts = [word for text in texts for word in text.split()] if column in wrapped else texts
+        least.append(max(map(cell_len, [*as_shown(column).split(), *parts]), default=0))
+        natural = max(map(cell_len, [as_shown(column), *texts]))
+        table.add_column(_cell(column), justify="left" if column in left else "right", width=natural)
     for line in lines:
         table.add_row(*map(_cell, line.values()))
-    Console().print(table, *map(_cell, comparison.notes()), highlight=False, sep="\n")
+    console = Console()
+    console.width = _narrowed(table, least, console)
+    console.print(table, highlight=False)
+
+
+def _narrowed(table: Table, least: Sequence[int], console: Console) -> int:
+    """Take from the widths of a table's columns what the console lacks, but leave these; return the width it takes.
+
+    rich would take it from the widest columns, whatever they need.
+    """
+    natural = [column.width or 0 for column in table.columns]
+    frame = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum - sum(natural)
+    spare = max(console.width - frame - sum(least), 0)
+    for column, low, high in zip(table.columns, least, natural, strict=True):
+        column.width = min(high, low + spare)
+        spare -= column.width - low
+    return max(console.width, frame + sum(column.width or 0 for column in table.columns))
+
+
+def _facts() -> Table:
+    """Return a table of two columns, names and texts, in which neither is cut off."""
+    table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 def print_study(results: Results, as_json: bool, out: Path) -> int:
@@ -85,7 +136,7 @@ def print_info(engine: Engine) -> None:
     from m3d_condense.networks import NAMES as NETWORKS
 
     versions, hardware = describe_environment()
-    table = Table(show_header=False, box=None)
+    table = _facts()
     table.add_row("versions", _cell(", ".join(f"{name} {number}" for name, number in versions.items())))
     table.add_row("machine", _cell(", ".join(f"{name} {value}" for name, value in hardware.items())))
     for name, text in _uses(engine).items():
@@ -153,19 +204,24 @@ def print_estimate(found: Estimate, time_limit: float | None) -> None:
     }
     if time_limit is not None and found.each > 0:
         lines[f"within {duration(time_limit)}"] = f"about {found.within(time_limit):,} steps"
-    table = Table(show_header=False, box=None)
+    table = _facts()
     for name, text in lines.items():
         table.add_row(name, _cell(text))
     Console().print(table)
 
 
-def labelled(condensed: CondensedSet, folder: Path) -> str:
-    """Say in one line what soft labels a set has, what they take, and what to do next."""
+def notice_labels(before: SoftLabels | None, condensed: CondensedSet, folder: Path) -> None:
+    """Say in one line what soft labels a set was given, what they take, and what to do next.
+
+    Nothing is said where it had them `before`, which `label` has said.
+    """
     soft = condensed.soft_labels
     assert soft is not None
+    if before is not None and before.origin == soft.origin:
+        return
     count, networks = len(soft.probabilities), len(soft.origin["networks"])
     by = f"{networks} network{'' if networks == 1 else 's'}"
-    return (
+    notice(
         f"soft labels of {count:,} decoded images by {by} at temperature {soft.origin['temperature']:g}: "
         f"{kib(soft.nbytes)} KiB beside {kib(condensed.nbytes)} KiB of pixels; score with: m3d evaluate {folder}"
     )

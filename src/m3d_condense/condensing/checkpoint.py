@@ -210,4 +210,5 @@ def _difference(stored: Any, identity: Mapping[str, Any]) -> str:
         settings = ", ".join(str(Setting(name)) for name in ("device", "precision", "native", "compile"))
         advice = f"with the same {settings} it goes on, and {Setting('overwrite', True)} discards it"
         return f"left by a run in {stored['arithmetic']}, where this one is in {identity['arithmetic']}; {advice}"
-    return f"left by a run with other settings or data; {Setting('overwrite', True)} discards it and starts anew"
+    what = "code of its network" if other == {"code"} else "settings or data"
+    return f"left by a run with other {what}; {Setting('overwrite', True)} discards it and starts anew"

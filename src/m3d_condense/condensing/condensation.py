@@ -18,6 +18,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.networks import code_named
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.effects import idle
 from m3d_condense.recipes.given import checked, checked_seconds
@@ -100,6 +101,7 @@ def condense(
     asked.check(target, recipe)
     engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, settings, class_groups)
     told = _told(grown_from, start_from)
+    code = code_named(recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)
     task = Task(
         dataset=dataset,
         recipe=recipe,
@@ -109,6 +111,7 @@ def condense(
         asked=asked,
         grown_from=grown_from,
         told=told,
+        code=code,
         overwrite=overwrite,
     )
     return in_groups(task, class_groups, target) if class_groups > 1 else in_one(task, target)

@@ -22,8 +22,9 @@ class Place:
 
     Attributes:
         target: the folder of the set; its checkpoint lies beside it.
-        identity: the run's recipe, its data's fingerprint, what it grows from, and the number of its groups of classes
-            where there are several: what a checkpoint must agree with, JSON-able; the loop adds its arithmetic.
+        identity: the run's recipe, its data's fingerprint, the code of a user's network, what it grows from, and the
+            number of its groups of classes where there are several: what a checkpoint must agree with, JSON-able; the
+            loop adds its arithmetic.
         execution: settings of the machine that were asked for, by name.
         overwrite: whether a set or a begun run of other settings gives way.
     """
@@ -59,16 +60,18 @@ class Place:
         made_from = {"recipe": recipe, "fingerprint": found.source.get("fingerprint")}
         if found.settings.get("class_groups") is not None:
             made_from["class_groups"] = found.settings["class_groups"]
+        if "code" in self.identity:
+            made_from["code"] = found.settings.get("code", self.identity["code"])  # earlier versions stored none
         grown_from = found.settings.get("start_from")
         if isinstance(grown_from, dict):
             made_from["start_from"] = {name: value for name, value in grown_from.items() if name != "set"}
         if made_from != self.identity:
             if checkpoint.belongs(saved, self.identity):  # this very run has begun, to overwrite what is there
                 return None
-            raise UserError(
-                f"{self.target}: holds a condensed set of other settings or data; "
-                f"give another {Setting('out')}, or {Setting('overwrite', True)}"
-            )
+            code = {"code": self.identity.get("code")}
+            other = "code of its network" if made_from | code == self.identity | code else "settings or data"
+            remedy = f"give another {Setting('out')}, or {Setting('overwrite', True)}"
+            raise UserError(f"{self.target}: holds a condensed set of other {other}; {remedy}")
         if begun or ("class_groups" in self.identity and self.working.has_groups(self.identity["class_groups"])):
             return None
         again = f"{Setting('overwrite', True)} runs it again"

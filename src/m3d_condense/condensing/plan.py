@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
 from m3d_condense import networks
 from m3d_condense.condensing import encoders
@@ -17,8 +18,9 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.costs import activation_bytes
 from m3d_condense.machine.engine import Engine, Placed
 from m3d_condense.machine.group import current
+from m3d_condense.networks.trying import fewest_images
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,9 +48,9 @@ def plan(
     How the network runs follows from the images of all classes, so that it does not depend on who else works on them.
 
     Raises:
-        UserError: for a network that cannot be built, or shows no maps where the objective compares them; or where
-            the objective needs all classes at once, but they are to step one after the other, or are fewer than the
-            processes.
+        UserError: for a network that cannot be built, shows no maps where the objective compares them, or takes no
+            image alone where it is to see one of a class; or where the objective needs all classes at once, but they
+            are to step one after the other, or are fewer than the processes.
     """
     num_classes, size = dataset.num_classes, dataset.size
     shard = Shard(num_classes=num_classes, group=current())
@@ -56,6 +58,8 @@ def plan(
     example = torch.zeros(1, dataset.channels, *size)
     per_class = min(recipe.ipc * recipe.factor**2, recipe.batch_synthetic)
     seen = seen_numbers(network, example, objective.layered)
+    if networks.mixes_images(network) or objective.twice:
+        _check_alone(network, example, recipe)
     activations = activation_bytes(network, example, torch.float32) // torch.float32.itemsize
     learning = (True,) * num_classes if earlier is None else earlier.learning(recipe.ipc)
     compared = (True,) * num_classes if objective.joint else learning
@@ -80,6 +84,19 @@ def plan(
     runs = _runs(shard.classes, compared)
     chunks = [run[part.start : part.stop] for run in runs for part in engine.chunks(len(run), bytes_per_class)]
     return Plan(placed=placed, chunks=tuple(chunks), compared=compared)
+
+
+def _check_alone(network: nn.Module, example: Tensor, recipe: Recipe) -> None:
+    """Raise `UserError` for a network that fails on an image alone, where it is to see single images of a class."""
+    seen = {
+        "ipc": recipe.ipc * recipe.factor**2,
+        "batch_synthetic": recipe.batch_synthetic,
+        "batch_real": recipe.batch_real,
+    }
+    few = next((name for name, count in seen.items() if count == 1), None)
+    if few is not None and fewest_images(network, example) > 1:
+        said = "in training it takes no image of a class alone, as batch norm may not"
+        raise UserError(f"{said}; give {Setting(few, 2)} or more", setting="network", value=recipe.network)
 
 
 def _runs(classes: range, compared: Sequence[bool]) -> list[range]:

@@ -99,6 +99,9 @@ class Run:
             self.seen = {key: view for key, view in self.seen.items() if key[0] == first} | {(first, classes): seen}
         learnt = View(encoder, synthetic, classes, graph=True, shard=shard)
         loss = self.objective(seen, learnt, constants=self.step % LOG_EVERY == 0)
+        if not loss.requires_grad:
+            said = "no gradient reaches the images through it; take torch.no_grad and detach out of it"
+            raise UserError(said, setting="network", value=self.recipe.network)
         torch.autograd.backward(loss.sum())
         return loss.detach()
 

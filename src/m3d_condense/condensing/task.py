@@ -45,6 +45,7 @@ class Task:
         asked: what looks on.
         grown_from: images of an earlier set.
         told: what the set's settings say of that.
+        code: what they say of a user's network, see `networks.code_named`.
         overwrite: whether what is stored gives way.
     """
 
@@ -56,6 +57,7 @@ class Task:
     asked: Watching
     grown_from: Earlier | None
     told: dict[str, Any]
+    code: dict[str, str]
     overwrite: bool
 
     def timed(self, target: Path | None) -> Task:
@@ -69,7 +71,12 @@ class Task:
         """Return where it is stored, told by what it is made of and `more`; None where it is not."""
         if target is None:
             return None
-        identity = {"recipe": dataclasses.asdict(self.recipe), "fingerprint": self.dataset.fingerprint, **more}
+        identity = {
+            "recipe": dataclasses.asdict(self.recipe),
+            "fingerprint": self.dataset.fingerprint,
+            **self.code,
+            **more,
+        }
         if self.grown_from is not None:
             identity["start_from"] = self.grown_from.identity()
         asked = dataclasses.asdict(self.engine.execution)
@@ -175,7 +182,7 @@ def _collect(task: Task, made: Condensation) -> CondensedSet:
         mean=dataset.mean,
         std=dataset.std,
         method=recipe.method,
-        settings=dataclasses.asdict(recipe) | dataclasses.asdict(execution) | limit | task.told,
+        settings=dataclasses.asdict(recipe) | dataclasses.asdict(execution) | limit | task.told | task.code,
         source=dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint},
         seed=recipe.seed,
         versions=versions,

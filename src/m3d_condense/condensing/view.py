@@ -29,12 +29,14 @@ class Encoder:
 
     Attributes:
         placed: the network, and how it runs.
+        trainable: those of its parameters that took gradients before: what training it may change.
         confidence: how far to trust its classifier, in [0, 1]: what the cross-entropy of a step is multiplied with.
         teacher: whose classifier the cross-entropy is of, where that is not its own.
     """
 
     def __init__(self, placed: Placed) -> None:
         self.placed = placed
+        self.trainable = [parameter for parameter in placed.network.parameters() if parameter.requires_grad]
         self.network = cast(Any, placed.network.requires_grad_(False).train())
         self.confidence = 1.0
         self.teacher: Encoder | None = None

@@ -13,6 +13,7 @@ from m3d_condense.tools.errors import Setting, UserError
 LABELS = ("label", "labels", "class", "classname", "classlabel", "classid", "target", "category", "y")
 """Names of columns of labels, the first first, without signs and in small letters."""
 INDEX = ("", "index", "indexlevel0", "unnamed0", "id", "bbox", "width", "height")
+FLAT = "holds numbers in one row, whose height and width are not told: make them arrays H×W, H×W×C or C×H×W"
 
 
 def plain(name: str) -> str:

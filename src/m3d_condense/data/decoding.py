@@ -221,9 +221,9 @@ def _put(rows: Rows, batches: Iterable[Pixels], places: Sequence[Place], after: 
 
 
 def _counted(batches: Iterable[Batch], several: Several) -> Iterator[Pixels]:
-    """Yield the images of each batch once those of several frames are counted."""
-    for pixels, where in batches:
-        several.add(where)
+    """Yield the images of each batch once those are counted of which not all is read."""
+    for pixels, where, cut in batches:
+        several.add(where, cut)
         yield pixels
 
 

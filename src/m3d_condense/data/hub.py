@@ -101,6 +101,12 @@ class HubTable:
 
         return [field.name for field in self.table.features.arrow_schema if number_type(field.type) is not None]
 
+    def flat_columns(self) -> list[str]:
+        """Return the columns of numbers in one row, as images that have lost their height and width."""
+        from m3d_condense.data.nested import is_flat
+
+        return [field.name for field in self.table.features.arrow_schema if is_flat(field.type)]
+
     def label_columns(self) -> list[str]:
         """Return the columns whose values may be labels: numbers or text."""
         from m3d_condense.data.tables import holds_labels

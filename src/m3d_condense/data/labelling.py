@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_condense.data.columns import LABELS, choose_labels, plain, unused_columns
+from m3d_condense.data.columns import FLAT, LABELS, choose_labels, plain, unused_columns
 from m3d_condense.data.labels import any_label, encode, labelled_rows
 from m3d_condense.data.pictures import Rows
 from m3d_condense.data.split_columns import holds_splits, splits_of
@@ -36,6 +36,9 @@ class AnyTable(Protocol):
 
     def array_columns(self) -> list[str]:
         """Return the columns of arrays of numbers."""
+
+    def flat_columns(self) -> list[str]:
+        """Return the columns of numbers in one row, as images that have lost their height and width."""
 
     def label_columns(self) -> list[str]:
         """Return the columns whose values may be labels: numbers or text."""
@@ -189,7 +192,9 @@ def _image_column(table: AnyTable, given: str | None) -> str:
         return given
     found, arrays = table.image_columns(), table.array_columns()
     if not found and not arrays:
-        raise UserError(f"no column of images, of encoded bytes or of arrays, only: {', '.join(table.columns)}")
+        said = f"no column of images, of encoded bytes or of arrays, only: {', '.join(table.columns)}"
+        flat = table.flat_columns()
+        raise UserError(f"{said}; {flat[0]} {FLAT}" if flat else said)
     named = [name for name in (*found, *arrays) if plain(name) in ("image", "img")]
     found = named if len(named) == 1 else found or arrays
     if len(found) > 1:

@@ -72,11 +72,15 @@ def _table(data: Any) -> Any:
     pandas = sys.modules.get("pandas")
     try:
         if pandas is None or not isinstance(data, pandas.DataFrame):
-            return datasets.Dataset(pa.table(data))
+            from m3d_condense.data.nested import without_tensors
+
+            return datasets.Dataset(without_tensors(pa.table(data)))
         if (twice := name_twice([str(name) for name in data.columns])) is not None:
             raise UserError(f"the DataFrame has two columns called {twice}: give one of them another name")
         return datasets.Dataset.from_dict({str(name): list(values) for name, values in data.items()})
-    except (pa.ArrowException, TypeError, OverflowError) as error:
+    except UserError:
+        raise
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"cannot read the {type(data).__name__}: {reason}; give (images, labels)") from error
 

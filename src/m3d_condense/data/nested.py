@@ -90,10 +90,55 @@ def _is_list(kind: Any) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
+def is_flat(kind: Any) -> bool:
+    """Whether an Arrow type is of lists of numbers in one row, whose height and width nothing tells."""
+    kind = _plain(kind)
+    if not _is_list(kind):
+        return False
+    number = kind.value_type
+    return bool(pa.types.is_integer(number) or pa.types.is_floating(number) or pa.types.is_boolean(number))
+
+
+def without_tensors(table: Any) -> Any:
+    """Return an Arrow table whose columns of tensors are of lists in lists, which `datasets` can hold."""
+    for number, field in enumerate(table.schema):
+        if _is_tensor(field.type):
+            chunks = [_as_lists(chunk) for chunk in table.column(number).chunks]
+            table = table.set_column(number, field.name, pa.chunked_array(chunks, type=_plain(field.type)))
+    return table
+
+
+def _is_tensor(kind: Any) -> bool:
+    """Whether an Arrow type is of tensors in their own order of axes: pyarrow has two readings of others."""
+    if not isinstance(kind, pa.FixedShapeTensorType):
+        return False
+    return not kind.permutation or list(kind.permutation) == sorted(kind.permutation)
+
+
+def _as_lists(values: Any) -> Any:
+    """Return an Arrow array of tensors as one of lists in lists, some of which may be missing."""
+    found, kind = values.drop_null().to_numpy_ndarray(), _plain(values.type)
+    lists = pa.array(np.ascontiguousarray(found).ravel(), type=values.type.value_type)
+    for side in reversed(found.shape[1:]):
+        lists = pa.FixedSizeListArray.from_arrays(lists, side)
+    if values.null_count == 0:
+        return lists.cast(kind)
+    there = values.is_valid().to_numpy(zero_copy_only=False)
+    places = pa.array(np.cumsum(there) - 1, mask=~there)
+    return lists.take(places).cast(kind)
+
+
 def _plain(kind: Any) -> Any:
-    """Return how an extension's values are stored, as those of arrays of `datasets` are."""
+    """Return how an extension's values are stored, as those of arrays of `datasets` are; tensors as lists in lists."""
+    if _is_tensor(kind):
+        lists = kind.value_type
+        for side in reversed(kind.shape):
+            lists = pa.list_(lists, side)
+        return lists
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def _stored(values: Any) -> Any:
+    if _is_tensor(values.type):
+        return _as_lists(values)
     return values.storage if isinstance(values, pa.ExtensionArray) else values

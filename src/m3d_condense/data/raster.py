@@ -25,8 +25,8 @@ Pixels = NDArray[np.uint8]
 Item = tuple[str, str | bytes]
 """Where an image lies, in words, and its path or its encoded bytes."""
 Made = TypeVar("Made")
-Batch = tuple[Pixels, list[str]]
-"""Decoded images N×C×H×W, and where those of them lie that have frames beside the one that is read."""
+Batch = tuple[Pixels, list[str], list[str]]
+"""Decoded images N×C×H×W, where those lie that have frames beside the one that is read, and those that lose bits."""
 
 # PIL's names, the usual ones first. What is not named is not opened, whatever a file is called: EPS starts Ghostscript,
 # WMF asks the system, IPTC opens anything inside it, and BUFR, GRIB, HDF5 and MPEG hold no image that PIL could decode.
@@ -63,18 +63,20 @@ def decode_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]
         OtherSizeError: for the first one that has not the height and width of `shape`.
         WideError: for the first one that needs `white`, where it is None.
     """
-    pixels, several = np.empty((len(items), 1, *shape), dtype=np.uint8), []
+    pixels, several, cut = np.empty((len(items), 1, *shape), dtype=np.uint8), [], []
     with _without_warnings():
         for index, (where, file) in enumerate(items):
-            image, more = _pixels(where, file, size, white)
+            image, more, low = _pixels(where, file, size, white)
             if more:
                 several.append(where)
+            if low:
+                cut.append(where)
             if image.shape[1:] != shape:
                 raise OtherSizeError
             if len(image) > pixels.shape[1]:  # the first colour after grey images only
                 pixels = np.repeat(pixels, 3, axis=1)
             pixels[index] = image
-    return pixels, several
+    return pixels, several, cut
 
 
 def wide_range(items: Sequence[Item]) -> tuple[int, int]:
@@ -198,17 +200,23 @@ def _regular(path: str) -> str:
     return path
 
 
-def _pixels(where: str, file: str | bytes, size: int | None, white: int | None) -> tuple[Pixels, bool]:
-    """Decode one image, upright in 8 bits, C×H×W, and tell whether it has several frames."""
+def _pixels(where: str, file: str | bytes, size: int | None, white: int | None) -> tuple[Pixels, bool, bool]:
+    """Decode one image, upright in 8 bits, C×H×W, and tell whether it has several frames, and whether it loses bits."""
     with _opened(where, file) as image:
+        cut = _is_cut(image)
         if size is not None:
             image.draft(image.mode, (2 * size, 2 * size))  # JPEG decodes large photographs at a fraction
-        return picture(image, size, white), has_frames(image)
+        return picture(image, size, white), has_frames(image), cut
 
 
 def _is_wide(image: Image.Image) -> bool:
     """Whether an open image has levels of more than 8 bits."""
     return image.mode.startswith("I")
+
+
+def _is_cut(image: Image.Image) -> bool:
+    """Whether an open image, not loaded yet, has 16 bits a channel of which PIL keeps 8: all but grey ones."""
+    return not _is_wide(image) and any(";16" in str(part[3]) for part in getattr(image, "tile", ()))
 
 
 def _levels(image: Image.Image) -> NDArray[np.int64]:

@@ -17,10 +17,10 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from m3d_condense.data.columns import name_twice
-from m3d_condense.data.nested import ArrayColumn, number_type
+from m3d_condense.data.columns import FLAT, name_twice
+from m3d_condense.data.nested import ArrayColumn, is_flat, number_type
 from m3d_condense.data.pictures import inside
-from m3d_condense.data.raster import readable_endings
+from m3d_condense.data.raster import header, readable_endings
 from m3d_condense.data.tree import is_picture
 from m3d_condense.tools.errors import UserError
 
@@ -58,6 +58,10 @@ class Table:
     def array_columns(self) -> list[str]:
         """Return the columns of arrays of numbers."""
         return [name for name in self.columns if number_type(self.schema.field(name).type) is not None]
+
+    def flat_columns(self) -> list[str]:
+        """Return the columns of numbers in one row, as images that have lost their height and width."""
+        return [name for name in self.columns if is_flat(self.schema.field(name).type)]
 
     def label_columns(self) -> list[str]:
         """Return the columns whose values may be labels: numbers or text."""
@@ -98,15 +102,28 @@ class Table:
         if dtype is not None:
             return ArrayColumn(column=Column(table=self, column=column, rows=rows), dtype=dtype)
         check_images(kind, column)
+        if is_flat(kind) and not self._is_encoded(column):
+            raise UserError(FLAT, setting="image_column", value=column)
         return ImageColumn(table=self, column=column, rows=rows)
 
     def _names_pictures(self, column: str) -> bool:
         if not holds_text(self.schema.field(column).type):
             return False
+        return is_picture(Path(self._first(column) or "").name, readable_endings())
+
+    def _is_encoded(self, column: str) -> bool:
+        """Whether the first of lists of numbers from 0 to 255, if there is one, is the bytes of a picture."""
+        first = self._first(column)
+        try:
+            return first is None or bool(header(("", bytes(first))))
+        except (UserError, TypeError):
+            return False
+
+    def _first(self, column: str) -> Any:
+        """Return the first value of a column; None where there is none."""
         with opened(self.files[0]) as parquet:
             batch = next(parquet.iter_batches(batch_size=1, columns=[column]), None)
-        first = batch.column(0).to_pylist()[:1] if batch is not None else []
-        return is_picture(Path(first[0] or "").name, readable_endings()) if first else False
+        return next(iter(batch.column(0).to_pylist()), None) if batch is not None else None
 
 
 def table(name: str, files: Sequence[Path], folder: Path) -> Table:
@@ -211,6 +228,8 @@ def holds_labels(kind: Any) -> bool:
 
 def check_images(kind: Any, column: str) -> None:
     """Raise UserError where values of an Arrow type are no images, and neither bytes nor paths of these."""
+    if is_flat(kind) and not pa.types.is_uint8(kind.value_type):
+        raise UserError(FLAT, setting="image_column", value=column)
     possible = (holds_bytes, holds_text, pa.types.is_struct, pa.types.is_dictionary)
     if not any(test(kind) for test in possible):
         raise UserError(

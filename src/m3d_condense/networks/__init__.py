@@ -17,6 +17,7 @@ from m3d_condense.networks.densenet import DenseNet
 from m3d_condense.networks.foreign import Foreign, did_you_mean, from_callable, from_timm
 from m3d_condense.networks.layers import NORMS
 from m3d_condense.networks.resnet import ResNet
+from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import UserError
 
 NAMES = ("convnet", "resnet10", "resnet18", "resnetap10", "densenet121")
@@ -50,7 +51,7 @@ def build(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) 
     if not isinstance(name, str):
         raise UserError("a name", setting="network", value=name)
     shape = {"channels": channels, "num_classes": num_classes, "size": size}
-    with torch.random.fork_rng(devices=[]):  # the weights are drawn by `initialise`
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):  # the weights are drawn by `initialise`
         if name.startswith("timm:"):
             return from_timm(name, **shape)  # type: ignore[arg-type]
         if ":" in name:
@@ -89,6 +90,16 @@ def _ours(name: str, channels: int, num_classes: int, size: tuple[int, int]) -> 
 def code_of(network: nn.Module) -> dict[str, str]:
     """Return what tells a network from another of its name in the cache: its code's digest, where it is not ours."""
     return {"code": network.code()} if isinstance(network, Foreign) else {}
+
+
+def code_named(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) -> dict[str, str]:
+    """Return the digest of the code that a user's ``module:callable`` is of, as "code"; nothing of other networks.
+
+    Raises:
+        UserError: as `build`.
+    """
+    shape = {"channels": channels, "num_classes": num_classes, "size": size}
+    return code_of(build(name, **shape)) if imports_code(name) else {}  # type: ignore[arg-type]
 
 
 def natural_depth(size: tuple[int, int]) -> int:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from m3d_condense.networks.trying import in_training
 from m3d_condense.tools.errors import UserError
 
 
@@ -37,7 +38,8 @@ class Foreign(nn.Module):
         features: takes the network and images to features, where there is a way of its own.
 
     Raises:
-        UserError: where it does not take the images, or gives no logits N×K or no features N×D.
+        UserError: where it does not take the images, one or several, or gives no logits N×K or no features N×D,
+            at rest or in training, or no gradients.
     """
 
     def __init__(
@@ -57,18 +59,12 @@ class Foreign(nn.Module):
             features = _own_features
         self._features = features
         with torch.no_grad():
-            last = self._tried(num_classes)
+            last = self._last(num_classes)
             if features is None:
                 last.register_forward_pre_hook(self._see)
-            found = self._guarded(self.features)
-        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(example):
-            raise UserError(
-                f"features must be N×D, but for images {_shape(example)} they are {_shape(found)};"
-                " give the network a method features(images) that returns N×D",
-                setting="network",
-                value=name,
-            )
-        self.feature_size = found.shape[1]
+            for images in (example, example[:1]):
+                self.feature_size = self._tried(images, num_classes)
+        self._tried_in_training(num_classes)
         self.train()
 
     def features(self, images: Tensor) -> Tensor:
@@ -90,9 +86,7 @@ class Foreign(nn.Module):
         """Make the network anew, and copy its parameters and buffers into the tensors in place."""
         made = self._made()
         if made is self.network:
-            raise UserError(
-                "it returned the same network twice; make a new one in each call", setting="network", value=self.name
-            )
+            raise self._refusal("it returned the same network twice; make a new one in each call")
         self.network.load_state_dict(made.state_dict())
 
     def code(self) -> str:
@@ -105,49 +99,71 @@ class Foreign(nn.Module):
     def _made(self) -> nn.Module:
         network = self._guarded(lambda _: self._make())
         if not isinstance(network, nn.Module):
-            raise UserError(
-                f"it must return an nn.Module, not {type(network).__name__}", setting="network", value=self.name
-            )
+            raise self._refusal(f"it must return an nn.Module, not {type(network).__name__}")
         if any(torch.nn.parameter.is_lazy(parameter) for parameter in network.parameters()):
             with torch.no_grad():
                 self._guarded(network.eval())
         return network
 
-    def _tried(self, num_classes: int) -> nn.Module:
-        """Check the logits of the example, and return the last linear layer that made them."""
+    def _last(self, num_classes: int) -> nn.Module:
+        """Return the last linear layer that made the logits of the example."""
         called: list[nn.Module] = []
         linears = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
         hooks = [module.register_forward_hook(lambda module, *_: called.append(module)) for module in linears]
-        logits = self._guarded(self.network.eval())
+        self._logits(self.network.eval(), self._example, num_classes)
         for hook in hooks:
             hook.remove()
-        if not isinstance(logits, Tensor) or logits.shape != (len(self._example), num_classes):
-            wanted = f"logits of {len(self._example)}×{num_classes} for images {_shape(self._example)}"
-            raise UserError(
-                f"its forward must return {wanted}, not {_shape(logits)}", setting="network", value=self.name
-            )
         if self._features is None and not called:
-            raise UserError(
+            raise self._refusal(
                 "it calls no nn.Linear whose input could be the features;"
-                " give it a method features(images) that returns N×D",
-                setting="network",
-                value=self.name,
+                " give it a method features(images) that returns N×D"
             )
         return called[-1] if called else self.network
+
+    def _tried(self, images: Tensor, num_classes: int, mode: str = "") -> int:
+        """Check the logits and the features of images, and return D; errors say the mode."""
+        self._logits(self, images, num_classes, mode)
+        found = self._guarded(self.features, images, mode)
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
+            raise self._refusal(
+                f"{mode}features must be N×D, but for images {_shape(images)} they are {_shape(found)};"
+                " give the network a method features(images) that returns N×D"
+            )
+        return found.shape[1]
+
+    def _tried_in_training(self, num_classes: int) -> None:
+        """Check the example once more in training mode, with gradients."""
+        images = self._example.clone().requires_grad_()
+        with in_training(self), torch.enable_grad():
+            self.train()
+            self._tried(images, num_classes, "in training mode ")
+            logits = self._logits(self, images, num_classes)
+        if not logits.requires_grad:
+            raise self._refusal("its forward cuts gradients off; take torch.no_grad and detach out of it")
+
+    def _logits(self, network: nn.Module, images: Tensor, num_classes: int, mode: str = "") -> Tensor:
+        """Return the logits of images, checked."""
+        logits = self._guarded(network, images, mode)
+        if not isinstance(logits, Tensor) or logits.shape != (len(images), num_classes):
+            wanted = f"logits of {len(images)}×{num_classes} for images {_shape(images)}"
+            raise self._refusal(f"{mode}its forward must return {wanted}, not {_shape(logits)}")
+        return logits
+
+    def _refusal(self, said: str) -> UserError:
+        return UserError(said, setting="network", value=self.name)
 
     def _see(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._seen = inputs[0]
 
-    def _guarded(self, function: Callable[[Tensor], object]) -> object:
-        """Apply someone else's code to the example; whatever it raises becomes one line."""
+    def _guarded(self, function: Callable[[Tensor], object], images: Tensor | None = None, mode: str = "") -> object:
+        """Apply someone else's code to images, by default the example; whatever it raises becomes one line."""
+        images = self._example if images is None else images
         try:
-            return function(self._example)
+            return function(images)
         except UserError:
             raise
         except (Exception, SystemExit) as error:
-            raise UserError(
-                f"on images {_shape(self._example)}: {_line(error)}", setting="network", value=self.name
-            ) from error
+            raise self._refusal(f"{mode}on images {_shape(images)}: {_line(error)}") from error
 
 
 def from_callable(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) -> Foreign:

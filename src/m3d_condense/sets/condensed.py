@@ -24,7 +24,7 @@ from m3d_condense.sets.soft import HARD, SOFT, SoftLabels, check_labels
 from m3d_condense.sets.tiles import decode
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
-from m3d_condense.training.augment import Normalisation, normalised
+from m3d_condense.training.augment import Normalisation, constants_problem, normalised
 
 __all__ = ["IMPORTED", "CondensedSet", "Score", "tensor_problem"]
 
@@ -299,10 +299,9 @@ class CondensedSet:
 
     def _number_problem(self) -> str | None:
         channels, *size = self.images.shape[1:]
-        if not len(self.mean) == len(self.std) == channels:
-            return f"{len(self.mean)} means and {len(self.std)} deviations (std) for {channels} channels"
-        if not all(map(math.isfinite, self.mean)) or not all(0 < value < math.inf for value in self.std):
-            return f"mean {self.mean} and std {self.std} cannot normalise: not finite, or a std not above 0"
+        constants = constants_problem(self.mean, self.std, channels)
+        if constants:
+            return constants
         if not on_levels(self.images, self.bits):
             return f"images hold other values than those of {self.bits} bits a channel"
         if not 1 <= self.factor <= min(size):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -68,8 +69,9 @@ def import_set(
     pixels = pixels or Pixels()
     _check_meaning(content, file, pixels)
     tiles = _factor(content, file, factor)
-    labels = _hard(content.labels, file, hard_labels)
-    soft = None if hard_labels else _soft(content, file, tiles)
+    labels = _hard(content.labels, content.labels_file or file, hard_labels)
+    with _about(content.labels_file or file):
+        soft = None if hard_labels else _soft(content, file, tiles)
     images, meaning = eight_bit(content.images, file, pixels, lambda: real().images, content.levels)
     settings: dict[str, Any] = {"layout": content.layout, "file": file.name, "sha256": _digest(file), "pixels": meaning}
     if content.bits is not None:
@@ -78,23 +80,33 @@ def import_set(
     _check_classes(content, file, known)
     mean, std = _moments(images, content, pixels, known)
     versions, hardware = describe_environment()
-    return CondensedSet(
-        images=images,
-        labels=labels,
-        method=IMPORTED,
-        class_names=known.class_names,
-        factor=tiles,
-        mean=mean,
-        std=std,
-        source=known.source,
-        seed=0,
-        settings=settings | {"labels": "hard" if content.labels.ndim == 1 else "the likeliest of soft ones"},
-        soft_labels=soft,
-        versions=versions,
-        hardware=hardware,
-        seconds=0.0,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    with _about(file, content.labels_file):
+        return CondensedSet(
+            images=images,
+            labels=labels,
+            method=IMPORTED,
+            class_names=known.class_names,
+            factor=tiles,
+            mean=mean,
+            std=std,
+            source=known.source,
+            seed=0,
+            settings=settings | {"labels": "hard" if content.labels.ndim == 1 else "the likeliest of soft ones"},
+            soft_labels=soft,
+            versions=versions,
+            hardware=hardware,
+            seconds=0.0,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+@contextmanager
+def _about(*files: Path | None) -> Iterator[None]:
+    """Have an error say which files it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{' with '.join(str(file) for file in files if file is not None)}: {error}") from None
 
 
 def _check_meaning(content: Content, file: Path, pixels: Pixels) -> None:

@@ -42,6 +42,7 @@ class Content:
         labels: N int64, or N×K float32 of soft labels.
         soft: (N·l²)×K float32, probabilities of the decoded images, where the file has them beside the labels.
         layout: its name, see above.
+        labels_file: where the labels are, if not in the file of the images.
         class_names, factor, mean, std, bits: where the file says them.
         levels: whether it says that the values of its images are levels, not normalised or whitened ones.
     """
@@ -49,6 +50,7 @@ class Content:
     images: Tensor
     labels: Tensor
     layout: str
+    labels_file: Path | None = None
     soft: Tensor | None = None
     class_names: tuple[str, ...] | None = None
     factor: int | None = None
@@ -79,7 +81,7 @@ def read_layout(file: Path, labels: Path | None = None, experiment: int | None =
         raise UserError(f"{file} holds labels of its own", setting="labels", value=labels)
     if single:
         beside = labels if labels is not None else _labels_beside(file)
-        return _content(file, content, read_torch(beside), layout="two files")
+        return _content(file, content, read_torch(beside), layout="two files", labels_file=beside)
     if several:
         return _experiment(file, content["data"], experiment)
     if isinstance(content, dict) and {"images", "labels"} <= content.keys():
@@ -125,15 +127,21 @@ def _export(file: Path, content: dict[str, Any]) -> Content:
             known[name] = tuple(values)
     if isinstance(content.get("soft_labels"), Tensor) and isinstance(content["images"], Tensor):
         soft = _plain(file, content["soft_labels"])
-        known["soft"] = _labels(file, soft, len(content["images"]) * known.get("factor", 1) ** 2)
+        if soft.ndim != 2:
+            raise UserError(f"{file}: soft labels of the shape {tuple(soft.shape)}; N×K are known")
+        known["soft"] = _labels(file, soft, len(content["images"]) * known.get("factor", 1) ** 2, "soft labels")
     return _content(file, content["images"], content["labels"], layout="export", **known)
 
 
-def _content(file: Path, images: Any, labels: Any, *, layout: str, **known: Any) -> Content:
+def _content(
+    file: Path, images: Any, labels: Any, *, layout: str, labels_file: Path | None = None, **known: Any
+) -> Content:
     if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
-        raise UserError(f"{file} holds {_kind(images)} and {_kind(labels)}, not tensors of images and of labels")
-    pixels = _images(file, _plain(file, images))
-    return Content(images=pixels, labels=_labels(file, _plain(file, labels), len(pixels)), layout=layout, **known)
+        where = f" with {labels_file}" if labels_file else ""
+        raise UserError(f"{file}{where} holds {_kind(images)} and {_kind(labels)}, not tensors of images and of labels")
+    pixels, beside = _images(file, _plain(file, images)), labels_file or file
+    found = _labels(beside, _plain(beside, labels), len(pixels))
+    return Content(images=pixels, labels=found, layout=layout, labels_file=labels_file, **known)
 
 
 def _plain(file: Path, tensor: Tensor) -> Tensor:
@@ -156,17 +164,17 @@ def _images(file: Path, images: Tensor) -> Tensor:
     return images
 
 
-def _labels(file: Path, labels: Tensor, count: int) -> Tensor:
+def _labels(file: Path, labels: Tensor, count: int, called: str = "labels") -> Tensor:
     if labels.ndim not in (1, 2) or len(labels) != count or 0 in labels.shape or labels.dtype == torch.bool:
-        raise UserError(f"{file}: labels of the shape {tuple(labels.shape)} for {count} images; N or N×K are known")
+        raise UserError(f"{file}: {called} of the shape {tuple(labels.shape)} for {count} images; N or N×K are known")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if not labels.double().isfinite().all():
-        raise UserError(f"{file}: labels with NaN or infinite values")
+        raise UserError(f"{file}: {called} with NaN or infinite values")
     if labels.ndim == 2:
         return labels.float()
     if labels.is_floating_point() and (labels != labels.round()).any():
-        raise UserError(f"{file}: labels that are no whole numbers")
+        raise UserError(f"{file}: {called} that are no whole numbers")
     return labels.long()
 
 

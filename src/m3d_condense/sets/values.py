@@ -95,7 +95,10 @@ def eight_bit(
         notice(f"The whitening is undone by the covariance of {len(known):,} real images, which takes a while")
         values, meaning = unwhiten(images, known), "whitened by ZCA"
     elif constants is not None:
-        values, meaning = _denormalised(images, constants), f"normalised by mean {constants[0]} and std {constants[1]}"
+        values, meaning = (
+            _denormalised(images, file, constants),
+            f"normalised by mean {constants[0]} and std {constants[1]}",
+        )
     elif pixels.reading is None and _are_levels(images):
         notice(f"{file}: its floats are whole numbers from 0 to {int(images.max())}: read as levels of 8 bits")
         values, meaning = images / 255, "levels of 8 bits"
@@ -107,10 +110,10 @@ def eight_bit(
     return values.clamp(0, 1).mul(255).round().byte(), meaning
 
 
-def _denormalised(images: Tensor, constants: Constants) -> Tensor:
+def _denormalised(images: Tensor, file: Path, constants: Constants) -> Tensor:
     mean, std = (images.new_tensor(values).view(1, -1, 1, 1) for values in constants)
     if mean.shape[1] != images.shape[1] or std.shape[1] != images.shape[1]:
-        raise UserError(f"{mean.shape[1]} means and {std.shape[1]} deviations for {images.shape[1]} channels")
+        raise UserError(f"{file}: {mean.shape[1]} means and {std.shape[1]} deviations for {images.shape[1]} channels")
     return images * std + mean
 
 

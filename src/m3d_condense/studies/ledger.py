@@ -112,6 +112,11 @@ class Ledger:
         """Return the fingerprints of the data of this name that scores are of."""
         return {one.fingerprint for one in self._records.values() if one.job["data"] == data and one.scores}
 
+    def check_data(self, data: str, fingerprint: str) -> None:
+        """Raise `UserError` where scores are of other data of this name than those with this fingerprint."""
+        if self.scored_on(data) - {fingerprint}:
+            raise UserError(f"{data} has changed since sets of it were scored; {_remedy()}")
+
     def failed(self, job: Job) -> list[str]:
         """Return the networks for which a job went wrong the last time."""
         return self.record(job).failed(job.scorers)

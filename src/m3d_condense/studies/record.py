@@ -39,6 +39,7 @@ class Record:
         classes: how many it has.
         iterations: of the loop that condenses.
         settings: of the recipe as it was run.
+        code: of the set's network, where that is a user's, see `networks.code_named`.
         versions, hardware: what the job last ran on, see `describe_environment`.
         format_version: of the JSON.
     """
@@ -56,6 +57,7 @@ class Record:
     classes: int | None = None
     iterations: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
     format_version: Literal[1] = 1

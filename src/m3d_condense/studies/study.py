@@ -53,7 +53,8 @@ def run_study(
         save: writes the table's files in a folder, in place of `Results.save`.
 
     Raises:
-        UserError: the folder cannot be used; nothing there has been changed.
+        UserError: the folder cannot be used, or what is finished in it is of other data or of other code of a user's
+            network; nothing there has been changed.
         KeyboardInterrupt: after an interrupt; what is finished is kept.
     """
     assert len({job.name for job in jobs}) == len(jobs)
@@ -73,8 +74,10 @@ def run_study(
                 else:
                     Results.of(ledger, ledger.known(jobs), sort).save(folder, name)
 
+        worker = Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=kept)
+        worker.check(jobs)
         kept()
-        Worker(ledger, engine, dataset_of, time_limit=time_limit, kept=kept).work(jobs)
+        worker.work(jobs)
         kept()
         return Results.of(ledger, jobs, sort)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +18,7 @@ from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.group import ALONE, current, working_in
 from m3d_condense.machine.memory import peak_memory, ran_out, too_little
 from m3d_condense.moments import moment_distances
+from m3d_condense.networks import code_named
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import Subject, adapted, evaluate, mirrored, training_settings
@@ -61,6 +62,39 @@ class Worker:
         self.time_limit, self.kept = time_limit, kept
         self.versions, self.hardware = describe_environment()
         self.group, self._warm = current(), False
+        self._codes: dict[tuple[str, str], str] = {}
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Compare what is known of jobs with the data and the code of users' networks that there are now.
+
+        Raises:
+            UserError: they have changed since; earlier versions stored no code.
+        """
+        for job in jobs:
+            record = self.ledger.record(job)
+            if not record.scores:
+                continue
+            dataset = self.dataset_of(job.data)
+            self.ledger.check_data(job.data, dataset.fingerprint)
+            stored = {} if job.recipe is None else {job.recipe.network: record.code}
+            self._check_code(job, dataset, stored.items())
+            scores = [(network_and_labels(name)[0], score) for name, score in record.scores.items()]
+            self._check_code(job, dataset, [(name, score.settings.get("code")) for name, score in scores])
+
+    def _check_code(self, job: Job, dataset: ImageDataset, stored: Iterable[tuple[str, str | None]]) -> None:
+        """Raise `UserError` where a user's network has other code now than is stored for its name."""
+        for network, code in stored:
+            if code and code != self._code(network, dataset):
+                remedy = f"give another {Setting('out')}, or {Setting('overwrite', True)}"
+                raise UserError(f"{job.name}: made or scored with other code of {network}; {remedy}")
+
+    def _code(self, network: str, dataset: ImageDataset) -> str:
+        """Return the digest of a user's network as it is now, "" of others."""
+        key = network, dataset.fingerprint
+        if key not in self._codes:
+            shape = {"channels": dataset.channels, "num_classes": dataset.num_classes, "size": dataset.size}
+            self._codes[key] = code_named(network, **shape).get("code", "")  # type: ignore[arg-type]
+        return self._codes[key]
 
     def work(self, jobs: Sequence[Job]) -> None:
         """Do what is left to do; a failure is one job's, and an interrupt loses nothing that is finished.
@@ -136,9 +170,7 @@ class Worker:
     def _dataset(self, job: Job, record: Record) -> ImageDataset:
         """Return a job's data set, which is still the one that all earlier scores are of."""
         dataset = self.dataset_of(job.data)
-        if self.ledger.scored_on(job.data) - {dataset.fingerprint}:
-            remedy = f"give another {Setting('out')}, or {Setting('overwrite', True)}"
-            raise UserError(f"{job.data} has changed since sets of it were scored; {remedy}")
+        self.ledger.check_data(job.data, dataset.fingerprint)
         record.fingerprint = dataset.fingerprint
         if not self._warm:  # what the first run of a process has to load is no method's
             with suppress(UserError):  # images that this network cannot take
@@ -165,6 +197,7 @@ class Worker:
             record.peak_bytes, record.peak_of = peak()
         record.seconds, record.size_bytes = condensed.seconds, condensed.nbytes
         record.iterations, record.settings = recipe.iterations, asdict(recipe)
+        record.code = condensed.settings.get("code", "")
         return condensed
 
     def _fitted(self, job: Job, recipe: Recipe, dataset: ImageDataset, limit: float) -> Fitted:
@@ -208,7 +241,7 @@ class Worker:
             if asked["epochs"] is not None:
                 asked["epochs"] = min(asked["epochs"], protocols.protocol(asked["protocol"]).whole_epochs)
             return evaluate(subject, dataset, network=network, execution=self.engine.execution, **asked)
-        known = _held_score(subject, network, asked, dataset.fingerprint)
+        known = _held_score(subject, network, asked, dataset.fingerprint, self._code(network, dataset))
         if known is not None:
             return known
         score = evaluate(subject, dataset, network=network, execution=self.engine.execution, **asked)
@@ -218,8 +251,10 @@ class Worker:
         return score
 
 
-def _held_score(condensed: CondensedSet, network: str, asked: Mapping[str, Any], fingerprint: str) -> Score | None:
-    """Return the newest score that a set holds of a network, with these settings of `evaluate` and on these data.
+def _held_score(
+    condensed: CondensedSet, network: str, asked: Mapping[str, Any], fingerprint: str, code: str
+) -> Score | None:
+    """Return the newest score that a set holds of a network, with these settings of `evaluate`, data and code.
 
     Scores with soft labels are of those that the set has: others go when these come.
     """
@@ -229,6 +264,8 @@ def _held_score(condensed: CondensedSet, network: str, asked: Mapping[str, Any],
     del expected["repeats"]
     for score in reversed(condensed.scores):
         found = score.settings | asdict(score) | {"labels": score.labels}
+        if found.get("code", code) != code:
+            continue
         if score.network == network and all(found.get(name) == value for name, value in expected.items()):
             return score
     return None

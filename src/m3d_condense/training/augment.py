@@ -49,6 +49,15 @@ class Normalisation:
         return (images - self.shift) / self.scale
 
 
+def constants_problem(mean: Sequence[float], std: Sequence[float], channels: int) -> str | None:
+    """Say what keeps constants from normalising images of so many channels; None where nothing does."""
+    if not len(mean) == len(std) == channels:
+        return f"{len(mean)} means and {len(std)} deviations (std) for {channels} channels"
+    if not all(map(math.isfinite, mean)) or not all(0 < value < math.inf for value in std):
+        return f"mean {tuple(mean)} and std {tuple(std)} cannot normalise: not finite, or a std not above 0"
+    return None
+
+
 def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Return images …×C×H×W, uint8 or floats in [0, 1], as float32 less the mean, over the standard deviation.
 

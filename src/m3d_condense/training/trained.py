@@ -21,7 +21,7 @@ from m3d_condense.recipes.given import checked
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import check_name, plain_json, read_tensors, write_file_atomic
-from m3d_condense.training.augment import normalised
+from m3d_condense.training.augment import constants_problem, normalised
 from m3d_condense.training.trainer import check_converged, classes_of
 
 FORMAT_VERSION = 1
@@ -47,6 +47,9 @@ class TrainedNetwork:
         tested_on: the same of the test images.
         seconds: that the training and the test took.
         created: ISO 8601 time, UTC.
+
+    Raises:
+        UserError: the mean and std cannot normalise images of so many channels.
     """
 
     network: nn.Module
@@ -67,6 +70,9 @@ class TrainedNetwork:
     def __post_init__(self) -> None:
         for name in ("settings", "trained_on", "tested_on"):
             object.__setattr__(self, name, plain_json(name, getattr(self, name)))
+        problem = constants_problem(self.mean, self.std, self.channels)
+        if problem:
+            raise UserError(problem)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return images …×C×H×W, uint8 or floats in [0, 1], as the network is to see them.
@@ -192,6 +198,9 @@ def _known(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
         raise UserError(f"{file} is damaged: it has no {error.args[0]!r}; {AGAIN}") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise UserError(f"{file} is damaged: {error}; {AGAIN}") from None
-    if not len(known["mean"]) == len(known["std"]) == known["channels"]:
-        raise UserError(f"{file} is damaged: its constants are not of {known['channels']} channels; {AGAIN}")
+    problem = constants_problem(known["mean"], known["std"], known["channels"])
+    if problem is None and min(known["channels"], *known["size"]) < 1:
+        problem = f"it takes images of {known['channels']} channels and {known['size']} pixels"
+    if problem:
+        raise UserError(f"{file} is damaged: {problem}; {AGAIN}")
     return known

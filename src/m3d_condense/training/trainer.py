@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from m3d_condense.machine.engine import Placed, in_pieces
 from m3d_condense.machine.mapped import let_go
 from m3d_condense.networks import initialise
+from m3d_condense.networks.foreign import Foreign
+from m3d_condense.networks.trying import fewest_images
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import Reporter
@@ -54,6 +56,7 @@ class Trainer:
         self.normalised = augment.Normalisation(mean, std, self.device)
         self.stacked: dict[str, Tensor] = {}
         self._one = placed.of(self.network)
+        self._fewest: int | None = None
 
     def fit(
         self,
@@ -71,12 +74,17 @@ class Trainer:
             steps: how many each takes.
             bar: is advanced once a step and network.
             after: is told how many steps have been taken, from 0 on; it may test the networks.
+
+        Raises:
+            UserError: the network has nothing to train, or takes no image alone where a batch is of one.
         """
-        training, count = self.training, len(sets[0][0])
+        training = self.training
+        check_trainable(self.network, [one for one in self.network.parameters() if one.requires_grad])
+        fewest = self.fewest(sets[0][0])
         optimizer = self.optimizer(self._refill(seeds))
         after(0)
         rates = schedule(optimizer, training, steps)
-        orders = [batches(count, training.batch, steps, seed) for seed in seeds]
+        orders = [batches(len(sets[0][0]), training.batch, steps, seed, fewest) for seed in seeds]
         for step, indices in enumerate(zip(*orders, strict=True)):
             batch = [self._batch(*one, index) for one, index in zip(sets, indices, strict=True)]
             let_go()
@@ -85,6 +93,24 @@ class Trainer:
             rates.step()
             bar.advance(len(seeds))
             after(step + 1)
+
+    def fewest(self, images: Tensor) -> int:
+        """Return how many of these images a batch must have: 1, but where one would be alone perhaps 2.
+
+        Raises:
+            UserError: the network takes no image alone, and there is one only, or batches are to be of one.
+        """
+        most = min(len(images), self.training.batch)
+        if most > 1 and len(images) % self.training.batch != 1:
+            return 1
+        if self._fewest is None:
+            self._fewest = fewest_images(self.network, self.normalised(images[:1].to(self.device)))
+        if self._fewest > most:
+            raise network_error(
+                self.network,
+                "it cannot be trained on an image alone, as batch norm cannot; give it two or more at once",
+            )
+        return self._fewest
 
     def _batch(self, images: Tensor, labels: Tensor, index: Tensor) -> TrainingSet:
         index = index.to(images.device, non_blocking=True)
@@ -166,7 +192,11 @@ class Trainer:
                 states.append({name: value.detach().clone() for name, value in self.network.named_parameters()})
         if not states:
             return list(self.network.parameters())
-        self.stacked = {name: torch.stack([state[name] for state in states]).requires_grad_() for name in states[0]}
+        trained = {name: parameter.requires_grad for name, parameter in self.network.named_parameters()}
+        self.stacked = {
+            name: torch.stack([state[name] for state in states]).requires_grad_(takes)
+            for name, takes in trained.items()
+        }
         return list(self.stacked.values())
 
     def _logits(self, inputs: Tensor) -> Tensor:
@@ -185,10 +215,19 @@ class Trainer:
             return stacked
 
 
-def batches(count: int, batch: int, steps: int, seed: int) -> Iterator[Tensor]:
-    """Return `steps` index batches out of endless shuffled passes over `count` images; a pass's last may be short."""
+def batches(count: int, batch: int, steps: int, seed: int, fewest: int = 1) -> Iterator[Tensor]:
+    """Return `steps` index batches out of endless shuffled passes over `count` images; a pass's last may be short.
+
+    A last one of less than `fewest`, 1 or 2, is given the first image of its pass beside its own.
+    """
     stream = generator(seed, "order")
-    passes = (torch.split(torch.randperm(count, generator=stream), batch) for _ in itertools.count())
+
+    def one_pass() -> list[Tensor]:
+        order = torch.randperm(count, generator=stream)
+        *parts, last = torch.split(order, batch)
+        return [*parts, last if len(last) >= fewest else torch.cat((last, order[:1]))]
+
+    passes = (one_pass() for _ in itertools.count())
     return itertools.islice(itertools.chain.from_iterable(passes), steps)
 
 
@@ -198,6 +237,18 @@ def schedule(optimizer: torch.optim.Optimizer, training: Training, steps: int) -
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, training.lr, total_steps=steps + 1, cycle_momentum=False)
     milestones = [round(share * steps) for share in training.milestones]
     return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=training.decay)
+
+
+def check_trainable(network: nn.Module, trainable: Sequence[Tensor]) -> None:
+    """Raise `UserError` unless there are parameters of the network that training may change."""
+    if not trainable:
+        raise network_error(network, "it has nothing to train: none of its parameters takes gradients (requires_grad)")
+
+
+def network_error(network: nn.Module, said: str) -> UserError:
+    """Return what is said of a network, by its name where it is someone else's."""
+    name = network.name if isinstance(network, Foreign) else type(network).__name__
+    return UserError(said, setting="network", value=name)
 
 
 def classes_of(logits: Tensor) -> Tensor:

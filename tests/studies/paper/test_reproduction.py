@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from small_studies import PLAIN
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.studies import worker
+from m3d_condense.studies.paper import local
 from m3d_condense.studies.paper.cells import cells
 from m3d_condense.studies.paper.report import Reproduction
 from m3d_condense.studies.paper.reproduction import reproduce
@@ -272,3 +274,14 @@ def test_the_best_of_several_readings_is_told_beside_the_last_state(tmp_path: Pa
     assert row.best >= row.mean
     assert line["best reading, %"] == f"{row.best:.1f}"
     assert any("best of 2, as public code reports" in note for note in read.notes())
+
+
+def test_a_finished_table_of_other_data_is_refused(
+    copied: Path, digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {file: file.read_bytes() for file in copied.glob("*.*")}
+    other = dataclasses.replace(digits, train=dataclasses.replace(digits.train, images=255 - digits.train.images))
+    monkeypatch.setattr(local, "load", lambda *_, **__: other)
+    with pytest.raises(UserError, match="digits has changed since sets of it were scored; give another out"):
+        made("table2", copied, methods=METHODS, seeds=2)
+    assert {file: file.read_bytes() for file in copied.glob("*.*")} == before

@@ -72,7 +72,7 @@ def declare() -> ArgumentParser:
 
 
 def run(given: Namespace) -> int:
-    from m3d_condense.cli.tables import labelled, summary
+    from m3d_condense.cli.tables import notice_labels, summary
     from m3d_condense.condensing.condensation import condense, recipe_for
     from m3d_condense.labelling import label
     from m3d_condense.sets.condensed import CondensedSet
@@ -92,7 +92,7 @@ def run(given: Namespace) -> int:
     condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
     notice(summary(condensed, dataset, out))
     if given.soft_labels:
-        notice(labelled(label(out, data=dataset, execution=running), out))
+        notice_labels(condensed.soft_labels, label(out, data=dataset, execution=running), out)
     print(as_shown(str(out)))
     return 0
 

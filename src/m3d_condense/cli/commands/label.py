@@ -11,7 +11,6 @@ from m3d_condense.cli.flags import DATA_HELP, execution_flags, new_parser, set_a
 from m3d_condense.cli.settings import execution
 from m3d_condense.cli.streams import as_shown
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.progress import notice
 
 LABEL_HELP = (
     "Store soft labels with a condensed set: for each decoded image the mean of the probabilities that trained "
@@ -36,15 +35,18 @@ def declare() -> ArgumentParser:
 
 def run(given: Namespace) -> int:
     from m3d_condense.cli.finding import need
-    from m3d_condense.cli.tables import labelled
+    from m3d_condense.cli.tables import notice_labels
     from m3d_condense.labelling import label
+    from m3d_condense.sets.condensed import CondensedSet
 
     found = need(given.set)
     if found.hub_id is not None:
         raise UserError(f"{found.hub_id}: a set of the hub, which is not written to; label a set that lies here")
     settings = {name: given[name] for name in ("temperature", "overwrite")}
     files = [Path(name) for name in given.networks]
-    notice(labelled(label(found.folder, files, given.data, execution=execution(given), **settings), found.folder))
+    before = CondensedSet.load(found.folder).soft_labels
+    made = label(found.folder, files, given.data, execution=execution(given), **settings)
+    notice_labels(before, made, found.folder)
     print(as_shown(str(found.folder)))
     return 0
 

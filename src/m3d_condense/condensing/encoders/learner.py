@@ -11,7 +11,7 @@ from m3d_condense.condensing.encoders.source import EncoderSource, Material
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.tools.seeds import derive, generator
-from m3d_condense.training.trainer import Trainer, batches, shares
+from m3d_condense.training.trainer import Trainer, batches, check_trainable, shares
 
 
 class Learner:
@@ -20,12 +20,16 @@ class Learner:
     Args:
         material: the encoder, and the real images and labels it may be trained on.
         training: how.
+
+    Raises:
+        UserError: the network has nothing to train.
     """
 
     def __init__(self, material: Material, training: Training) -> None:
         self.encoder, self.training, self.real = material.encoder, training, material.real
         dataset = material.dataset
         self.labels, self.num_classes = dataset.train.labels.to(self.real.device), dataset.num_classes
+        check_trainable(self.encoder.network, self.encoder.trainable)
         self.trainer = Trainer(self.encoder.placed, training, dataset.mean, dataset.std)
         self.reset_optimizer()
 
@@ -38,19 +42,21 @@ class Learner:
 
         `after` is told how many steps have been taken, from 0 on.
         """
-        self.encoder.network.requires_grad_(True)
+        self._free()
         self.trainer.fit([(self.real, self.labels)], [seed], steps, bar, after)
         self._freeze()
 
     def learn_real(self, steps: int, seed: int) -> None:
         """Take SGD steps on random batches of real images."""
         count, size = len(self.real), min(self.training.batch, len(self.real))
+        if size == 1:
+            self.trainer.fewest(self.real)
         drawn = torch.randint(count, (steps, size), generator=generator(seed, "order"))
         self._learn(((self.real[index], self.labels[index]) for index in drawn.to(self.real.device)), seed)
 
     def learn_synthetic(self, images: Tensor, labels: Tensor, steps: int, seed: int) -> None:
         """Take SGD steps on the synthetic images, decoded, in shuffled passes."""
-        order = batches(len(images), self.training.batch, steps, seed)
+        order = batches(len(images), self.training.batch, steps, seed, self.trainer.fewest(images))
         self._learn(((images[index], labels[index]) for index in (i.to(images.device) for i in order)), seed)
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
@@ -88,12 +94,16 @@ class Learner:
                 tensor.copy_(state[f"network.{name}"])
 
     def _learn(self, some: Iterable[tuple[Tensor, Tensor]], seed: int) -> None:
-        self.encoder.network.requires_grad_(True)
+        self._free()
         device = self.trainer.device
         for step, (images, labels) in enumerate(some):
             stream = generator(derive(seed, "batch"), step)
             self.trainer.step(self.optimizer, [(images.to(device), labels.to(device))], [stream])
         self._freeze()
+
+    def _free(self) -> None:
+        for parameter in self.encoder.trainable:
+            parameter.requires_grad_(True)
 
     def _freeze(self) -> None:
         self.encoder.network.requires_grad_(False).train()

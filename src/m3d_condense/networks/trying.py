@@ -1,0 +1,48 @@
+"""Trying a network in training mode, in which it may give or need other things than at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def in_training(network: nn.Module) -> Iterator[None]:
+    """Hold a network in training mode; its mode, its buffers and torch's random state are as before afterwards."""
+    training = network.training
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in network.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    devices = {p.device.index for p in network.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices)):
+        try:
+            yield
+        finally:
+            network.train(training)
+            with torch.no_grad():
+                for module, name, buffer, before in buffers:
+                    module._buffers[name] = buffer.copy_(before)
+
+
+@torch.no_grad()
+def fewest_images(network: nn.Module, image: Tensor) -> int:
+    """Return how many images a batch must have in training: 1, or 2 for a network that fails on an image alone.
+
+    So does batch norm where it is left with one value of each channel.
+
+    Args:
+        network: as it is; nothing of it changes.
+        image: 1×C×H×W, normalised, on the network's device.
+    """
+    with in_training(network):
+        network.train()
+        try:
+            network(image)
+        except Exception:  # a user's network may raise anything
+            return 2
+    return 1
