@@ -301,13 +301,11 @@ import sys
 from torch import nn
 
 class Leaving(nn.Module):
-    calls = 0
     def __init__(self, channels, num_classes, size):
         super().__init__()
         self.head = nn.Linear(channels * size[0] * size[1], num_classes)
     def forward(self, images):
-        Leaving.calls += 1
-        if Leaving.calls > 6:
+        if len(images) > 2:  # more than it is tried on
             sys.exit(0)
         return self.head(images.flatten(1))
 """
