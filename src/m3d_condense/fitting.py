@@ -13,7 +13,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
-from m3d_condense.recipes.given import checked
+from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.scoring import (
     Subject,
@@ -44,7 +44,7 @@ def train(
     subject: Any,
     data: Any = None,
     *,
-    network: str = "convnet",
+    network: Architecture = "convnet",
     protocol: str | None = None,
     seed: int = 0,
     epochs: int | None = None,
@@ -61,7 +61,7 @@ def train(
     Args:
         subject: a condensed set, or the folder of one; or anything `load` takes, whose whole training split is used.
         data: where the test split comes from, for a condensed set: anything `load` takes; by default its own source.
-        network: the architecture.
+        network: the architecture: a name, or a class or function of a module.
         protocol: a key of `m3d_condense.recipes.protocols.PROTOCOLS`; by default the one of the set's newest score,
             with its epochs, and else "quick".
         seed: of the initialisation, order, augmentation and mixing.
@@ -83,6 +83,7 @@ def train(
     dataset = tested_on(chosen, data)
     scored_by, flip = _followed(chosen, dataset, protocol, epochs, flip)
     labels = labels_of([chosen], labels)
+    assert isinstance(network, str)  # `checked` has named it
     trained = _trained(chosen, dataset, network, scored_by, flip, seed, labels, Engine(execution))
     if out is not None:
         trained.save(out)

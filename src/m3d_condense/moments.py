@@ -20,7 +20,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
-from m3d_condense.recipes.given import checked
+from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.recipe import check_count
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.source import source_of
@@ -82,7 +82,7 @@ def moment_distances(
     subject: CondensedSet | ImageDataset | Images | str | Path,
     data: Any = None,
     *,
-    network: str = "convnet",
+    network: Architecture = "convnet",
     repeats: int = 5,
     seed: int = 0,
     execution: Execution | None = None,
@@ -111,6 +111,7 @@ def moment_distances(
         subject = CondensedSet.load(subject)
     dataset = source_of(subject, data) if isinstance(subject, CondensedSet) else _real(data)
     images, labels = _checked(_images(subject), dataset)
+    assert isinstance(network, str)  # `checked` has named it
     measure = _Measure(dataset, network, repeats * (len(dataset.train) + len(labels)), seed, execution)
     found = []
     with progress("Comparing moments", repeats, unit="networks") as bar:

@@ -22,7 +22,7 @@ from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
 from m3d_condense.recipes import protocols
-from m3d_condense.recipes.given import checked, several
+from m3d_condense.recipes.given import Architecture, checked, several
 from m3d_condense.recipes.protocols import MOST_READINGS, Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.sets.condensed import CondensedSet, Score
@@ -44,7 +44,7 @@ def evaluate(
     subject: Subject | str | Path | Sequence[Subject],
     data: Any = None,
     *,
-    network: str = "convnet",
+    network: Architecture = "convnet",
     protocol: str = "quick",
     repeats: int = 3,
     seed: int = 0,
@@ -64,7 +64,7 @@ def evaluate(
             of images, as the networks are trained alike.
         data: where the test split comes from, for a condensed set: anything `load` takes, ``((x, y), (x, y))`` for
             arrays of training and of test; by default its own source.
-        network: architecture to train.
+        network: architecture to train: a name, or a class or function of a module, see `networks.build`.
         protocol: a key of `m3d_condense.recipes.protocols.PROTOCOLS`.
         repeats: n, how many networks; several subjects take turns.
         seed: of all n; the r-th network starts the same on any set.
@@ -93,6 +93,7 @@ def evaluate(
         flip = mirrored(first, dataset)
     scored_by = adapted(protocol, first, epochs, flip)
     labels = labels_of(subjects, labels)
+    assert isinstance(network, str)  # `checked` has named it
     trainer = trainer_for(network, scored_by, dataset, first, repeats, Engine(execution))
     seeds = [repeat_seed(seed, r) for r in range(repeats)]
     read = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}", labels, readings)

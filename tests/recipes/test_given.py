@@ -1,6 +1,8 @@
 """What a caller may give for a setting."""
 
+import importlib
 import inspect
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.exporting import export
 from m3d_condense.sets.hub import push
 from m3d_condense.sets.importing import import_set
+from m3d_condense.studies.comparison import compare
 from m3d_condense.tools.errors import UserError
 
 
@@ -179,3 +182,50 @@ def test_one_or_several(given, expected):
 def test_native_blocks_are_asked_for_or_not():
     with pytest.raises(UserError, match="native=no: true or false"):
         m3d_condense.Execution(native="no")
+
+
+MODULE = """
+from torch import nn
+
+class Small(nn.Sequential):
+    def __init__(self, channels, num_classes, size):
+        super().__init__(nn.Flatten(), nn.Linear(channels * size[0] * size[1], num_classes))
+
+class Outer:
+    Inner = Small
+
+def made(**shape):
+    return Small(**shape)
+
+def hidden():
+    class Local(Small):
+        pass
+    return Local
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    (tmp_path / "of_a_user.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "of_a_user", raising=False)
+    return importlib.import_module("of_a_user")
+
+
+def test_a_network_may_be_given_as_a_class_or_a_function(digits, module):
+    settings = {"ipc": 1, "iterations": 1, "batch_real": 2, "factor": 1}
+    made = condense(digits, method="m3d", network=module.Small, **settings)
+    assert made.settings["network"] == "of_a_user:Small"
+    score = evaluate(made, digits, network=module.made, repeats=1, epochs=1)
+    assert score.network == "of_a_user:made"
+    several = compare(
+        digits, methods=["random"], ipc=1, networks=[module.Small, "convnet1"], repeats=1, epochs=1, whole=False
+    )
+    assert {row.network for row in several.rows} == {"of_a_user:Small", "convnet1"}
+
+
+@pytest.mark.parametrize("of", [lambda module: module.hidden(), lambda module: lambda **shape: module.Small(**shape)])
+def test_a_network_that_no_name_leads_to_is_refused(digits, module, of):
+    for refused in (lambda: condense(digits, network=of(module)), lambda: evaluate(digits, network=of(module))):
+        with pytest.raises(UserError, match=r"^network=.*: cannot be imported by its name"):
+            refused()

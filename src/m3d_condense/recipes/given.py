@@ -5,13 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from os import PathLike, fspath
-from typing import Any, TypeVar, cast, get_type_hints
+from types import FunctionType
+from typing import Any, TypeAlias, TypeVar, cast, get_type_hints
 
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
 
+Architecture: TypeAlias = str | Callable[..., Any]
+"""A network by its name; or a class or function of a module, which is called with channels=, num_classes= and size=."""
 F = TypeVar("F", bound=Callable[..., Any])
 KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 
@@ -24,14 +29,14 @@ def converted(name: str, value: Any) -> Any:
     Raises:
         UserError: for a value of another type.
     """
-    return of_kind(name, value, _types()[name])
+    return of_kind(name, named(name, value) if name == "network" else value, _types()[name])
 
 
 def checked(function: F) -> F:
     """Make a public function refuse what is no bool, seed or path where it takes one, before it does anything.
 
     Python takes any text for true, and torch and pathlib say of a wrong seed or path what helps nobody. What is looked
-    at is told by the annotations, which are text in this package.
+    at is told by the annotations, which are text in this package. A network may be given as a class or a function.
 
     Raises:
         UserError: from the function, for such an argument.
@@ -60,6 +65,31 @@ def checked_seed(name: str, seed: Any) -> int:
     if not -(2**63) <= plain < 2**63:
         raise UserError("a whole number of 64 bits", setting=name, value=seed)
     return int(plain)
+
+
+def named(name: str, network: Any) -> str:
+    """Return the name of a network as it is, and a class or function that makes one as ``module:callable``.
+
+    Raises:
+        UserError: it cannot be imported by that name, by which a stored set knows it; or it is anything else.
+    """
+    if isinstance(network, str):
+        return network
+    if not isinstance(network, type | FunctionType):
+        raise UserError("a name, or a class or function of a module", setting=name, value=network)
+    module, place = network.__module__, network.__qualname__
+    try:
+        found = attrgetter(place)(sys.modules[module])
+    except (AttributeError, KeyError):
+        found = None
+    if found is not network or module == "__main__":
+        said = "cannot be imported by its name, which a stored set goes by; put it at the top of a module of its own"
+        raise UserError(said, setting=name, value=place)
+    return f"{module}:{place}"
+
+
+def _each_named(name: str, given: Any) -> list[Any]:
+    return [named(name, one) for one in several(given)]
 
 
 def several(given: Any) -> list[Any]:
@@ -106,7 +136,12 @@ def _plain(value: Any) -> Any:
     return item()
 
 
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {"bool": functools.partial(of_kind, kind=bool), "str | Path": _path}
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "bool": functools.partial(of_kind, kind=bool),
+    "str | Path": _path,
+    "Architecture": named,
+    "Architecture | Sequence[Architecture]": _each_named,
+}
 
 
 @functools.cache

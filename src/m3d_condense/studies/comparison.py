@@ -13,7 +13,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
-from m3d_condense.recipes.given import checked, checked_seconds, several
+from m3d_condense.recipes.given import Architecture, checked, checked_seconds, several
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.studies.job import Job, Scoring, job_for
@@ -37,7 +37,7 @@ def compare(
     seeds: int = 3,
     seed: int = 0,
     time_limit: float | None = None,
-    networks: str | Sequence[str] = "convnet",
+    networks: Architecture | Sequence[Architecture] = "convnet",
     protocol: str = "quick",
     repeats: int = 3,
     epochs: int | None = None,
@@ -65,7 +65,7 @@ def compare(
         seed: of the first set, and of all networks, which thus start alike on every set.
         time_limit: seconds for each method and set. A short trial finds beforehand how many iterations fit,
             so that the rate of learning ends where the run does; at most the preset's.
-        networks: one or several, each of which scores every set.
+        networks: one or several, by name or as a class or function, each of which scores every set.
         protocol, repeats, epochs, readings: of the scores, as of `evaluate`.
             The whole data set, whose epochs are long, is trained on for no more of them than the protocol has.
         random, whole: whether random selection and the whole data set are compared with.

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from m3d_condense import networks
-from m3d_condense.recipes.given import checked
+from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import check_name, plain_json, read_tensors, write_file_atomic
@@ -129,7 +129,7 @@ STORED_TYPES: dict[str, Any] = {
 
 
 @checked
-def load_network(path: str | Path, *, network: str | None = None) -> TrainedNetwork:
+def load_network(path: str | Path, *, network: Architecture | None = None) -> TrainedNetwork:
     """Read the file that `TrainedNetwork.save` wrote; nothing in it is executed or unpickled.
 
     Args:
@@ -139,6 +139,7 @@ def load_network(path: str | Path, *, network: str | None = None) -> TrainedNetw
     Raises:
         UserError: the file holds no such network, is of a newer format, or damaged.
     """
+    assert network is None or isinstance(network, str)  # `checked` has named it
     file = Path(path)
     tensors, metadata = read_tensors(file)
     known = _known(file, metadata)
