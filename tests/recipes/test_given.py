@@ -151,6 +151,13 @@ def test_a_path_is_text_or_a_path(function, own, value):
         called_with(function, own, value)
 
 
+@pytest.mark.parametrize(("function", "own"), [*parameters(lambda _, kind: kind.startswith("Architecture"))])
+@pytest.mark.parametrize("value", [3, b"convnet", torch.nn.Linear(1, 1)])
+def test_a_network_is_a_name_a_class_or_a_function(function, own, value):
+    with pytest.raises(UserError, match=f"^{own}=.*a name, or a class or function of a module$"):
+        called_with(function, own, value)
+
+
 @pytest.mark.parametrize("value", [None, 3, b"set"])
 def test_a_set_is_loaded_from_a_path(value):
     with pytest.raises(UserError, match="a path"):

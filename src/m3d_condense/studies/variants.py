@@ -13,7 +13,7 @@ from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.effects import idle
-from m3d_condense.recipes.given import checked, checked_seconds, several
+from m3d_condense.recipes.given import Architecture, checked, checked_seconds, several
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count, meanings
 from m3d_condense.studies.comparison import check_networks
 from m3d_condense.studies.job import Job, Scoring, job_for
@@ -39,7 +39,7 @@ def study(
     seeds: int = 1,
     seed: int = 0,
     time_limit: float | None = None,
-    networks: str | Sequence[str] = "convnet",
+    networks: Architecture | Sequence[Architecture] = "convnet",
     protocol: str = "quick",
     repeats: int = 3,
     epochs: int | None = None,
