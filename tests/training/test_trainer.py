@@ -98,11 +98,15 @@ def test_flip_is_taken_out_of_the_augmentation() -> None:
             assert "flip" in used.adapted(both).training.augmentation.operations
 
 
+@pytest.mark.parametrize("even", [False, True])
 @pytest.mark.parametrize(("count", "batch", "steps"), [(10, 4, 25), (64, 64, 3), (7, 64, 5), (10, 3, 11)])
-def test_batches_cover_the_set_evenly(count: int, batch: int, steps: int) -> None:
-    drawn = list(batches(count, batch, steps, seed=0))
+def test_batches_cover_the_set_evenly(count: int, batch: int, steps: int, even: bool) -> None:
+    training = Training(batch=batch, lr=0.1, even=even)
+    drawn = list(batches(count, training, steps, seed=0))
     assert len(drawn) == steps
-    assert max(len(index) for index in drawn) == min(batch, count)
+    sizes = [len(index) for index in drawn]
+    assert max(sizes) - min(sizes) <= 1 if even else max(sizes) == min(batch, count)
+    assert max(sizes) <= batch
     every = torch.cat(drawn)
     per_pass = -(-count // batch)
     assert [sum(map(len, drawn[i : i + per_pass])) for i in range(0, steps - per_pass + 1, per_pass)] == [count] * (
@@ -113,8 +117,8 @@ def test_batches_cover_the_set_evenly(count: int, batch: int, steps: int) -> Non
     for start in range(0, len(every) - count + 1, count):  # pass by pass
         assert sorted(every[start : start + count].tolist()) == list(range(count))
     assert not torch.equal(every[:count], torch.arange(count))
-    assert torch.equal(every, torch.cat(list(batches(count, batch, steps, seed=0))))
-    assert not torch.equal(every, torch.cat(list(batches(count, batch, steps, seed=1))))
+    assert torch.equal(every, torch.cat(list(batches(count, training, steps, seed=0))))
+    assert not torch.equal(every, torch.cat(list(batches(count, training, steps, seed=1))))
 
 
 # Training
@@ -123,7 +127,8 @@ def test_batches_cover_the_set_evenly(count: int, batch: int, steps: int) -> Non
 @pytest.mark.parametrize(("count", "batch"), [(5, 4), (3, 2), (257, 256)])
 def test_no_image_is_alone_in_a_batch_where_two_are_needed(count: int, batch: int) -> None:
     per_pass = -(-count // batch)
-    usual, found = (list(batches(count, batch, 2 * per_pass, 3, fewest)) for fewest in (1, 2))
+    training = Training(batch=batch, lr=0.1)
+    usual, found = (list(batches(count, training, 2 * per_pass, 3, fewest)) for fewest in (1, 2))
     for number, (before, after) in enumerate(zip(usual, found, strict=True)):
         first = usual[number - number % per_pass]
         expected = torch.cat((before, first[:1])) if len(before) == 1 else before

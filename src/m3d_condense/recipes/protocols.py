@@ -18,7 +18,9 @@ class Training:
     """Training from scratch with SGD.
 
     Attributes:
-        batch: images per step.
+        batch: images per step, at most.
+        even: whether the batches of a pass are of one size, give or take an image. Else all but the last are full, as
+            in the field's loops: a last one of a few images then spoils the training at a high rate.
         lr, momentum, weight_decay: of SGD; for one-cycle, `lr` is the peak.
         schedule: "steps" multiplies the rate by `decay` at each of `milestones` (shares of the run);
             "one-cycle" warms up and anneals (Smith and Topin, 2018).
@@ -27,6 +29,7 @@ class Training:
     """
 
     batch: int
+    even: bool = False
     lr: float
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -128,6 +131,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
             resolve=_quick,
             training=Training(
                 batch=64,
+                even=True,
                 lr=0.05,
                 schedule="one-cycle",
                 augmentation=Augmentation.parse("color_crop_flip_scale_rotate", "idc"),

@@ -6,6 +6,7 @@ Shapes: N images of C×H×W pixels, K classes.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -84,7 +85,7 @@ class Trainer:
         optimizer = self.optimizer(self._refill(seeds))
         after(0)
         rates = schedule(optimizer, training, steps)
-        orders = [batches(len(sets[0][0]), training.batch, steps, seed, fewest) for seed in seeds]
+        orders = [batches(len(sets[0][0]), training, steps, seed, fewest) for seed in seeds]
         for step, indices in enumerate(zip(*orders, strict=True)):
             batch = [self._batch(*one, index) for one, index in zip(sets, indices, strict=True)]
             let_go()
@@ -101,7 +102,7 @@ class Trainer:
             UserError: the network takes no image alone, and there is one only, or batches are to be of one.
         """
         most = min(len(images), self.training.batch)
-        if most > 1 and len(images) % self.training.batch != 1:
+        if most > 1 and (self.training.even or len(images) % self.training.batch != 1):
             return 1
         if self._fewest is None:
             self._fewest = fewest_images(self.network, self.normalised(images[:1].to(self.device)))
@@ -215,16 +216,18 @@ class Trainer:
             return stacked
 
 
-def batches(count: int, batch: int, steps: int, seed: int, fewest: int = 1) -> Iterator[Tensor]:
-    """Return `steps` index batches out of endless shuffled passes over `count` images; a pass's last may be short.
+def batches(count: int, training: Training, steps: int, seed: int, fewest: int = 1) -> Iterator[Tensor]:
+    """Return `steps` index batches out of endless shuffled passes over `count` images, as the training has them.
 
-    A last one of less than `fewest`, 1 or 2, is given the first image of its pass beside its own.
+    A short last one of less than `fewest`, 1 or 2, is given the first image of its pass beside its own.
     """
     stream = generator(seed, "order")
 
     def one_pass() -> list[Tensor]:
         order = torch.randperm(count, generator=stream)
-        *parts, last = torch.split(order, batch)
+        if training.even:
+            return list(torch.tensor_split(order, math.ceil(count / training.batch)))
+        *parts, last = torch.split(order, training.batch)
         return [*parts, last if len(last) >= fewest else torch.cat((last, order[:1]))]
 
     passes = (one_pass() for _ in itertools.count())

@@ -28,6 +28,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.names import ENCODERS, OBJECTIVES
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import cache_folder, write_entry
 from m3d_condense.tools.files import read_tensors
@@ -178,7 +179,7 @@ def test_learning_synthetic_images_is_plain_sgd(digits: ImageDataset, plain: Exe
     assert len(images) == 20 * factor**2
     assert labels.tolist() == [k for k in range(10) for _ in range(2 * factor**2)]
     images = (images - digits.mean[0]) / digits.std[0]
-    order = batches(len(images), 16, 4, derive(used.seed, "train", 0))
+    order = batches(len(images), Training(batch=16, lr=0.05), 4, derive(used.seed, "train", 0))
     plain_sgd(expected, [(images[index], labels[index]) for index in order], 0.05, 0.0, 0.0)
     made.advance(0, pixels)
     for name, value in expected.state_dict().items():

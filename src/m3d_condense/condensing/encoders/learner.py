@@ -56,7 +56,7 @@ class Learner:
 
     def learn_synthetic(self, images: Tensor, labels: Tensor, steps: int, seed: int) -> None:
         """Take SGD steps on the synthetic images, decoded, in shuffled passes."""
-        order = batches(len(images), self.training.batch, steps, seed, self.trainer.fewest(images))
+        order = batches(len(images), self.training, steps, seed, self.trainer.fewest(images))
         self._learn(((images[index], labels[index]) for index in (i.to(images.device) for i in order)), seed)
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:

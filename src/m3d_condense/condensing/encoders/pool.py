@@ -96,6 +96,7 @@ class PoolEncoders(EncoderSource):
         augmentation = Augmentation.parse("color_crop_scale_rotate_flip", "idc")
         return Training(
             batch=recipe.encoder_batch,
+            even=True,
             lr=recipe.encoder_lr,
             weight_decay=recipe.encoder_weight_decay,
             schedule="one-cycle",
