@@ -182,7 +182,7 @@ class CondensedSet:
         Every pass over it gives the decoded images, all of them, in a new order and newly augmented.
 
         Args:
-            batch_size: images a batch; the last of a pass may have fewer.
+            batch_size: images a batch, at most: those of a pass are of one size, give or take an image.
             augment: "idc" (colour, crop, flip, scale and rotation, in IDC's form: what the protocols quick and idc
                 train with), "dsa" (those and cutout, in DSA's form, as the protocol dm), "imagenet" (windows, flip,
                 jitter and lighting, as the protocol idc from 64 pixels on), or None.

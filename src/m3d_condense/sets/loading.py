@@ -5,12 +5,13 @@ Shapes: N images of C×H×W pixels, B of them in a batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.protocols import PHOTOGRAPHS, PROTOCOLS
@@ -68,6 +69,26 @@ class AugmentedImages(Dataset[Batch]):
         return augment.apply(images.unsqueeze(1), drawn, self.normalised).squeeze(1), self.labels[chosen]
 
 
+class EvenBatches(Sampler[list[int]]):
+    """Shuffled batches of one size, give or take an image: no last one of a few, which would spoil a training.
+
+    Args:
+        count: of the images.
+        batch_size: images of a batch, at most.
+        stream: of the order, on the CPU.
+    """
+
+    def __init__(self, count: int, batch_size: int, stream: torch.Generator) -> None:
+        self.count, self.parts, self.stream = count, math.ceil(count / batch_size), stream
+
+    def __len__(self) -> int:
+        return self.parts
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(self.count, generator=self.stream)
+        return (part.tolist() for part in order.tensor_split(self.parts))
+
+
 def loader(
     images: Tensor,
     labels: Tensor,
@@ -76,7 +97,7 @@ def loader(
     batch_size: int,
     seed: int,
 ) -> DataLoader[Batch]:
-    """Return a loader of shuffled, augmented batches of normalised images; the last of a pass may be smaller.
+    """Return a loader of shuffled, augmented batches of normalised images, of one size, give or take an image.
 
     The same seed gives the same batches, pass by pass.
 
@@ -85,7 +106,7 @@ def loader(
         labels: N, int64.
         augmentation: of every image, drawn anew in each pass.
         normalised: normalises them.
-        batch_size: B, at least 1.
+        batch_size: B at most, at least 1.
         seed: of the order and of the augmentation.
 
     Raises:
@@ -94,9 +115,7 @@ def loader(
     check_count("batch_size", batch_size, least=1)
     return DataLoader(
         AugmentedImages(normalised(images), labels, augmentation, normalised, generator(seed, "augment")),
-        batch_size=batch_size,
-        shuffle=True,
-        generator=generator(seed, "order"),
+        batch_sampler=EvenBatches(len(images), batch_size, generator(seed, "order")),
         collate_fn=_as_given,
     )
 
