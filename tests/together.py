@@ -27,19 +27,20 @@ def together(count: int, work: Callable[[], Any]) -> list[Any]:
     if torch.cuda.is_initialized():
         pytest.skip("a process that has used a GPU cannot be forked")
     context = multiprocessing.get_context("fork")
-    pipes = [context.Pipe(duplex=False) for _ in range(count)]
-    # Hosted here, as by torchrun and not by a process of the group, which may end first.
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    pipes = [context.Pipe() for _ in range(count)]
     processes = [
-        context.Process(target=_run, args=(rank, count, store.port, work, pipes[rank][1]), daemon=True)
-        for rank in range(count)
+        context.Process(target=_run, args=(rank, count, work, pipes[rank][1]), daemon=True) for rank in range(count)
     ]
     for process in processes:
         process.start()
-    for _, sender in pipes:
-        sender.close()
+    # Hosted here, as by torchrun and not by a process of the group, which may end first; and not before all are forked,
+    # as a process would hang that is forked while the store's thread holds a lock of the C library.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for here, there in pipes:
+        there.close()
+        here.send(store.port)
     try:
-        return [_result(process, receiver) for process, (receiver, _) in zip(processes, pipes, strict=True)]
+        return [_result(process, here) for process, (here, _) in zip(processes, pipes, strict=True)]
     finally:
         for process in processes:
             process.kill()
@@ -54,8 +55,8 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
     return ranks | sizes | place | {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": "True"}
 
 
-def _run(rank: int, count: int, port: int, work: Callable[[], Any], sender: Connection) -> None:
-    os.environ.update(environment(rank, count, port) | {"OMP_NUM_THREADS": "1"})
+def _run(rank: int, count: int, work: Callable[[], Any], parent: Connection) -> None:
+    os.environ.update(environment(rank, count, parent.recv()) | {"OMP_NUM_THREADS": "1"})
     torch.set_num_threads(1)
     try:
         with joined():
@@ -64,8 +65,8 @@ def _run(rank: int, count: int, port: int, work: Callable[[], Any], sender: Conn
         if not isinstance(error, (ValueError, OSError, SystemExit, KeyboardInterrupt)):
             traceback.print_exc()
         result = error
-    sender.send_bytes(pickle.dumps(result))  # not `send`, with which torch would share memory
-    sender.close()
+    parent.send_bytes(pickle.dumps(result))  # not `send`, with which torch would share memory
+    parent.close()
     os._exit(0)
 
 
