@@ -54,21 +54,23 @@ def easiest(
         For each class M of its candidates, in their order.
     """
     count, images = recipe.ipc * recipe.factor**2, dataset.whole.train.images
-    losses = [torch.zeros(len(index)) for index in indices]
-    with progress("Judging real images", len(judges) * len(classes), unit="classes") as bar:
-        for judge in judges:
-            for place, number in enumerate(classes):
-                parts = torch.split(indices[place], max(BLOCK // recipe.factor**2, 1) * recipe.factor**2)
-                losses[place] += torch.cat([_losses(judge, dataset, recipe, images[part], number) for part in parts])
-                bar.advance()
-    chosen = (of_class.argsort(stable=True)[:count].sort().values for of_class in losses)
-    return [index[places] for index, places in zip(indices, chosen, strict=True)]
+    together = max(BLOCK // recipe.factor**2, 1) * recipe.factor**2
+    chosen = []
+    with progress("Judging real images", len(classes), unit="classes") as bar:
+        for index, number in zip(indices, classes, strict=True):
+            parts = torch.split(index, together)
+            losses = torch.cat([_losses(judges, dataset, recipe, images[part], number) for part in parts])
+            chosen.append(index[losses.argsort(stable=True)[:count].sort().values])
+            bar.advance()
+    return chosen
 
 
-def _losses(judge: Encoder, dataset: ImageDataset, recipe: Recipe, images: Tensor, number: int) -> Tensor:
-    """Return the cross-entropy N, on the CPU, of uint8 images N×C×H×W of one class."""
-    device = judge.placed.engine.device
+def _losses(judges: Sequence[Encoder], dataset: ImageDataset, recipe: Recipe, images: Tensor, number: int) -> Tensor:
+    """Return the sum over the networks of the cross-entropy N, on the CPU, of uint8 images N×C×H×W of one class."""
+    device = judges[0].placed.engine.device
     stored = rounded(mosaic(images.to(device).float() / 255, recipe.factor, recipe.mosaic), recipe.bits)
     seen = normalised(decode(stored, recipe.factor), dataset.mean, dataset.std)
-    logits = judge.logits(seen.unsqueeze(0)).squeeze(0)
-    return F.cross_entropy(logits, torch.full((len(logits),), number, device=device), reduction="none").cpu()
+    labels, total = torch.full((len(seen),), number, device=device), torch.zeros(len(seen))
+    for judge in judges:
+        total += F.cross_entropy(judge.logits(seen.unsqueeze(0)).squeeze(0), labels, reduction="none").cpu()
+    return total

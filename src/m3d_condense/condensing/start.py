@@ -51,13 +51,14 @@ def _images(
     dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch, shard: Shard, judges: Sequence[Encoder]
 ) -> Tensor:
     """Return the images M×C×H×W in [0, 1] of each class of a shard."""
-    stream, whole, chosen = generator(recipe.seed, "initialise"), dataset.whole, list[Tensor]()
+    stream, whole = generator(recipe.seed, "initialise"), dataset.whole
     own = slice(dataset.numbers.start, dataset.numbers.stop)  # each class starts the same whatever group it is in
     if recipe.initialisation == "noise":
         noise = torch.rand(whole.num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream)
         return shard.of(noise[own])
     count = recipe.ipc * recipe.factor**2
     coresets.notice_repeats(dataset, count)
+    chosen: list[Tensor]
     if recipe.initialisation in SELECTIONS:
         real, chosen = dataset, list(coresets.select(dataset, recipe, count, shard.classes, engine, watch))
     else:
