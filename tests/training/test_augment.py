@@ -218,6 +218,14 @@ def test_of_takes_the_rows_and_keeps_what_is_none() -> None:
     assert torch.equal(part.cutout, parameters.cutout[2:4])  # type: ignore[index, arg-type]
 
 
+@pytest.mark.parametrize("operations", [ALL, "crop", "resizedcrop_flip_jitter_lighting", "none"])
+def test_joined_draws_are_those_of_all_their_groups_in_order(operations: str) -> None:
+    images = noise(6, 1, 3, 8, 8)
+    draws = [draw(operations, 3, (8, 8), seeded(seed)) for seed in (1, 2)]
+    expected = torch.cat([apply(part, one) for part, one in zip(images.split(3), draws, strict=True)])
+    torch.testing.assert_close(apply(images, augment.joined(draws)), expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_colour_formulae_image_by_image(channels: int) -> None:
     images = noise(2, 3, channels, 4, 5, dtype=torch.float64)

@@ -114,6 +114,12 @@ class Parameters:
         )
 
 
+def joined(draws: Sequence[Parameters]) -> Parameters:
+    """Return several draws of one augmentation, each for as many groups, as one draw for all their groups, in order."""
+    names = [name for name, tensor in vars(draws[0]).items() if tensor is not None]
+    return Parameters(**{name: torch.cat([getattr(one, name) for one in draws]) for name in names})
+
+
 def draw(augmentation: Augmentation, groups: int, size: tuple[int, int], generator: torch.Generator) -> Parameters:
     """Draw the parameters of `groups` groups of images of H×W pixels.
 

@@ -139,8 +139,9 @@ class Trainer:
         their shares, are that of the mixed labels (Yun et al., CutMix, ICCV 2019, Eq. 1), hard or soft. Both draws of
         a network come from its own stream.
         """
-        mixed = [self._mixed(images, stream) for (images, _), stream in zip(batch, streams, strict=True)]
-        logits = self._logits(torch.stack([inputs for inputs, _, _ in mixed])).float()
+        inputs = self._augmented([images for images, _ in batch], streams)
+        mixed = [augment.cutmix(one, stream, self.training.cutmix) for one, stream in zip(inputs, streams, strict=True)]
+        logits = self._logits(torch.stack([images for images, _, _ in mixed])).float()
         total = logits.new_zeros(())
         for guess, (_, labels), (_, order, share) in zip(logits, batch, mixed, strict=True):
             total = total + share * F.cross_entropy(guess, labels)
@@ -148,12 +149,15 @@ class Trainer:
                 total = total + (1 - share) * F.cross_entropy(guess, labels[order.to(labels.device)])
         return total
 
-    def _mixed(self, images: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor, float]:
-        size = (images.shape[-2], images.shape[-1])
-        drawn = augment.draw(self.training.augmentation, len(images), size, stream)
-        drawn = drawn.of(range(len(images)), images.device)
-        inputs = augment.apply(self.normalised(images).unsqueeze(1), drawn, self.normalised).squeeze(1)
-        return augment.cutmix(inputs, stream, self.training.cutmix)
+    def _augmented(self, batches: Sequence[Tensor], streams: Sequence[torch.Generator]) -> Tensor:
+        """Return the networks' images n×B×C×H×W, normalised and augmented: all in one call, which a GPU wants."""
+        images = torch.stack(list(batches))
+        networks, count, *shape = images.shape
+        size = (shape[-2], shape[-1])
+        draws = [augment.draw(self.training.augmentation, count, size, stream) for stream in streams]
+        drawn = augment.joined(draws).of(range(networks * count), images.device)
+        inputs = self.normalised(images).view(-1, 1, *shape)
+        return augment.apply(inputs, drawn, self.normalised).view(images.shape)
 
     @torch.no_grad()
     def accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
