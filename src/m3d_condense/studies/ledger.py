@@ -27,7 +27,7 @@ from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.leftovers import sweep_within, written_name
 
-__all__ = ["Ledger", "check_target", "is_study", "set_folder"]
+__all__ = ["Ledger", "check_target", "data_scored", "is_study", "set_folder"]
 
 STUDY, CELLS, TRIALS, SETS = "study.json", "cells", "trials", "sets"
 NO_SETTINGS = ("data", "label", "recipe", "scoring")  # names in a job's identity that are no keywords
@@ -187,6 +187,16 @@ class _Study:
 def is_study(folder: Path) -> bool:
     """Return whether a folder holds a study."""
     return (folder / STUDY).is_file()
+
+
+def data_scored(folder: Path) -> set[str]:
+    """Return the names of the data that the records in a study's folder have scores of, those that can be read."""
+    found: set[str] = set()
+    for file in (folder / CELLS).glob("*.json"):
+        with contextlib.suppress(UserError):
+            record = read(file, Record, "")
+            found |= {record.job["data"]} if record.scores else set()
+    return found
 
 
 def set_folder(folder: Path, job: Job) -> Path | None:

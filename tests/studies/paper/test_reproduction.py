@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_grids import asked
 from small_studies import PLAIN
@@ -141,6 +142,28 @@ def test_data_that_are_not_at_hand_are_labelled_empty_cells(tmp_path: Path) -> N
     empty = found.table()[0]
     assert (empty["ours"], empty["paper"], empty["differs in"]) == ("no data", "48.9 ± 0.6", "")
     assert f"cifar10/10 dm, cifar10/10 m3d: cifar10 is not at hand: no copy of it in {root}" in found.notes()
+
+
+def test_a_table_with_scores_stays_as_it_is_where_its_data_are_not_at_hand(tmp_path: Path) -> None:
+    root, out = tmp_path / "data", tmp_path / "out"
+    root.mkdir()
+    images, labels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8), np.arange(40) % 4
+    copy = root / "svhn.npz"
+    np.savez(copy, x_train=images[:24], y_train=labels[:24], x_test=images[24:], y_test=labels[24:])
+    wanted = asked("table2", only=["svhn/1"], methods=["random"])
+    reproduce(wanted, data_root=root, out=out, execution=PLAIN)
+    before = (out / "table2.md").read_bytes()
+    copy.unlink()
+    with pytest.raises(UserError, match="svhn is not at hand: no copy of it in .*; .* has scores of svhn, which the"):
+        reproduce(wanted, data_root=root, out=out, execution=PLAIN)
+    assert (out / "table2.md").read_bytes() == before
+    found = reproduce(
+        asked("table2", only=["svhn/2", "digits/1"], methods=["dm"]),
+        out=tmp_path / "other",
+        execution=PLAIN,
+        data_root=root,
+    )
+    assert [line["ours"] == "no data" for line in found.table()] == [True, False]
 
 
 def test_data_that_cannot_be_read_are_not_at_hand(tmp_path: Path) -> None:

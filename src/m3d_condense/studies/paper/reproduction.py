@@ -7,6 +7,7 @@ from pathlib import Path
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.studies.job import Job
+from m3d_condense.studies.ledger import data_scored
 from m3d_condense.studies.paper.beside import make_beside
 from m3d_condense.studies.paper.cells import Asked, Cell, cells
 from m3d_condense.studies.paper.local import DataSets
@@ -14,6 +15,7 @@ from m3d_condense.studies.paper.pictures import draw
 from m3d_condense.studies.paper.report import Reproduction
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.study import run_study
+from m3d_condense.tools.errors import UserError
 
 __all__ = ["jobs_of", "reproduce"]
 
@@ -41,11 +43,14 @@ def reproduce(
         The table; a figure's pictures are in `out`.
 
     Raises:
-        UserError: for settings that cannot be used, before any work; an `out` of another study.
+        UserError: for settings that cannot be used, before any work; an `out` of another study, or with scores of data
+            that are not at hand now.
         KeyboardInterrupt: after an interrupt; what is finished is kept.
     """
     data = DataSets(data_root)
     planned = cells(asked, data.of)
+    if out is not None and not overwrite:
+        _check_at_hand(planned, out)
 
     def lined_up(results: Results) -> Reproduction:
         records = {job.name: record for job, record in zip(results.jobs, results.records, strict=True)}
@@ -67,6 +72,14 @@ def reproduce(
     if out is not None:
         draw(asked.grid, planned, found.rows, out)
     return found
+
+
+def _check_at_hand(planned: list[Cell], out: Path) -> None:
+    """Raise `UserError` where a folder has scores of data that are not at hand: the table in it would lose them."""
+    kept = data_scored(out)
+    for cell in planned:
+        if cell.missing and cell.problem.data in kept:
+            raise UserError(f"{cell.missing}; {out} has scores of {cell.problem.data}, which the table would lose")
 
 
 def jobs_of(planned: list[Cell]) -> list[Job]:
