@@ -219,11 +219,12 @@ def test_of_takes_the_rows_and_keeps_what_is_none() -> None:
 
 
 @pytest.mark.parametrize("operations", [ALL, "crop", "resizedcrop_flip_jitter_lighting", "none"])
-def test_joined_draws_are_those_of_all_their_groups_in_order(operations: str) -> None:
-    images = noise(6, 1, 3, 8, 8)
-    draws = [draw(operations, 3, (8, 8), seeded(seed)) for seed in (1, 2)]
-    expected = torch.cat([apply(part, one) for part, one in zip(images.split(3), draws, strict=True)])
-    torch.testing.assert_close(apply(images, augment.joined(draws)), expected, rtol=0, atol=1e-6)
+def test_several_generators_draw_what_each_would_alone(operations: str) -> None:
+    images, strategy = noise(6, 1, 3, 8, 8), Augmentation.parse(operations, "idc")
+    alone = [augment.draw(strategy, 3, (8, 8), seeded(seed)) for seed in (1, 2)]
+    expected = torch.cat([apply(part, one) for part, one in zip(images.split(3), alone, strict=True)])
+    together = augment.draw(strategy, 3, (8, 8), seeded(1), seeded(2))
+    torch.testing.assert_close(apply(images, together), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

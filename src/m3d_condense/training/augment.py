@@ -114,32 +114,26 @@ class Parameters:
         )
 
 
-def joined(draws: Sequence[Parameters]) -> Parameters:
-    """Return several draws of one augmentation, each for as many groups, as one draw for all their groups, in order."""
-    names = [name for name, tensor in vars(draws[0]).items() if tensor is not None]
-    return Parameters(**{name: torch.cat([getattr(one, name) for one in draws]) for name in names})
-
-
-def draw(augmentation: Augmentation, groups: int, size: tuple[int, int], generator: torch.Generator) -> Parameters:
-    """Draw the parameters of `groups` groups of images of H×W pixels.
+def draw(augmentation: Augmentation, groups: int, size: tuple[int, int], *generators: torch.Generator) -> Parameters:
+    """Draw the parameters of groups of images of H×W pixels.
 
     Args:
         augmentation: the operations, and how they are drawn.
-        groups: G, how many independent draws.
+        groups: how many independent draws each generator makes; G is those of all of them, in their order.
         size: H and W of the images.
-        generator: a CPU generator.
+        generators: CPU generators. Each draws what it would draw alone; all are worked out in one go.
     """
     names = augmentation.operations
     if not names:
         return Parameters()
-    u = torch.rand(groups, 12, generator=generator)
+    u = torch.cat([torch.rand(groups, 12, generator=one) for one in generators])
     one_of = names if augmentation.draw == "dsa" else tuple(name for name in names if name not in ALWAYS)
-    chosen = (u[:, 0] * len(one_of)).long().clamp(max=len(one_of) - 1) if one_of else torch.zeros(groups).long()
+    chosen = (u[:, 0] * len(one_of)).long().clamp(max=len(one_of) - 1) if one_of else torch.zeros(len(u)).long()
 
     def applies(name: str) -> Tensor:
         if name in one_of:
             return chosen == one_of.index(name)
-        return torch.full((groups,), name in names)
+        return torch.full((len(u),), name in names)
 
     geometric = set(names) & {"crop", "flip", "scale", "rotate"}
     shift = _shift(u[:, 7:9], applies("crop"), size)
@@ -149,7 +143,7 @@ def draw(augmentation: Augmentation, groups: int, size: tuple[int, int], generat
         shift=-shift.flip(1).long() if sliced else None,
         affine=_affine(u[:, 4:10], shift, applies, size) if geometric and not sliced else None,
         cutout=_cutout(u[:, 10:12], applies("cutout"), size) if "cutout" in names else None,
-        **photographs.draw(names, applies, groups, size, generator),
+        **photographs.draw(names, applies, groups, size, generators),
     )
 
 

@@ -9,7 +9,7 @@ Shapes: G groups, N images per group, C×H×W pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,30 +28,31 @@ def draw(
     applies: Callable[[str], Tensor],
     groups: int,
     size: tuple[int, int],
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
 ) -> dict[str, Tensor]:
     """Draw the operations among `names` that are ours: "resizedcrop", "jitter" and "lighting".
 
     Args:
         names: of the operations.
         applies: tells which groups have an operation, G booleans.
-        groups: G.
+        groups: how many draws each generator makes; G is those of all of them.
         size: H and W of the images.
-        generator: a CPU generator; nothing is drawn from it for operations that are not listed.
+        generators: CPU generators; nothing is drawn from them for operations that are not listed.
 
     Returns:
         window G×2×3, jitter G×3 and lighting G×3, of those that are listed; see `augment.Parameters`.
     """
     found = {}
     if "resizedcrop" in names:
-        u = torch.rand(groups, TRIES, 4, generator=generator)
+        u = torch.cat([torch.rand(groups, TRIES, 4, generator=one) for one in generators])
         whole = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
         found["window"] = torch.where(applies("resizedcrop").view(-1, 1, 1), _window(u, size), whole)
     if "jitter" in names:
-        factors = 1 + JITTER * (2 * torch.rand(groups, 3, generator=generator) - 1)
+        factors = 1 + JITTER * (2 * torch.cat([torch.rand(groups, 3, generator=one) for one in generators]) - 1)
         found["jitter"] = torch.where(applies("jitter").unsqueeze(1), factors, 1.0)
     if "lighting" in names:
-        along = LIGHT * torch.randn(groups, 3, generator=generator) * torch.tensor(EIGENVALUES)
+        normal = torch.cat([torch.randn(groups, 3, generator=one) for one in generators])
+        along = LIGHT * normal * torch.tensor(EIGENVALUES)
         found["lighting"] = torch.where(applies("lighting").unsqueeze(1), along @ torch.tensor(EIGENVECTORS).T, 0.0)
     return found
 

@@ -154,8 +154,8 @@ class Trainer:
         images = torch.stack(list(batches))
         networks, count, *shape = images.shape
         size = (shape[-2], shape[-1])
-        draws = [augment.draw(self.training.augmentation, count, size, stream) for stream in streams]
-        drawn = augment.joined(draws).of(range(networks * count), images.device)
+        drawn = augment.draw(self.training.augmentation, count, size, *streams)
+        drawn = drawn.of(range(networks * count), images.device)
         inputs = self.normalised(images).view(-1, 1, *shape)
         return augment.apply(inputs, drawn, self.normalised).view(images.shape)
 
