@@ -85,6 +85,23 @@ def test_networks_that_would_take_the_time_of_the_steps_are_left_out(
     assert divided(digits, recipe, Engine(plain), 100.0, (*given, "encoder_count")) == recipe
 
 
+@pytest.mark.parametrize(("each", "expected"), [(0.01, 3), (0.2, 3), (0.4, 2), (5.0, 1)])
+def test_networks_that_would_leave_few_steps_of_the_images_are_left_out(
+    each: float, expected: int, digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def fitting(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> tuple[int, float, float, bool]:
+        tried.append(recipe.encoder_count)
+        return 123, 0.0, each, False
+
+    monkeypatch.setattr(Pool, "network", lambda pool, number: pool.watch.credit(25.0))
+    monkeypatch.setattr(timetable, "fitting_iterations", fitting)
+    made = divided(digits, pool(digits, encoder_count=4), Engine(plain), 100.0, ("encoder_steps",))
+    assert (made.encoder_count, made.iterations) == (expected, 123)
+    assert tried == [1, expected]
+
+
 def test_a_limit_that_no_pool_fits_in_is_refused(digits: ImageDataset, plain: Execution) -> None:
     with pytest.raises(UserError, match=f"too short: a network of {FEWEST} training steps"):
         condense(digits, time_limit=1e-3, execution=plain, **TINY)

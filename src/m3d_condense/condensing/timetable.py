@@ -36,6 +36,8 @@ FOUND = (*DIVIDED, "encoder_count")
 
 NETWORKS_SHARE = 0.8  # of the time; the networks decide most of the accuracy, see docs/study.md
 NETWORKS_MOST = 0.9  # of the time, where they take longer than was tried
+LEAST = 100  # steps of the pixels that no network but the first may take the time of
+SHORT = 0.2  # of the limit: what the trial after the first network goes by, to take as little of it
 ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)  # times a power of ten: a network's steps
 FEWEST = 50  # steps of a network
 ITERATIONS_MOST = {"quick": 10, "paper": 1}  # times the recipe's
@@ -127,8 +129,8 @@ def divided(
 
     A short trial tells how many training steps fit in most of the time, up to the recipe's. Their number is rounded
     down to a round one, so that runs of other images per class, and on a busier machine, come to the same pool and find
-    it in the cache. Then the networks are trained, unless they have been before: fewer of them, where they take so much
-    longer than in the trial that the steps of the pixels would have no time. Another trial tells how many of these fit
+    it in the cache. Then the networks are trained, unless they have been before: fewer of them, where the steps of the
+    pixels, of which one is tried after the first network, would be too few. Another trial tells how many of these fit
     in what is left: up to the recipe's under the paper preset, to ten times as many under the quick one. The time that
     the networks took is counted whether this run trained them or an earlier one.
 
@@ -146,7 +148,7 @@ def divided(
         recipe = dataclasses.replace(recipe, encoder_steps=_encoder_steps(dataset, recipe, engine, limit))
         planned(recipe)
     if "encoder_count" not in given:
-        recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, limit))
+        recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, limit, given))
     if "iterations" not in given:
         count, *_ = fitting_iterations(dataset, _longest(recipe), engine, limit)
         recipe = dataclasses.replace(recipe, iterations=min(current().objects(count)))
@@ -181,27 +183,36 @@ def _longest(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, iterations=ITERATIONS_MOST[recipe.preset] * recipe.iterations)
 
 
-def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> int:
+def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float, given: Collection[str]) -> int:
     """Train the networks of the pool until one more would take the time of the steps; return how many are ready."""
     group, watch, wanted = current(), Stopwatch(), recipe.encoder_count
     encoder = Encoder(_placed(dataset, recipe, engine))
     pool = Pool(Material(recipe=recipe, encoder=encoder, dataset=dataset, watch=watch))
+    most, rounds, ready = NETWORKS_MOST * limit, 0, 0
 
     def train(number: int) -> float:
         if number < wanted:
             pool.network(number)
         return watch.seconds
 
-    rounds, ready = 0, 0
     while ready < wanted:
         trained = group.objects(Outcome.of(partial(train, ready + group.rank)))
         seconds = max(outcome.result() for outcome in trained)
         rounds, ready = rounds + 1, min(ready + group.size, wanted)
-        if ready < wanted and seconds * (rounds + 1) / rounds > NETWORKS_MOST * limit:
-            taken = f"{ready} of the {wanted} networks took {seconds:.0f} s to train, longer than was tried"
-            notice(f"{taken}; the others are left out")
+        if ready < wanted and rounds == 1 and "iterations" not in given:
+            most = min(most, limit - _least_seconds(dataset, recipe, engine, limit, ready))
+        if ready < wanted and seconds * (rounds + 1) / rounds > most:
+            taken = f"{ready} of the {wanted} networks took {seconds:.0f} s to train"
+            notice(f"{taken}; the others are left out, to have time for the steps of the images")
             break
     return ready
+
+
+def _least_seconds(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float, ready: int) -> float:
+    """Return the seconds of the fewest steps of the pixels worth taking, by a short trial on the networks at hand."""
+    tried = dataclasses.replace(_longest(recipe), encoder_count=ready)
+    *_, each, _ = fitting_iterations(dataset, tried, engine, SHORT * limit)
+    return min(LEAST, recipe.iterations) * max(current().objects(each))
 
 
 def _networks(recipe: Recipe) -> str:
