@@ -193,7 +193,7 @@ def data_scored(folder: Path) -> set[str]:
     """Return the names of the data that the records in a study's folder have scores of, those that can be read."""
     found: set[str] = set()
     for file in (folder / CELLS).glob("*.json"):
-        with contextlib.suppress(UserError):
+        with contextlib.suppress(UserError, TypeError, KeyError):
             record = read(file, Record, "")
             found |= {record.job["data"]} if record.scores else set()
     return found
