@@ -124,10 +124,11 @@ def test_batches_cover_the_set_evenly(count: int, batch: int, steps: int, even: 
 # Training
 
 
+@pytest.mark.parametrize("even", [False, True])
 @pytest.mark.parametrize(("count", "batch"), [(5, 4), (3, 2), (257, 256)])
-def test_no_image_is_alone_in_a_batch_where_two_are_needed(count: int, batch: int) -> None:
+def test_no_image_is_alone_in_a_batch_where_two_are_needed(count: int, batch: int, even: bool) -> None:
     per_pass = -(-count // batch)
-    training = Training(batch=batch, lr=0.1)
+    training = Training(batch=batch, lr=0.1, even=even)
     usual, found = (list(batches(count, training, 2 * per_pass, 3, fewest)) for fewest in (1, 2))
     for number, (before, after) in enumerate(zip(usual, found, strict=True)):
         first = usual[number - number % per_pass]
@@ -141,19 +142,22 @@ def with_batch_norm(*shape: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 6), nn.BatchNorm1d(6), nn.Linear(6, 10))
 
 
-def fitted(network: nn.Module, images: torch.Tensor, batch: int, plain: Execution) -> None:
-    used = Training(batch=batch, lr=0.1)
+def fitted(network: nn.Module, images: torch.Tensor, batch: int, plain: Execution, even: bool = False) -> None:
+    used = Training(batch=batch, lr=0.1, even=even)
     placed = Engine(plain).place(network, torch.zeros(1, *images.shape[1:]), 0)
     labels = torch.zeros(len(images), dtype=torch.int64)
     with progress("test", 4) as bar:
         Trainer(placed, used, (0.5,), (0.5,)).fit([(images, labels)], [0], 4, bar)
 
 
+@pytest.mark.parametrize("even", [False, True])
 @pytest.mark.parametrize(("count", "batch"), [(5, 4), (9, 4), (3, 2)])
-def test_a_last_image_is_trained_on_by_networks_that_take_none_alone(count: int, batch: int, plain: Execution) -> None:
+def test_a_last_image_is_trained_on_by_networks_that_take_none_alone(
+    count: int, batch: int, even: bool, plain: Execution
+) -> None:
     images = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     network = with_batch_norm(1, 8, 8)
-    fitted(network, images, batch, plain)
+    fitted(network, images, batch, plain, even)
     assert int(network[2].num_batches_tracked) == 4  # type: ignore[index, call-overload]
 
 

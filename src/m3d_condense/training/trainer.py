@@ -101,12 +101,11 @@ class Trainer:
         Raises:
             UserError: the network takes no image alone, and there is one only, or batches are to be of one.
         """
-        most = min(len(images), self.training.batch)
-        if most > 1 and (self.training.even or len(images) % self.training.batch != 1):
+        if len(_split(torch.arange(len(images)), self.training)[-1]) > 1:
             return 1
         if self._fewest is None:
             self._fewest = fewest_images(self.network, self.normalised(images[:1].to(self.device)))
-        if self._fewest > most:
+        if self._fewest > min(len(images), self.training.batch):
             raise network_error(
                 self.network,
                 "it cannot be trained on an image alone, as batch norm cannot; give it two or more at once",
@@ -229,13 +228,18 @@ def batches(count: int, training: Training, steps: int, seed: int, fewest: int =
 
     def one_pass() -> list[Tensor]:
         order = torch.randperm(count, generator=stream)
-        if training.even:
-            return list(torch.tensor_split(order, math.ceil(count / training.batch)))
-        *parts, last = torch.split(order, training.batch)
+        *parts, last = _split(order, training)
         return [*parts, last if len(last) >= fewest else torch.cat((last, order[:1]))]
 
     passes = (one_pass() for _ in itertools.count())
     return itertools.islice(itertools.chain.from_iterable(passes), steps)
+
+
+def _split(order: Tensor, training: Training) -> Sequence[Tensor]:
+    """Return a pass in this order as batches, of which none is shorter than the last."""
+    if training.even:
+        return order.tensor_split(math.ceil(len(order) / training.batch))
+    return torch.split(order, training.batch)
 
 
 def schedule(optimizer: torch.optim.Optimizer, training: Training, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
