@@ -68,8 +68,8 @@ def test_a_list_for_testing_alone_divides_the_images_of_folders() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("test.txt", rows(*(f"pie/{number}.png" for number in range(4, 60)))),
-        ("test.csv", rows("path,size", *(f"pie/{number}.png,{number}" for number in range(4, 60)))),
+        ("test.txt", rows(*(f"{number}.png" for number in range(4, 60)))),
+        ("test.csv", rows("path,size", *(f"{number}.png,{number}" for number in range(4, 60)))),
         (
             "all.csv",
             rows("path,split", *(f"{n}.png,{'test' if n > 3 else 'train'}" for n in (0, 1, *range(4, 58)))),
@@ -88,7 +88,8 @@ def test_a_list_of_splits_may_name_many_images_that_are_not_there(name: str, tex
 
 def test_numbers_of_which_some_are_names_of_pictures_list_none() -> None:
     found = read(FOOD, {"test.csv": rows("trial,score", *(f"{n},{n % 3}" for n in range(6, 60)))})
-    assert found.unused == {".csv": 1}
+    assert list(labels(found)) == ["train"]
+    assert "test.csv is not used: only 3 of its 54 rows name an image here, the first says '6'" in found.notices
 
 
 def test_of_folders_only_the_images_that_a_list_names_for_training_are_trained_on() -> None:

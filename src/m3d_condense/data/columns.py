@@ -35,13 +35,13 @@ def unused_columns(names: Sequence[str]) -> str:
 def choose_labels(columns: Mapping[str, Sequence[Any]], where: str) -> str | None:
     """Return the column of labels among those that may be: None where there is none at all.
 
-    A column called `label` comes first, then the other names of `LABELS`, then the only one whose values repeat.
-    Raises UserError where several may be meant.
+    A column called `label` comes first, then the other names of `LABELS`, then the only one whose values repeat. But
+    `y` beside `x` is a place in the image. Raises UserError where several may be meant.
     """
+    called = [plain(name) for name in columns]
     for wanted in LABELS:
-        named = [name for name in columns if plain(name) == wanted]
-        if len(named) == 1:
-            return named[0]
+        if called.count(wanted) == 1 and (wanted != "y" or "x" not in called):
+            return list(columns)[called.index(wanted)]
     others = {name: values for name, values in columns.items() if plain(name) not in INDEX}
     few = [name for name, values in others.items() if 2 * len({v for v in values if v == v}) <= max(len(values), 4)]
     if len(few) == 1 or len(others) < 2:

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections import Counter
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
-from m3d_condense.data.side_files import Table, is_number
-from m3d_condense.data.split_columns import tells_splits
 from m3d_condense.data.words import split_name
 
-_Key = tuple[str | None, str]
+SAME = 50  # pictures of one name at most, among which the same capital letters are looked for
 
 
 class Index:
-    """Finds pictures by a path, else by a file's name, else by its name without the ending, where these are unique.
+    """Finds pictures by a path, or by as many of its last parts as one picture alone has, with its ending or without.
 
-    A name need be unique only among the pictures that lie in folders of one split.
+    Capital letters, and the two ways to write an accent, matter only where they tell pictures apart. A name need be
+    unique only among the pictures that lie in folders of one split.
     """
 
     def __init__(self, pictures: Sequence[str]) -> None:
         self.paths = set(pictures)
         self.blanks = any(" " in path for path in pictures)
-        names = [(posixpath.basename(path), path) for path in pictures]
-        stems = [(posixpath.splitext(name)[0], path) for name, path in names]
-        self.names = [
-            _unique([((role, key), path) for key, path in keys for role in {None, lies_in(path)}])
-            for keys in (names, stems)
-        ]
+        self._pictures = pictures
+        self._folders = {
+            _folded(part) for folder in set(map(posixpath.dirname, pictures)) for part in folder.split("/")
+        }
+        self._deepest = max((path.count("/") + 1 for path in pictures), default=0)
+        self._known: dict[int, dict[tuple[str | None, str], list[str]]] = {}
 
     def find(self, folder: str, value: str, role: str | None) -> str | None:
         """Find the picture that a file in `folder`, which lists the split `role`, calls `value`."""
@@ -39,17 +38,54 @@ class Index:
         for path in (posixpath.join(folder, value), value):
             if path in self.paths or (path := posixpath.normpath(path)) in self.paths:
                 return path
-        name = posixpath.basename(value)
-        found = (known.get((of, name)) for of in (role, None) for known in self.names)
-        return next((path for path in found if path is not None), None)
+        parts = [part for part in posixpath.normpath(value).split("/") if part not in ("", ".", "..")]
+        for depth in range(min(len(parts), self._deepest), 0, -1):
+            for of in (role, None):
+                found = self._ending(parts[-depth:], of)
+                if found is not None:
+                    return found if self._lies_within(found, parts[:-depth]) else None
+        return None
 
     def is_name(self, folder: str, value: str, role: str | None) -> bool:
         """Whether text, with its blanks, is the name of a picture, and not a name beside other words."""
         if " " in value and not self.blanks:
             return False
         found = self.find(folder, value, role)
+        if found is None:
+            return False
         *_, tail = re.findall(r"[^/]* [^/]*(?:/[^/ ]*)*$", value.replace("\\", "/")) or [value]
-        return found is not None and f"/{found}".endswith((f"/{tail}", f"/{tail}{posixpath.splitext(found)[1]}"))
+        tail, path = _folded(f"/{tail}"), _folded(f"/{found}")
+        return path.endswith((tail, tail + posixpath.splitext(path)[1]))
+
+    def _ending(self, parts: Sequence[str], role: str | None) -> str | None:
+        """Return the only picture whose path ends with these parts, among those in folders of a split."""
+        tail, depth = "/".join(parts), len(parts)
+        if depth not in self._known:
+            self._known[depth] = _tails(self._pictures, depth)
+        found = self._known[depth].get((role, _folded(tail)), [])
+        if 1 < len(found) <= SAME:
+            found = [path for path in found if f"/{path}".endswith(f"/{tail}")]
+        return found[0] if len(found) == 1 else None
+
+    def _lies_within(self, path: str, folders: Sequence[str]) -> bool:
+        """Whether a picture lies in those of these folders that are there: in another, it is another picture."""
+        around = set(_folded(posixpath.dirname(path)).split("/"))
+        return all(folder in around for folder in map(_folded, folders) if folder in self._folders)
+
+
+def _tails(pictures: Sequence[str], depth: int) -> dict[tuple[str | None, str], list[str]]:
+    """Return the pictures by the last parts of their paths, with the ending and without, and by their split."""
+    known: dict[tuple[str | None, str], list[str]] = {}
+    for path in pictures:
+        tail = _folded("/".join(path.split("/")[-depth:]))
+        for key in {tail, posixpath.splitext(tail)[0]}:
+            for role in {None, lies_in(path)}:
+                known.setdefault((role, key), []).append(path)
+    return known
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def lies_in(path: str) -> str | None:
@@ -71,44 +107,6 @@ def said_by(path: str) -> str | None:
 def about(path: str) -> str | None:
     """Return the split among whose images a file's names are looked up first."""
     return said_by(path) or lies_in(path)
-
-
-def _unique(pairs: Sequence[tuple[_Key, str]]) -> dict[_Key, str]:
-    counts = Counter(key for key, _ in pairs)
-    return {key: path for key, path in pairs if counts[key] == 1}
-
-
-def naming_column(
-    path: str, table: Table, index: Index, file_column: str | None
-) -> tuple[str, list[str | None]] | None:
-    """Find the column that names pictures: the one with the most of them, at least half of its rows or of all.
-
-    In a list of splits one is enough, if the column is not of numbers and its values seldom repeat.
-    Of two such columns, the one with the endings of files is taken: numbers of classes may be names of pictures.
-    """
-    folder, role = posixpath.dirname(path), about(path)
-    best: tuple[str, list[str | None]] | None = None
-    most = (0, 0)
-    for name, values in zip(table.names, table.values, strict=True):
-        if file_column not in (None, name):
-            continue
-        known = {value: index.find(folder, value, role) for value in set(values)}
-        matched = [known[value] for value in values]
-        count = len(set(matched) - {None})
-        endings = sum("." in value for value in values)
-        if count == 0 or (count, endings) <= most:
-            continue
-        if 2 * count >= min(len(values), len(index.paths)) or (_are_names(values) and _divides(path, table)):
-            best, most = (name, matched), (count, endings)
-    return best
-
-
-def _divides(path: str, table: Table) -> bool:
-    return said_by(path) is not None or tells_splits(table.columns)
-
-
-def _are_names(values: Sequence[str]) -> bool:
-    return 2 * len(set(values)) > len(values) and not all(map(is_number, values))
 
 
 def _role_of(name: str) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain
 from m3d_condense.data.finding import said_by
+from m3d_condense.data.naming import Naming
 from m3d_condense.data.side_files import Table, is_number
 from m3d_condense.tools.errors import UserError
 
@@ -21,8 +22,7 @@ class ListFile:
         path: from the root.
         where: how messages call it.
         table: what it holds.
-        column: the name of the column that names the pictures.
-        pictures: the picture of each row; None where there is none.
+        naming: the column that names the pictures.
         others: the other columns, but for those that tell the splits.
         said: the split that the file names for each row; None where it names none.
     """
@@ -30,8 +30,7 @@ class ListFile:
     path: str
     where: str
     table: Table
-    column: str
-    pictures: Sequence[str | None]
+    naming: Naming
     others: Mapping[str, list[str]]
     said: Sequence[str | None]
 
@@ -77,7 +76,7 @@ def labels_like(file: ListFile, labelled: Iterable[tuple[ListFile, Labels]]) -> 
     """
     for other, labels in labelled:
         (name, *more), classes = labels.columns, {value.strip() for value in labels.values}
-        alike = other.column == file.column and list(other.table.names) == list(file.table.names)
+        alike = other.naming.column == file.naming.column and list(other.table.names) == list(file.table.names)
         if alike and not more and _of_another_split(file, other) and file.table.unclear is None:
             return Labels(columns=[name], values=file.others[name]) if name in file.others else None
         words = [name for name, values in file.others.items() if _are_among(values, classes)]
@@ -103,7 +102,7 @@ def _possible(file: ListFile, given: str | None) -> Mapping[str, list[str]]:
     Raises UserError where it is not clear how much of a line is the class.
     """
     table, others = file.table, file.others
-    if not table.plain or file.column != table.names[0]:
+    if not table.plain or file.naming.column != table.names[0]:
         return others
     if table.unclear is not None:
         raise UserError(

@@ -60,7 +60,8 @@ def pictures_layout(
     if label_column is not None or file_column is not None:
         if not lists.rows:
             names = " and ".join(name for name in (file_column, label_column) if name is not None)
-            raise lists.problem or UserError(f"no file in {shown} lists the images in a column named {names}")
+            refusal = UserError(f"no file in {shown} lists the images in a column named {names}")
+            raise lists.problem or _with_lists(refusal, lists)
         return _layout(root, by_lists(lists, notes), (), notes, lists, lists.files())
     try:
         parts = by_folders(root, shown, notes)
@@ -71,11 +72,16 @@ def pictures_layout(
             if lists.problem is not None:
                 notes.lines.append(f"Not used as labels: {lists.problem}")
             return _layout(root, by_lists(lists, notes), (), notes, lists, lists.files())
-        raise lists.problem or refusal from None
+        raise lists.problem or _with_lists(refusal, lists) from None
     if lists.problem is not None:
         notes.lines.append(f"The classes are the folders, though there is a list of the images: {lists.problem}")
     parts, sources = joined(parts, lists, shown, notes)
     return _layout(root, parts, _classes(parts, shown), notes, lists, sources)
+
+
+def _with_lists(refusal: UserError, lists: Listed) -> UserError:
+    """Return what is refused with what is wrong with lists that could not be used."""
+    return UserError("; ".join([str(refusal), *(f"{path}: {said}" for path, said in lists.unread.items())]))
 
 
 def _classes(parts: Sequence[Part], shown: str) -> tuple[str, ...]:
@@ -89,10 +95,11 @@ def _classes(parts: Sequence[Part], shown: str) -> tuple[str, ...]:
 def _layout(
     root: Folder, parts: list[Part], classes: tuple[str, ...], notes: Notes, lists: Listed, sources: Sequence[str]
 ) -> Layout:
+    notes.lines += [f"{path} is not used: {said}" for path, said in lists.unread.items()]
     missing = {path: count for path in sources if (count := lists.missing[path]) > 0}
     notes.lines += [f"{path}: {count} rows without a picture left out" for path, count in missing.items()]
     notes.lines += [f"{unused_columns(lists.unused[path])} ({path})" for path in sources if lists.unused[path]]
-    used = {path for part in parts for path in part.files} | set(sources)
+    used = {path for part in parts for path in part.files} | set(sources) | set(lists.unread)
     unused: Counter[str] = Counter()
     _count(root, used, notes, notes.outside, unused)
     return Layout(parts=tuple(parts), classes=classes, notices=tuple(notes.lines), unused=+unused)

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from m3d_condense.data.finding import Index, about, lies_in, naming_column, said_by
+from m3d_condense.data.finding import Index, about, lies_in, said_by
 from m3d_condense.data.label_columns import Labels, ListFile, labels_like, labels_of
+from m3d_condense.data.naming import are_first_row, naming_column, unnamed
 from m3d_condense.data.side_files import parse
 from m3d_condense.data.split_columns import splits_of
 from m3d_condense.data.splits import some
@@ -43,6 +44,7 @@ class Listed:
         splits: the split that a file names for a picture, with labels or without; None where files contradict.
         dividing: the files that name splits.
         undivided: pictures of which a file lists the labels, but that files which name training pictures leave out.
+        unread: files that are called as lists but name no pictures, and what is wrong with each.
         unused: the columns of a file that say nothing that is used.
         problem: why a file that lists pictures could not be used, where there is one.
     """
@@ -57,6 +59,7 @@ class Listed:
     splits: dict[str, str | None] = field(default_factory=dict)
     dividing: list[str] = field(default_factory=list)
     undivided: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
     unused: dict[str, list[str]] = field(default_factory=dict)
     problem: UserError | None = None
 
@@ -91,8 +94,13 @@ def listed(
     """
     found = Listed()
     index = Index(pictures if texts else ())
-    read = [_read(path, text, index, f"{shown}/{path}", file_column, label_column) for path, text in texts.items()]
-    files = [file for file in read if file is not None]
+    files: list[ListFile] = []
+    for path, text in texts.items():
+        file = _read(path, text, index, f"{shown}/{path}", file_column, label_column)
+        if isinstance(file, ListFile):
+            files.append(file)
+        elif file is not None:
+            found.unread[path] = file
     for file in files:
         if _note_splits(found, file):
             _check_even(file)
@@ -107,27 +115,33 @@ def listed(
 
 def _read(
     path: str, text: str, index: Index, where: str, file_column: str | None, label_column: str | None
-) -> ListFile | None:
-    """Read a file, and find the columns that name pictures and splits; None where none names pictures."""
+) -> ListFile | str | None:
+    """Read a file, and find the columns that name pictures and splits.
+
+    Where none names pictures, returns what is wrong with a list that is called as one; None for any other file. Raises
+    UserError where it surely should name pictures.
+    """
     table = parse(path, text, lambda name: index.is_name(posixpath.dirname(path), name, about(path)))
-    if any("." in name and index.find(posixpath.dirname(path), name, about(path)) for name in table.names):
+    if are_first_row(path, table, index):
         table = table.without_names()
-    naming = naming_column(path, table, index, file_column)
+    naming = naming_column(path, table, index, file_column, where)
     if naming is None:
-        return None
+        wrong, sure = unnamed(path, table, index) or (None, False)
+        if sure and file_column in (None, *table.names):
+            raise UserError(f"{where}: {wrong}; correct it, or move the file away")
+        return wrong
     if table.twice is not None:
         called = f"called {table.twice}" if table.twice else "without a name"
         raise UserError(f"{where} has two columns {called}: give one of them another name")
-    column, pictures = naming
-    others = {name: values for name, values in table.columns.items() if name != column}
+    others = {name: values for name, values in table.columns.items() if name != naming.column}
     if posixpath.splitext(posixpath.basename(path))[0] == CELEBA:
         others = {name: [PARTITION.get(value.strip(), value) for value in values] for name, values in others.items()}
-    said: Sequence[str | None] = [said_by(path)] * len(pictures)
+    said: Sequence[str | None] = [said_by(path)] * len(naming.pictures)
     splits = splits_of({name: values for name, values in others.items() if name != label_column}, where)
     if splits is not None:
         dividing, said = splits
         others = {name: values for name, values in others.items() if name not in dividing}
-    return ListFile(path=path, where=where, table=table, column=column, pictures=pictures, others=others, said=said)
+    return ListFile(path=path, where=where, table=table, naming=naming, others=others, said=said)
 
 
 def _labelled(files: Sequence[ListFile], found: Listed, label_column: str | None) -> list[tuple[ListFile, Labels]]:
@@ -193,14 +207,14 @@ def _take(file: ListFile, labels: Labels, found: Listed, *, sure: bool) -> None:
     found.sources.append(file.path)
     found.sure |= {file.path} if sure else set()
     found.settled |= {file.path} if sure or file.nameless else set()
-    found.missing[file.path] = file.pictures.count(None)
+    found.missing[file.path] = file.naming.pictures.count(None)
     found.unused[file.path] = [name for name in found.unused[file.path] if name not in labels.columns]
 
 
 def _rows(file: ListFile, labels: Labels) -> dict[str, Row]:
     """Return what a file says of its pictures. Raises UserError where it gives one two labels."""
     rows: dict[str, Row] = {}
-    for picture, label, said in zip(file.pictures, labels.values, file.said, strict=True):
+    for picture, label, said in zip(file.naming.pictures, labels.values, file.said, strict=True):
         if picture is not None:
             row = Row(label=label.strip(), role=_role(picture, said, file.where), source=file.path)
             _add(rows, picture, row, file.where)
@@ -218,13 +232,13 @@ def _are_renamed(rows: Mapping[str, Row], found: Listed) -> bool:
 
 def _note_splits(found: Listed, file: ListFile) -> bool:
     """Keep the splits that a file names for pictures, and return whether there are any."""
-    pairs = zip(file.pictures, file.said, strict=True)
+    pairs = zip(file.naming.pictures, file.said, strict=True)
     named = {picture: role for picture, role in pairs if picture is not None and role is not None}
     for picture, role in named.items():
         found.splits[picture] = role if found.splits.get(picture, role) == role else None
     if named:
         found.dividing.append(file.path)
-        found.missing[file.path] = file.pictures.count(None)
+        found.missing[file.path] = file.naming.pictures.count(None)
     return bool(named)
 
 

@@ -14,6 +14,7 @@ from m3d_condense.data.columns import name_twice
 from m3d_condense.data.tree import Folder, ending
 from m3d_condense.data.words import ROLES, tokens
 
+SIGNS = ",;\t|"  # between the cells of a row
 TABLES = {".csv", ".tsv", ".jsonl"}
 LISTS = {"annotations", "annotation", "labels", "label", *ROLES}  # words in the names of plain lists
 DEEPEST, MOST = 3, 200  # folders below the root that are looked at; files
@@ -87,18 +88,44 @@ def parse(path: str, text: str, named: Callable[[str], bool] = lambda _: False) 
             return _of_records([line for line in text.splitlines() if line.strip()])
         if ending(path) == ".txt":
             lines = [line for line in text.splitlines() if line.strip()]
-            return _of_list([line for line in lines if not line.startswith("#") or named(line.split()[0])], named)
-        first = text.partition("\n")[0]
-        delimiter = max(",;\t|", key=first.count)
+            lines = [line for line in lines if not line.startswith("#") or named(line.split()[0])]
+            if not _parts_with_signs(lines, named):
+                return _of_list(lines, named)
+            text = "\n".join(lines)
+        delimiter, text = _delimiter(text)
         names, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
         return _of_rows(names, rows)
     except (ValueError, RecursionError, csv.Error):
         return Table()
 
 
+def _delimiter(text: str) -> tuple[str, str]:
+    """Return the sign that parts the cells, and the text without lines above the names of columns.
+
+    Such are the sign itself, as spreadsheets write it (``sep=;``), and comments.
+    """
+    told, _, rest = text.partition("\n")
+    if (match := re.fullmatch(r'"?sep=(.)"?\s*', told, re.IGNORECASE)) is not None:
+        return match[1], rest
+    while told.startswith("#") and not any(sign in told for sign in SIGNS):
+        told, _, rest = (text := rest).partition("\n")
+    return max(SIGNS, key=told.count), text
+
+
+def _parts_with_signs(lines: Sequence[str], named: Callable[[str], bool]) -> bool:
+    """Whether signs part the cells of a plain list, not spaces: the first cells are then names of pictures."""
+    for sign in SIGNS.replace("\t", ""):
+        first = [line.partition(sign)[0].strip().strip('"') for line in lines]
+        if 2 * sum(sign in line for line in lines) > len(lines) and any(map(named, first)):
+            return not any(named(line.split()[0]) for line in lines)
+    return False
+
+
 def _of_rows(names: list[str], lines: list[list[str]]) -> Table:
     rows = [row for row in lines if any(cell.strip() for cell in row)]
     names = names or [str(number + 1) for number in range(len(rows[0]) if rows else 0)]
+    if rows and all(len(row) == len(names) + 1 for row in rows):  # a sign too many in each row, or rows with names
+        names = [*names, ""] if not any(row[-1].strip() for row in rows) else ["", *names]
     ragged = next((number for number, row in enumerate(rows, 1) if len(row) != len(names)), None)
     even = [row for row in rows if len(row) == len(names)]
     columns = [(name.strip(), [row[i] for row in even]) for i, name in enumerate(names)]

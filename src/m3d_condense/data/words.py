@@ -15,7 +15,7 @@ TRAIN, TEST, VALID = "train", "test", "validation"
 WORDS = {
     TRAIN: ("train", "training", "trn", "trainval"),
     TEST: ("test", "testing", "tst", "eval", "evaluation", "holdout", "heldout"),
-    VALID: ("valid", "validation", "val", "dev", "development"),
+    VALID: ("valid", "validation", "validate", "val", "dev", "development"),
 }
 """Words for the parts of a data set, in the order in which they are taken for testing."""
 ORDER = {word: rank for rank, word in enumerate((*WORDS[TRAIN], *WORDS[TEST], *WORDS[VALID]))}

@@ -1,0 +1,139 @@
+"""Which column of a list names pictures, and what is said of a list that should name some and does not."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from m3d_condense.data.columns import INDEX, LABELS, plain
+from m3d_condense.data.finding import Index, about, said_by
+from m3d_condense.data.side_files import LISTS, Table, is_number
+from m3d_condense.data.split_columns import tells_splits
+from m3d_condense.data.words import DRAWN, PICTURES, ROLES, tokens
+from m3d_condense.tools.errors import Setting, UserError
+
+FILES = PICTURES | {"file", "files", "filename", "filepath", "path", "pic", "photograph"}  # words in names of columns
+KEYS = {"id", "ids", "key", "name", "uuid", "uid"}
+PICTURE_FILE = re.compile(r".+\.(jpe?g|jfif|png|bmp|gif|tiff?|webp|jp2|p[bgnp]m|tga)", re.IGNORECASE)
+NEARLY = 0.9  # of the pictures that a column names, where another may be meant for its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """A column that names pictures: its name and values, and the picture of each row, None where there is none."""
+
+    column: str
+    values: Sequence[str]
+    pictures: Sequence[str | None]
+
+    @property
+    def count(self) -> int:
+        """How many pictures it names."""
+        return len(set(self.pictures) - {None})
+
+    @property
+    def has_endings(self) -> bool:
+        """Whether most of its values have the endings of files."""
+        return 2 * sum("." in value for value in self.values) > len(self.values)
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether its values are the numbers of their rows, from 0 or from 1 on."""
+        numbers = [value.strip() for value in self.values]
+        return any(numbers == list(map(str, range(first, first + len(numbers)))) for first in (0, 1))
+
+    @property
+    def called(self) -> int:
+        """How well it is called after pictures: 3 as `file_name`, 2 as `id`, 0 as `index`, `class`, `mask`; else 1."""
+        words, called = set(tokens(self.column)), plain(self.column)
+        if called in LABELS or (called in INDEX and called != "id") or not words.isdisjoint(DRAWN):
+            return 0
+        return 3 if not words.isdisjoint(FILES) else 2 if not words.isdisjoint(KEYS) else 1
+
+
+def naming_column(path: str, table: Table, index: Index, file_column: str | None, where: str) -> Naming | None:
+    """Find the column that names pictures: one with nearly the most of them, at least half of its rows or of all.
+
+    In a list of splits one is enough, if the column is not of numbers and its values seldom repeat. Of several such
+    columns, one with the endings of files comes first, then one that is called after pictures, then one that does not
+    count the rows: numbers of rows or classes may be names of pictures, and masks may lie beside these.
+
+    Raises UserError where several columns that name different pictures may be meant.
+    """
+    possible = [
+        found for found in _namings(path, table, index, file_column) if _names_enough(found, path, table, index)
+    ]
+    most = max((found.count for found in possible), default=0)
+    possible = [found for found in possible if found.count >= NEARLY * most]
+    if not possible:
+        return None
+    chosen = max(possible, key=lambda found: (found.has_endings, found.called, not found.counts_rows))
+    for other in possible:
+        if list(other.pictures) != list(chosen.pictures) and not _comes_before(chosen, other):
+            raise UserError(
+                f"{where}: the columns {chosen.column} and {other.column} name different images; "
+                f"give {Setting('image_column')} one of them"
+            )
+    return chosen
+
+
+def unnamed(path: str, table: Table, index: Index) -> tuple[str, bool] | None:
+    """Say of a list in which no column names pictures what is wrong with it, and whether it surely should name some.
+
+    It should if it is called after labels or a split and has names of picture files, or is as long as a list of the
+    pictures and has a column called labels, or is called after several splits, which its numbers then divide. None for
+    files that are called otherwise.
+    """
+    words = tokens(posixpath.splitext(posixpath.basename(path))[0])
+    if LISTS.isdisjoint(words) or not table.names or not table.values[0]:
+        return None
+    rows = len(table.values[0])
+    files = [values for values in table.values if 2 * sum(map(_is_file, values)) >= rows]
+    shown = files[0] if files else table.values[0]
+    count = max(found.count for found in _namings(path, table, index, None))
+    named = f"only {count}" if count else "none"
+    said = f"{named} of its {rows} rows name{'s' if count < 2 else ''} an image here, the first says {shown[0]!r}"
+    divides = len({ROLES[word] for word in words if word in ROLES}) > 1 and len(table.names) > 1
+    labelled = 2 * rows >= len(index.paths) and any(plain(name) in LABELS for name in table.names)
+    return said, bool(files) or divides or labelled
+
+
+def are_first_row(path: str, table: Table, index: Index) -> bool:
+    """Whether what was taken for the names of columns is a row: one of them names a picture as the values below do."""
+    for name, values in zip(table.names, table.values, strict=True):
+        alike = "." in name if any("." in value for value in values) else FILES.union(KEYS).isdisjoint(tokens(name))
+        if alike and name not in values and index.find(posixpath.dirname(path), name, about(path)) is not None:
+            return not table.plain
+    return False
+
+
+def _comes_before(one: Naming, other: Naming) -> bool:
+    """Whether a column is meant to name the pictures rather than another: nothing speaks for the other."""
+    if one.has_endings != other.has_endings or other.called == 0 < one.called:
+        return True
+    if one.counts_rows != other.counts_rows:
+        return other.counts_rows
+    return one.called > other.called
+
+
+def _namings(path: str, table: Table, index: Index, file_column: str | None) -> list[Naming]:
+    folder, role = posixpath.dirname(path), about(path)
+    found = []
+    for name, values in zip(table.names, table.values, strict=True):
+        if file_column in (None, name):
+            known = {value: index.find(folder, value, role) for value in set(values)}
+            found.append(Naming(column=name, values=values, pictures=[known[value] for value in values]))
+    return found
+
+
+def _names_enough(found: Naming, path: str, table: Table, index: Index) -> bool:
+    if found.count == 0 or 2 * found.count >= min(len(found.values), len(index.paths)):
+        return found.count > 0
+    divides = said_by(path) is not None or tells_splits(table.columns)
+    return divides and 2 * len(set(found.values)) > len(found.values) and not all(map(is_number, found.values))
+
+
+def _is_file(value: str) -> bool:
+    return PICTURE_FILE.fullmatch(value.strip()) is not None

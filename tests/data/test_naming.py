@@ -1,0 +1,178 @@
+"""Which column of a list names pictures, how they are found by it, and lists that name none."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from lists_beside import FLAT, labels, read, rows
+
+from m3d_condense.data.finding import Index
+from m3d_condense.tools.errors import UserError
+
+NUMBERED = [f"img/{number}.png" for number in range(6)]
+SHUFFLED = (3, 0, 5, 1, 4, 2)
+CLASSES = "abcabc"  # of the pictures 0 to 5
+
+
+def of_six(names: str, *extra: str) -> str:
+    """A list of the six pictures in another order, its cells filled in from {row}, {id}, {label} and {file}."""
+    text = "".join(
+        names.format(row=row, id=number, label=CLASSES[number], file=f"{number}.png") + "\n"
+        for row, number in enumerate(SHUFFLED)
+    )
+    return rows(*extra) + text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        of_six("{row},{id},{label}", ",id,label"),
+        of_six("{row},{id},{label}", "Unnamed: 0,id,label"),
+        of_six("{row},{id},{label}", "index,image,label"),
+        of_six("{row},{id},{label}", "num,key,label"),
+        of_six("{row},{id},{label}", "row,file,label"),
+        of_six("{id},{row},{label}", "image,id,label"),
+        of_six("{label},{id},{row}", "label,image_id,class_id"),
+        of_six("{row},{file},{label}", "id,code,label"),
+        of_six("{row},{id},{label}", "id,label").replace("\n0,", "\n0,", 1),  # rows have a name more than the columns
+    ],
+)
+def test_numbers_of_rows_are_not_taken_for_the_names_of_pictures(text: str) -> None:
+    found = read(NUMBERED, {"train.csv": text})
+    assert dict(zip(found.parts[0].files, labels(found)["train"], strict=True)) == dict(
+        zip(NUMBERED, CLASSES, strict=True)
+    )
+
+
+@pytest.mark.parametrize("other", ["mask", "gt_mask", "depth"])
+def test_masks_are_not_taken_for_pictures(other: str) -> None:
+    text = rows(f"{other},image,label", *(f"m{n}.png,{n}.png,{CLASSES[n]}" for n in range(6)))
+    found = read([*NUMBERED, *(f"img/m{n}.png" for n in range(6))], {"train.csv": text})
+    assert found.parts[0].files == tuple(NUMBERED)
+
+
+@pytest.mark.parametrize(
+    ("names", "cells"),
+    [("before,after,label", "b{0}.png,{0}.png,{1}"), ("patient,id,label", "{2},{0},{1}")],
+)
+def test_two_columns_that_name_different_pictures_are_refused(names: str, cells: str) -> None:
+    text = rows(names, *(cells.format(n, CLASSES[n], SHUFFLED[n]) for n in range(6)))
+    paths = [*NUMBERED, *(f"img/b{n}.png" for n in range(6))]
+    first, second, _ = names.split(",")
+    with pytest.raises(UserError, match="name different images; give image_column one of them") as caught:
+        read(paths, {"train.csv": text})
+    assert {first, second} <= set(str(caught.value).split())
+    assert read(paths, {"train.csv": text}, file_column=second).parts[0].files == tuple(NUMBERED)
+
+
+NAMED_ALIKE = [f"{name}/{number}.JPG" for name in ("cat", "dog") for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        "/{0}/{1}.JPG",
+        "data/d/{0}/{1}.JPG",
+        "/home/me/d/{0}/{1}.JPG",
+        "C:\\d\\{0}\\{1}.JPG",
+        "./{0}/{1}.JPG",
+        "{0}/{1}",
+        "{0}/{1}.jpg",
+        "{0}/{1}.JPG,{0}",
+        "{0}/{1};{0}",
+    ],
+)
+def test_lists_of_splits_find_pictures_whose_names_other_classes_have_too(called: str) -> None:
+    texts = {
+        "train.txt": rows(*(called.format(name, n) for name in ("cat", "dog") for n in range(3))),
+        "test.txt": rows(*(called.format(name, 3) for name in ("cat", "dog"))),
+    }
+    found = read(NAMED_ALIKE, texts)
+    assert found.parts[1].files == ("cat/3.JPG", "dog/3.JPG")
+    assert len(found.parts[0].files) == 6
+
+
+def test_a_name_in_a_folder_is_not_that_of_a_picture_in_another() -> None:
+    index = Index(["cat/1.png", "dog/2.png", "more/fish/3.png"])
+    assert index.find("", "dog/1.png", None) is None
+    assert index.find("", "elsewhere/1.png", None) == "cat/1.png"
+    assert index.find("", "fish/3", None) == index.find("", "more/3.png", None) == "more/fish/3.png"
+
+
+def test_capital_letters_and_accents_tell_pictures_apart_only_where_they_must() -> None:
+    index = Index(["a.png", "A.png", "b.PNG", unicodedata.normalize("NFD", "é.png")])
+    assert index.find("", "x/a.png", None) == "a.png"
+    assert index.find("", "x/A.png", None) == "A.png"
+    assert index.find("", "a", None) is None
+    assert index.find("", "B.png", None) == "b.PNG"
+    assert index.find("", unicodedata.normalize("NFC", "é.png"), None) is not None
+
+
+SITES = [f"site{'AB'[n % 2]}/{n:03}.png" for n in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("labels.csv", rows("id,label", *(f"{n},{'ab'[n // 4]}" for n in range(8))), "none of its 8 rows"),
+        ("labels.csv", rows("path,kind", *(f"{n}.jpg,{'ab'[n // 4]}" for n in range(8))), "the first says '0.jpg'"),
+        ("test.txt", rows(*(f"other/{n}.png" for n in range(4))), "none of its 4 rows"),
+        ("train_test_split.txt", rows(*(f"{n} {n % 2}" for n in range(1, 9))), "none of its 8 rows"),
+    ],
+)
+def test_a_list_that_names_no_picture_is_refused(name: str, text: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"data/{name}: .*; correct it, or move the file away") as caught:
+        read(SITES, {name: text})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.csv", rows("ClassId,Name", "0,first", "1,second")),
+        ("labels.txt", rows("siteA", "siteB")),
+        ("train.csv", rows("epoch,loss", *(f"{n},0.5" for n in range(9)))),
+    ],
+)
+def test_a_file_that_need_name_no_pictures_is_not_used_and_said_so(name: str, text: str) -> None:
+    found = read(SITES, {name: text})
+    assert found.classes == ("siteA", "siteB")
+    assert any(line.startswith(f"{name} is not used: none of its") for line in found.notices)
+    lone = [f"siteA/{n:03}.png" for n in range(8)]
+    with pytest.raises(UserError, match=f"only one class .*; {name}: none of its"):
+        read(lone, {name: text})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rows("0,a", "1,b", "2,a"),
+        rows("sep=;", "id;label", "0;a", "1;b", "2;a"),
+        rows("# made by hand", "id,label", "0,a", "1,b", "2,a"),
+        rows("id,label", "0,a,", "1,b,", "2,a,"),
+        rows('"id","label"', '"1","0","a"', '"2","1","b"', '"3","2","a"'),
+    ],
+)
+def test_what_spreadsheets_and_statistics_add_to_lists_is_no_part_of_them(text: str) -> None:
+    found = read(FLAT, {"labels.csv": text})
+    assert labels(found) == {"train": ["a", "b", "a"]}
+    assert found.parts[0].files == tuple(FLAT[:3])
+
+
+@pytest.mark.parametrize("names", ["filename,x,y,w,h,label", "filename,y,species,x"])
+def test_a_place_in_the_image_is_no_class(names: str) -> None:
+    cells = {"filename": "{0}.png", "label": "{1}", "species": "{1}"}
+    line = ",".join(cells.get(name, "{2}") for name in names.split(","))
+    text = rows(names, *(line.format(n, CLASSES[n], n % 2) for n in range(6)))
+    if "label" in names:
+        assert labels(read(NUMBERED, {"labels.csv": text}))["train"] == list(CLASSES)
+    else:
+        with pytest.raises(UserError, match="cannot tell the labels; give label_column one of"):
+            read(NUMBERED, {"labels.csv": text})
+        assert labels(read(NUMBERED, {"labels.csv": text}, label_column="species"))["train"] == list(CLASSES)
+
+
+def test_rows_to_validate_with_are_not_trained_on() -> None:
+    text = rows("filename,label,mode", *(f"{n}.png,{CLASSES[n]},{'Train' if n > 2 else 'Validate'}" for n in range(6)))
+    assert read(NUMBERED, {"labels.csv": text}).parts[1].files == tuple(NUMBERED[:3])
