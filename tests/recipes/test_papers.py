@@ -193,9 +193,9 @@ POOL = {  # ours, with as many networks as DANCE (IJCAI 2024), trained as long
     "encoder_cutmix": 0.0,
     "iterations_per_model": 1,
     "encoder_count": 20,
-    "encoder_steps": 12_000,
-    "encoder_batch": 256,
-    "encoder_lr": 0.05,
+    "encoder_steps": 24_000,
+    "encoder_batch": 128,
+    "encoder_lr": 0.1,
     "cross_entropy": 0.05,
 }
 CORESET = SGD | {"objective": "mmd", "iterations": 0, "batch_real": 1, "augmentation": "none", "lr": 1.0}

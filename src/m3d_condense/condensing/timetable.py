@@ -39,7 +39,7 @@ NETWORKS_MOST = 0.9  # of the time, where they take longer than was tried
 LEAST = 100  # steps of the pixels that no network but the first may take the time of
 SHORT = 0.2  # of the limit: what the trial after the first network goes by, to take as little of it
 ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)  # times a power of ten: a network's steps
-FEWEST = 50  # steps of a network
+FEWEST = 100  # steps of a network
 ITERATIONS_MOST = {"quick": 10, "paper": 1}  # times the recipe's
 TRIED = 6  # steps of training that are timed
 

@@ -95,9 +95,9 @@ def pool(problem: Problem) -> Values:
         "encoders": "pool",
         "iterations_per_model": 1,
         "encoder_count": 5,
-        "encoder_steps": 400,
-        "encoder_batch": 256,
-        "encoder_lr": 0.05,
+        "encoder_steps": 800,
+        "encoder_batch": 128,
+        "encoder_lr": 0.1,
         "encoder_cutmix": 0.0,
         "cross_entropy": 0.05,
     }
@@ -115,7 +115,7 @@ def plus_quick(problem: Problem) -> Values:
     few, a step is nearly all real images, which ten steps then share: five times the steps. And of few stored images,
     more and smaller ones are worth more.
     """
-    values = pool_quick(problem) | {"encoder_count": 4, "encoder_steps": 1_200, "teacher_lead": 1.0}
+    values = pool_quick(problem) | {"encoder_count": 4, "encoder_steps": 2_400, "teacher_lead": 1.0}
     values |= {"factor": _finer(problem)}
     values |= {"batch_synthetic": values["batch_real"]}
     if problem.ipc * problem.factor**2 >= FEW:
@@ -141,7 +141,7 @@ def plus_paper(problem: Problem) -> Values:
 
 def pool_paper(problem: Problem) -> Values:
     """Return M3D on a pool as large as DANCE's, 20 networks of 60 epochs on 50,000 images; no paper has this row."""
-    return m3d_paper(problem) | pool(problem) | {"encoder_count": 20, "encoder_steps": 12_000}
+    return m3d_paper(problem) | pool(problem) | {"encoder_count": 20, "encoder_steps": 24_000}
 
 
 def dm(problem: Problem) -> Values:
