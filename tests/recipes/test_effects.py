@@ -96,6 +96,8 @@ def test_a_setting_without_effect_is_said(digits: ImageDataset, capsys: pytest.C
     assert "encoder_lr=0.3 has no effect: it goes with synthetic, dynamic, real, queue or pool encoders" in said
     condense(digits, ipc=1, method="dm", lr=0.3, iterations=1, network="convnet1", batch_real=4)
     assert "has no effect" not in capsys.readouterr().err
+    condense(digits, ipc=1, method="random", lr=0.3)
+    assert "lr=0.3 has no effect: it goes with steps of the optimisation" in capsys.readouterr().err
 
 
 def test_a_setting_without_effect_is_not_varied(digits: ImageDataset) -> None:

@@ -45,6 +45,14 @@ def test_overrides_take_precedence_and_none_does_not_count() -> None:
     assert recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"flip": True}).flip
 
 
+@pytest.mark.parametrize("method", ["random", *SELECTIONS])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_method_without_steps_takes_no_iterations(method: str, preset: str) -> None:
+    assert recipe(method, preset, ipc=1, side=8, overrides={"iterations": 0}).iterations == 0
+    with pytest.raises(UserError, match=f"iterations=5: {method} takes no steps; name a method that does"):
+        recipe(method, preset, ipc=1, side=8, overrides={"iterations": 5})
+
+
 def test_every_setting_has_a_type_and_a_meaning() -> None:
     found = meanings()
     assert found.keys() == Recipe.__dataclass_fields__.keys()

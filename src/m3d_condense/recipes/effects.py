@@ -36,7 +36,7 @@ def idle(recipe: Recipe) -> dict[str, str]:
         judged = recipe.initialisation == EASY or (selecting and recipe.selection_features != "pixels")
         compares = {"network"} if judged else set()
         start = OF_THE_START | {"mosaic", "selection_features"} | compares
-        return found | dict.fromkeys(Recipe.__dataclass_fields__.keys() - start, "at least one iteration")
+        return found | dict.fromkeys(Recipe.__dataclass_fields__.keys() - start, "steps of the optimisation")
     if recipe.objective != "mmd":
         found["kernel"] = "objective mmd"
     if recipe.augmentation == "none":

@@ -126,7 +126,8 @@ def recipe(
         overrides: settings that take precedence; those that are None do not count.
 
     Raises:
-        UserError: for an unknown method, preset or setting, or a value out of range.
+        UserError: for an unknown method, preset or setting, a value out of range, or iterations of a method that takes
+            no steps.
     """
     if method not in METHODS:
         raise UserError(f"unknown method {method!r}: one of {', '.join(METHODS)}")
@@ -147,5 +148,9 @@ def recipe(
         mirrored=flip,
     )
     row = METHODS[method]
-    values = presets.COMMON | (row.quick if preset == "quick" else row.paper)(problem) | given
-    return Recipe(**values | {"method": method, "preset": preset, "ipc": ipc, "flip": flip})
+    own = presets.COMMON | (row.quick if preset == "quick" else row.paper)(problem)
+    steps = given.get("iterations", 0)
+    if own["iterations"] == 0 and steps > 0:
+        said = f"{method} takes no steps; name a method that does, which may start from such images"
+        raise UserError(said, setting="iterations", value=steps)
+    return Recipe(**own | given | {"method": method, "preset": preset, "ipc": ipc, "flip": flip})
