@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import torch
 from commands import run
+from condensed_sets import make
+
+from m3d_condense.sets.exporting import export
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 TINY = ["--ipc", "1", "--iterations", "2", "--batch-real", "4", "--precision", "float32", "--compile", "no"]
@@ -269,6 +272,34 @@ def test_a_folder_of_other_things_is_refused(capsys: pytest.CaptureFixture[str],
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     assert run("condense", "digits", "--out", "mine", *TINY, "--overwrite") == 2
     one_line(capsys.readouterr(), "mine holds other files")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["condense", "digits", "--out", "one/inner", *TINY],
+        ["condense", "digits", "--out", "one/data/inner", *TINY],
+        ["compare", "digits", "--out", "one/inner"],
+        ["study", "digits", "--vary", "lr=1,2", "--out", "one/inner"],
+        ["import", "theirs.pt", "--data", "digits", "--out", "one/inner"],
+        ["export", "one", "--to", "png", "--out", "one/inner"],
+        ["export", "two", "--to", "npz", "--out", "one/inner"],
+        ["export", "one", "--to", "script", "--out", "one/inner.py"],
+        ["train", "one", "--out", "one/inner.safetensors"],
+        ["inspect", "digits", "--out", "one/inner.png"],
+        ["report", "one", "--out", "one/inner.html"],
+    ],
+)
+def test_nothing_is_written_in_a_condensed_set(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        make().save(name)
+    export(make(), "theirs.pt", "pt")
+    before = sorted(tmp_path.rglob("*"))
+    assert run(*arguments) == 2
+    assert f"lies in the condensed set {tmp_path / 'one'}; choose another place" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_full_disk_is_the_systems_fault(

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.leftovers import REPLACED, SPARE, held, is_partial, restore_folder, sweep, temporary_name
+from m3d_condense.tools.places import check_outside_sets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,10 +38,11 @@ def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
     """Raise `UserError` unless `write_folder` may write to `path`; call it before a long job.
 
     It may where nothing is, in an empty folder, and over a folder of which `replaceable` is true; never over the
-    working folder, which would be taken away from under the process. Leftovers of killed processes do not count. A
-    folder that one of them had moved from `path` is put back first.
+    working folder, which would be taken away from under the process, nor in a condensed set. Leftovers of killed
+    processes do not count. A folder that one of them had moved from `path` is put back first.
     """
     check_name(path)
+    check_outside_sets(path)
     restore_folder(path)
     if not path.exists():
         blocker = next((parent for parent in path.parents if parent.exists()), None)

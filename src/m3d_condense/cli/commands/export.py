@@ -44,8 +44,6 @@ def run(given: Namespace) -> int:
     _check(given)
     found, out = need(given.set), Path(given.out)
     check_name(out)
-    if found.folder.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError("lies in the set itself; name another place", setting="out", value=out)
     write = _script if given.to == SCRIPT else _form
     notice(write(found, out, given))
     print(as_shown(str(out)))
