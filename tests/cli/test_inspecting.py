@@ -75,6 +75,17 @@ def test_the_sheet_does_not_lie_among_the_data(tmp_path: Path, monkeypatch: pyte
     assert sorted(path.name for path in root.iterdir()) == ["ant", "bee"]
 
 
+def test_a_sheet_is_not_drawn_among_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder(tmp_path / "photos")
+    (tmp_path / "link").symlink_to(root / "ant")
+    before = sorted(root.rglob("*"))
+    for out in ("photos/ant/sheet.png", "photos/sheet.png", "link/sheet.png", "photos/new/sheet.png"):
+        assert main(["inspect", "photos", "--out", out]) == 2
+        said = f"m3d: {out} lies among the data of {root}, and would be read with them; choose another place"
+        assert said in capsys.readouterr().err
+    assert sorted(root.rglob("*")) == before
+
+
 def test_a_sheet_takes_the_place_of_a_sheet_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         assert main(["inspect", "digits", "--out", "sheet.png"]) == 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pictures import folder
 from PIL import Image
 
 from m3d_condense.condensing import observing
@@ -162,6 +163,13 @@ def test_a_tracker_that_is_not_installed_is_said_before_any_work(
 def test_what_cannot_be_looked_at_is_said(digits: ImageDataset, given: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         condense(digits, **TINY | given)
+
+
+def test_no_picture_of_a_run_is_drawn_among_its_data(tmp_path: Path) -> None:
+    data = folder(tmp_path / "photos")
+    with pytest.raises(UserError, match="ant/set lies among the data of .*photos, and would be read with them"):
+        condense(data, out=data / "ant" / "set", preview_every=1, **TINY)
+    assert not (data / "ant" / "set").exists()
 
 
 def test_an_unknown_tracker_is_said(digits: ImageDataset, tmp_path: Path) -> None:

@@ -106,6 +106,15 @@ def test_an_image_folder_is_read_as_the_same_classes_whatever_they_are_called(
         export(condensed, folder, "png", overwrite=True)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_an_export_does_not_lie_among_the_data_of_its_set(form: str, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "ant").mkdir(parents=True)
+    condensed = make(source={"data": str(tmp_path / "photos"), "name": "photos"})
+    with pytest.raises(UserError, match="ant/out lies among the data of .*photos, and would be read with them"):
+        export(condensed, tmp_path / "photos" / "ant" / "out", form)
+    assert not list((tmp_path / "photos" / "ant").iterdir())
+
+
 def test_an_image_folder_that_needs_no_file_of_names_has_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

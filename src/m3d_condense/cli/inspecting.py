@@ -19,7 +19,7 @@ from m3d_condense.sets.preview import Sheet, preview
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import check_name, write_file
 from m3d_condense.tools.locks import alone
-from m3d_condense.tools.places import check_outside_sets
+from m3d_condense.tools.places import check_outside_data, check_outside_sets
 from m3d_condense.tools.progress import recorded
 from m3d_condense.tools.text import shown
 
@@ -40,6 +40,7 @@ def run(given: Namespace) -> int:
         dataset = load_data(given, given.data)
     out = Path(given.out) if given.out is not None else _beside(dataset)
     _check_target(out)
+    check_outside_data(out, dataset.source.get("data"))
     _draw(dataset, out)
     seen = inspect(dataset, notices)
     if given.json:

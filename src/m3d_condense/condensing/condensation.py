@@ -25,6 +25,7 @@ from m3d_condense.recipes.given import checked, checked_seconds
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.places import check_outside_data
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.seeds import derive
 
@@ -99,6 +100,8 @@ def condense(
     target = Path(out) if out is not None else None
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
     asked.check(target, recipe)
+    if target is not None and preview_every:
+        check_outside_data(target, dataset.source.get("data"))
     engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, settings, class_groups)
     told = _told(grown_from, start_from)
     code = code_named(recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)

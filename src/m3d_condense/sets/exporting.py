@@ -35,7 +35,7 @@ from m3d_condense.sets.text import one_line
 from m3d_condense.sets.torch_files import read_torch
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import check_folder, check_name, write_file, write_folder
-from m3d_condense.tools.places import check_outside_sets
+from m3d_condense.tools.places import check_outside_data, check_outside_sets
 from m3d_condense.tools.progress import notice
 
 NAME_LENGTH = 60  # letters of a class name in a folder's name: 240 bytes at most, of 255 that a name may have
@@ -84,13 +84,14 @@ def export(
         overwrite: write over an older export of the same form at `target`; over nothing else.
 
     Raises:
-        UserError: the form is unknown, or something is at `target`.
+        UserError: the form is unknown, something is at `target`, or that lies in a set or among the data of this one.
         OSError: the system cannot write; what was at `target` is still there.
     """
     if form not in FORMS:
         raise UserError(f"one of {', '.join(FORMS)}", setting="form", value=form)
     path, chosen = Path(target), FORMS[form]
     check_export(path, form, overwrite=overwrite)
+    check_outside_data(path, condensed.source.get("data"))
     if condensed.soft_labels is not None and chosen.soft == "none":
         notice(f"{path}: a {form} export has no place for soft labels, and holds the classes alone")
     elif condensed.soft_labels is not None and chosen.soft == "decoded" and _soft(condensed, stored) is None:
