@@ -52,12 +52,36 @@ def test_scores_on_other_data_are_shown_as_such(
     assert (told["set"], told["method"], len(told["class_names"])) == (one, "random", 10)
     assert main(["info", one]) == 0
     shown = capsys.readouterr().out
-    marked = f"quick, on few in place of the source: {other.mean:.2f} ± {other.std:.2f} % (n = 2)"
-    assert f"score    convnet1, quick: {own.mean:.2f} % (n = 1)" in shown
+    marked = f"quick, 1 epoch, on few in place of the source: {other.mean:.2f} ± {other.std:.2f} % (n = 2)"
+    assert f"score    convnet1, quick, 1 epoch: {own.mean:.2f} % (n = 1)" in shown
     assert marked in shown
     card = Path(one, "README.md").read_text(encoding="utf-8")
-    assert f"| convnet1 | quick | 1 | {own.mean:.2f} |" in card
-    assert f"| convnet1 | quick, on few in place of the source | 2 | {other.mean:.2f} ± {other.std:.2f} |" in card
+    assert f"| convnet1 | quick, 1 epoch | 1 | {own.mean:.2f} |" in card
+    assert (
+        f"| convnet1 | quick, 1 epoch, on few in place of the source | 2 | {other.mean:.2f} ± {other.std:.2f} |" in card
+    )
+
+
+def test_what_is_named_twice_is_scored_once(one: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sets = [one, f"{one}/", f"./{one}/condensed.json", one]
+    for _ in range(2):
+        assert main(["evaluate", *sets, *QUICK, "--networks", "convnet1", "convnet1", "--json"]) == 0
+        assert [row["set"] for row in json.loads(capsys.readouterr().out)] == [one]
+    assert len(scores(one)) == 1
+
+
+def test_other_epochs_than_the_protocols_are_said(one: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for epochs in ("1", "2", "1000"):  # the last are those that the protocol has for ten images
+        assert main(["evaluate", one, *QUICK, "--epochs", epochs]) == 0
+        assert ("quick, " in capsys.readouterr().out) == (epochs != "1000")
+    assert main(["evaluate", one, *QUICK, "--flip", "true"]) == 0
+    capsys.readouterr()
+    assert main(["info", one]) == 0
+    shown = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("score")]
+    told = ["quick, 1 epoch", "quick, 2 epochs", "quick", "quick, 1 epoch, mirrored"]
+    assert shown == [f"score    convnet1, {one_told}" for one_told in told]
+    card = Path(one, "README.md").read_text(encoding="utf-8")
+    assert all(f"| convnet1 | {one_told} | 1 |" in card for one_told in told)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_figures_are_whole_however_narrow_the_terminal_is(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     print_lines(LINES, Table(), left=("method",), wrapped=("method",))
-    print_scores([Scored(name="runs/digits-ipc10", score=SCORE, class_bytes=12345.0)], as_json=False)
+    print_scores([Scored(name="runs/digits-ipc10", score=SCORE, class_bytes=12345.0, own_epochs=1000)], as_json=False)
     told = capsys.readouterr().out
     assert "…" not in told
     for figure in (*LINES[0].values(), *list(LINES[1].values())[1:], "45.3 ± 1.2", "12.1", "convnet3-width64"):

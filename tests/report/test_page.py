@@ -108,7 +108,7 @@ def test_a_set_without_its_source_is_shown_as_it_is_stored(plain: Execution) -> 
     said = text_of(page([gather("one", make(), None, Asked(), Engine(plain), "")]))
     assert "The images, class by class" in said
     assert "the source of the set is not at hand" in said
-    assert "convnet3 idc 3 61.2 ± 1.1" in said
+    assert "convnet3 idc, 10 epochs 3 61.2 ± 1.1" in said
 
 
 def test_scores_are_shown_with_their_intervals() -> None:

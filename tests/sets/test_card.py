@@ -27,7 +27,7 @@ def test_card_has_a_valid_header_and_the_scores() -> None:
     assert front["task_categories"] == ["image-classification"]
     assert front["size_categories"] == ["n<1K"]
     assert "dataset-condensation" in front["tags"]
-    assert "| convnet3 | idc | 3 | 61.25 ± 1.15 |" in body
+    assert "| convnet3 | idc, 10 epochs | 3 | 61.25 ± 1.15 |" in body
     assert "2×2 tiles" in body
     assert '"kernel": "gaussian"' in body
     assert "Not evaluated yet" in card(make(scores=[]))

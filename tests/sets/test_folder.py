@@ -255,7 +255,7 @@ def test_add_score_touches_only_json_and_card(saved: Path) -> None:
     touched = {name for name in FILES if (saved / name).stat().st_mtime_ns != times[name]}
     assert touched == {name for name in FILES if before[name] != after[name]} == {"README.md", "condensed.json"}
     assert [score.network for score in CondensedSet.load(saved).scores] == ["convnet3", "resnet10"]
-    assert "| resnet10 | dm | 2 | 56.00 ± 0.71 |" in (saved / "README.md").read_text(encoding="utf-8")
+    assert "| resnet10 | dm, 3 epochs | 2 | 56.00 ± 0.71 |" in (saved / "README.md").read_text(encoding="utf-8")
 
 
 def test_add_score_completes_a_set_of_a_version_without_tables(saved: Path) -> None:
@@ -265,6 +265,26 @@ def test_add_score_completes_a_set_of_a_version_without_tables(saved: Path) -> N
         (saved / table).parent.rmdir()
     CondensedSet.load(saved).add_score(Score.of("resnet10", "dm", [55.5], {}), saved)
     assert {table: tree(saved)[table] for table in TABLES} == {table: complete[table] for table in TABLES}
+
+
+def test_a_score_of_the_same_replaces_the_earlier_one(saved: Path) -> None:
+    told = {"epochs": 3, "seed": 0, "arithmetic": "float32", "versions": {"torch": "2.9"}}
+    first = Score.of("resnet10", "dm", [50.0], told)
+    again = Score.of("resnet10", "dm", [51.0], told | {"versions": {"torch": "2.10"}})
+    others = [
+        Score.of("resnet18", "dm", [50.0], told),
+        Score.of("resnet10", "idc", [50.0], told),
+        Score.of("resnet10", "dm", [50.0, 60.0], told),
+        *(Score.of("resnet10", "dm", [50.0], told | one) for one in ({"epochs": 2}, {"seed": 1}, {"labels": "soft"})),
+        Score.of("resnet10", "dm", [50.0], told | {"arithmetic": "bfloat16"}),
+    ]
+    in_memory = make(scores=[])
+    for score in (first, *others[:5], others[6], first, again):
+        CondensedSet.load(saved).add_score(score, saved)
+    for score in (first, *others, first, again):
+        in_memory.add_score(score)
+    assert CondensedSet.load(saved).scores[1:] == [*others[:5], others[6], again]
+    assert in_memory.scores == [*others, again]
 
 
 def test_add_score_keeps_scores_stored_in_the_meantime(saved: Path) -> None:

@@ -143,7 +143,7 @@ def test_other_labels_take_their_scores_with_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="other soft labels than those scored"):
         condensed.add_score(scored(first), folder)
     condensed.add_score(scored(second), folder)
-    assert [score.trained_by for score in condensed.scores] == ["idc", "quick, soft labels"]
+    assert [score.trained_by() for score in condensed.scores] == ["idc", "quick, soft labels"]
 
 
 def test_a_score_with_hard_labels_leaves_soft_labels_that_came_meanwhile(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from m3d_condense.condensing.condensation import random_selections
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
-from m3d_condense.scoring import labels_of, mirrored
+from m3d_condense.scoring import adapted, labels_of, mirrored
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.soft import HARD, SOFT, check_labels
 from m3d_condense.sets.source import source_of
@@ -54,10 +54,18 @@ class Entry:
 
     def class_bytes(self, labels: str) -> float:
         """Return the bytes a class of what one network is trained on, as stored."""
-        one = self.trained_on
-        first = one if isinstance(one, CondensedSet | ImageDataset) else one[0]
+        first = self._first
         whole = first.bytes_for(labels) if isinstance(first, CondensedSet) else first.train.images.nbytes
         return whole / self.dataset.num_classes
+
+    def own_epochs(self, protocol: str) -> int:
+        """Return the epochs that a protocol has for it."""
+        return adapted(protocol, self._first, None, self.flip).epochs
+
+    @property
+    def _first(self) -> CondensedSet | ImageDataset:
+        one = self.trained_on
+        return one if isinstance(one, CondensedSet | ImageDataset) else one[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +99,10 @@ def entries(given: Namespace) -> list[Entry]:
 
 
 def _loaded(given: Namespace) -> tuple[list[Entry], list[Source]]:
-    """Load the subjects: return an entry for each condensed set, and the sources of all, each once for an ipc."""
+    """Load the subjects: return an entry for each condensed set, and the sources of all, each once for an ipc.
+
+    A set that is named twice is scored once.
+    """
     tested_on = None if given.data is None else load_data(given, given.data)
     sets: list[Entry] = []
     datasets: dict[str, ImageDataset] = {}  # so that sets of one source hold its images once
@@ -99,8 +110,10 @@ def _loaded(given: Namespace) -> tuple[list[Entry], list[Source]]:
     known = {name: _found(name, given) for name in dict.fromkeys(given.sets)}
     if tested_on is None and None not in known.values():
         refuse_source_flags(given, f"{Setting('data', 'DATA')}, or with data sets among those that are scored,")
-    for name in given.sets:
-        found = known[name]
+    once = {name if found is None else found.folder.resolve(): name for name, found in reversed(known.items())}
+    for name, found in known.items():
+        if name not in once.values():
+            continue
         condensed = None if found is None else CondensedSet.load(found.folder)
         loaded = load_data(given, name) if condensed is None else source_of(condensed, tested_on)
         dataset = datasets.setdefault(loaded.fingerprint, loaded)

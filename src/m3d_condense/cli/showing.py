@@ -13,6 +13,7 @@ from m3d_condense.sets.bits import in_bits
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import META
 from m3d_condense.sets.soft import SoftLabels
+from m3d_condense.sets.stored import scored_by
 from m3d_condense.sets.text import one_line
 from m3d_condense.tools.files import read_json
 from m3d_condense.tools.text import kib, shown
@@ -60,7 +61,7 @@ def _lines(found: Found, condensed: CondensedSet) -> list[str]:
         facts["made"] = f"imported {condensed.created}"
     lines = [f"{name:9}{shown(value, MOST)}" for name, value in facts.items()]
     scores = [
-        f"score    {one_line(score.network)}, {one_line(score.scored_by(source))}: {score.rounded(2)} % (n = {score.n})"
+        f"score    {one_line(f'{score.network}, {scored_by(condensed, score)}')}: {score.rounded(2)} % (n = {score.n})"
         for score in condensed.scores
     ]
     return [as_shown(line) for line in [*lines, *(scores or ["score    none yet: m3d evaluate adds one"])]]

@@ -36,11 +36,19 @@ WIDEST = 1000  # columns that a table may take
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """A line of the table of scores: what was trained on, by name, its score, and its bytes a class as stored."""
+    """A line of the table of scores.
+
+    Attributes:
+        name: of what was trained on.
+        score: of it.
+        class_bytes: its bytes a class, as stored.
+        own_epochs: what the protocol has for it.
+    """
 
     name: str
     score: Score
     class_bytes: float
+    own_epochs: int
 
 
 def print_scores(rows: Sequence[Scored], as_json: bool) -> None:
@@ -54,7 +62,7 @@ def print_scores(rows: Sequence[Scored], as_json: bool) -> None:
     lines = []
     for row in rows:
         score = row.score
-        line = {"trained on": row.name, "network": score.network, "protocol": score.trained_by}
+        line = {"trained on": row.name, "network": score.network, "protocol": score.trained_by(row.own_epochs)}
         line |= {"KiB a class": kib(row.class_bytes), "n": str(score.n), "accuracy, %": score.rounded(1)}
         if any(other.score.best for other in rows):
             line[BEST] = f"{statistics.fmean(score.best):.1f}" if score.best else ""

@@ -17,6 +17,7 @@ from m3d_condense.report.words import duration, verdict
 from m3d_condense.report.yardsticks import share_of_the_way, yardsticks
 from m3d_condense.sets.bits import in_bits
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.stored import scored_by
 from m3d_condense.sets.text import escaped_json, one_line
 
 WORST, MISTAKES = 5, 3  # classes whose confusion is shown, and the classes they are taken for
@@ -236,7 +237,7 @@ def _scores(condensed: CondensedSet) -> list[ScoreRow]:
         rows.append(
             ScoreRow(
                 network=one_line(score.network),
-                protocol=one_line(score.scored_by(condensed.source)),
+                protocol=one_line(scored_by(condensed, score)),
                 n=score.n,
                 accuracy=score.rounded(1),
                 interval=f"{low:.1f} to {high:.1f}" if ends else "one network has none",

@@ -12,6 +12,7 @@ from m3d_condense.recipes.recipe import FULL
 from m3d_condense.sets.bits import in_bits
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.origins import origin
+from m3d_condense.sets.stored import scored_by
 from m3d_condense.sets.tables import TABLES
 from m3d_condense.sets.text import escaped_json, one_line
 
@@ -140,7 +141,7 @@ def _making(condensed: CondensedSet) -> dict[str, str]:
 
 def _scores(condensed: CondensedSet) -> list[tuple[str, ...]]:
     return [
-        (_escape(score.network), _escape(score.scored_by(condensed.source)), str(score.n), score.rounded(2))
+        (_escape(score.network), _escape(scored_by(condensed, score)), str(score.n), score.rounded(2))
         for score in condensed.scores
     ]
 

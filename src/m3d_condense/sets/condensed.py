@@ -19,7 +19,7 @@ from m3d_condense.recipes.given import checked
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.sets.bits import bits_of, bytes_of, on_levels
 from m3d_condense.sets.loading import augmentation_named, loader
-from m3d_condense.sets.score import Score
+from m3d_condense.sets.score import Score, with_newer
 from m3d_condense.sets.soft import HARD, SOFT, SoftLabels, check_labels
 from m3d_condense.sets.tiles import decode
 from m3d_condense.tools import files
@@ -235,13 +235,14 @@ class CondensedSet:
     def add_score(self, score: Score, path: str | Path | None = None) -> None:
         """Append `score`; with `path`, also to the set stored there, whose images are left untouched.
 
-        Scores that another process stored there in the meantime are kept, before the new one.
+        It replaces scores of the same network, protocol and settings. Scores that another process stored there in the
+        meantime are kept, before the new one.
 
         Raises:
             UserError: `path` does not hold this set.
         """
         if path is None:
-            self.scores.append(score)
+            self.scores = with_newer(self.scores, [score])
             return
         from m3d_condense.sets.folder import store_score
 

@@ -25,6 +25,7 @@ from m3d_condense.sets.bits import bits_of, bytes_of, packed, unpacked
 from m3d_condense.sets.card import card
 from m3d_condense.sets.condensed import CondensedSet, Score, tensor_problem
 from m3d_condense.sets.preview import preview
+from m3d_condense.sets.score import with_newer
 from m3d_condense.sets.soft import SOFT, SoftLabels
 from m3d_condense.sets.tables import STORED, TABLES, write_table
 from m3d_condense.tools import files
@@ -106,8 +107,7 @@ def store_score(condensed: CondensedSet, score: Score, path: str | Path) -> None
         stored = _same(condensed, folder)
         if score.labels == SOFT and _fingerprint(stored) != score.settings.get("soft_labels"):
             raise UserError(f"{folder} has other soft labels than those scored; score it again")
-        condensed.scores += [other for other in stored.scores if other not in condensed.scores]
-        condensed.scores.append(score)
+        condensed.scores = with_newer(condensed.scores, [*stored.scores, score])
         known = replace(condensed, soft_labels=stored.soft_labels)
         files.write_file_atomic(folder / META, _json(known))
         _complete(known, folder)
@@ -128,7 +128,7 @@ def store_soft_labels(condensed: CondensedSet, path: str | Path) -> None:
             files.write_file_atomic(folder / META, _json(replace(stored, soft_labels=None)))
         files.write_file_atomic(folder / SOFT_LABELS, _soft_bytes(condensed.soft_labels))
         stored.add_soft_labels(condensed.soft_labels)
-        condensed.scores = [*stored.scores, *(score for score in condensed.scores if score not in stored.scores)]
+        condensed.scores = with_newer(condensed.scores, stored.scores)
         _complete(condensed, folder)
         files.write_file_atomic(folder / CARD, card(condensed))
         files.write_file_atomic(folder / META, _json(condensed))  # last: who finds the labels there finds all in place

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from m3d_condense.sets.soft import HARD, SOFT
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
+
+CIRCUMSTANCES = {"versions", "hardware", "compiled", "best"}
+"""Settings of a score that tell how it came about, not what it is of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +64,30 @@ class Score:
         """
         return self.settings.get("best")
 
-    @property
-    def trained_by(self) -> str:
-        """The protocol for a reader, and the labels where they are soft, such as "quick, soft labels"."""
-        return f"{self.protocol}, soft labels" if self.labels == SOFT else self.protocol
+    def repeats(self, other: Score) -> bool:
+        """Tell whether another score is of the same: of its network, protocol, number of networks and settings.
 
-    def scored_by(self, source: Mapping[str, Any]) -> str:
-        """`trained_by`, and the data that the networks were tested on where these are not the `source` of the set."""
-        own, tested = source.get("fingerprint"), self.settings.get("fingerprint")
-        if None in (own, tested) or own == tested:
-            return self.trained_by
-        return f"{self.trained_by}, on {self.settings.get('data', 'other data')} in place of the source"
+        Where and by which versions it was measured does not count.
+        """
+        return self._subject() == other._subject()
+
+    def _subject(self) -> tuple[Any, ...]:
+        told = {name: value for name, value in self.settings.items() if name not in CIRCUMSTANCES}
+        return self.network, self.protocol, self.n, told
+
+    def trained_by(self, own_epochs: int | None = None) -> str:
+        """Return the protocol for a reader, such as "quick, 2 epochs, soft labels".
+
+        Args:
+            own_epochs: the epochs that the protocol has for the set; others are told.
+        """
+        epochs = self.settings.get("epochs", own_epochs)
+        parts = [self.protocol]
+        if own_epochs is not None and epochs != own_epochs:
+            parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'}")
+        if self.labels == SOFT:
+            parts.append("soft labels")
+        return ", ".join(parts)
 
     def rounded(self, digits: int) -> str:
         """Return the mean, and the spread where there are several networks, with so many digits behind the point."""
@@ -91,3 +107,11 @@ class Score:
             accuracies=values,
             settings=settings,
         )
+
+
+def with_newer(scores: Iterable[Score], newer: Iterable[Score]) -> list[Score]:
+    """Return scores and newer ones behind them, which replace those of the same."""
+    found = list(scores)
+    for score in newer:
+        found = [*(one for one in found if not one.repeats(score)), score]
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.tools.errors import UserError
 
 
@@ -41,6 +41,25 @@ def stored_protocol(condensed: CondensedSet) -> StoredProtocol:
         epochs=epochs if isinstance(epochs, int) else None,
         flip=flip if isinstance(flip, bool) else None,
     )
+
+
+def scored_by(condensed: CondensedSet, score: Score) -> str:
+    """Say by which protocol a set was scored, in what that is not the protocol's own, and on which other data.
+
+    Such as "quick, 2 epochs, soft labels, on few in place of the source".
+    """
+    own_epochs = None
+    if score.protocol in PROTOCOLS:
+        problem = condensed.problem(mirrored=True)
+        own_epochs = PROTOCOLS[score.protocol].adapted(problem, factor=condensed.factor).epochs
+    said = score.trained_by(own_epochs)
+    kept, flip = condensed.settings.get("flip"), score.settings.get("flip")
+    if None not in (kept, flip) and flip != kept:
+        said += f", {'mirrored' if flip else 'not mirrored'}"
+    source, tested = condensed.source.get("fingerprint"), score.settings.get("fingerprint")
+    if None in (source, tested) or source == tested:
+        return said
+    return f"{said}, on {score.settings.get('data', 'other data')} in place of the source"
 
 
 def recipe_of(condensed: CondensedSet) -> Recipe | None:

@@ -67,10 +67,12 @@ def run(given: Namespace) -> int:
     found = entries(given)
     try:
         for entry in found:
-            for network, labels in product(given.networks, entry.labels(given.labels)):
+            own = entry.own_epochs(given.protocol)
+            for network, labels in product(dict.fromkeys(given.networks), entry.labels(given.labels)):
                 one = {"network": network, "labels": labels, "flip": entry.flip}
                 score = evaluate(entry.trained_on, entry.dataset, **one, **common)
-                rows.append(Scored(name=entry.name, score=score, class_bytes=entry.class_bytes(labels)))
+                size = entry.class_bytes(labels)
+                rows.append(Scored(name=entry.name, score=score, class_bytes=size, own_epochs=own))
                 unstored += _store(score, entry)
     finally:  # what was measured is shown, whatever comes after it
         if rows:
