@@ -63,3 +63,26 @@ def test_nothing_is_removed_by_mistake(
     assert main(["cache", *words]) == 2
     assert message in capsys.readouterr().err
     assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize("limit", ["abc", "-1", "nan", "8 GiB"])
+def test_a_limit_that_is_no_size_is_refused(
+    limit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("M3D_CACHE_LIMIT", limit)
+    assert main(["inspect", "digits"]) == 2
+    assert f"m3d: the environment variable M3D_CACHE_LIMIT is a number of GiB, not '{limit}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("below", ["", "deep/er"])
+def test_a_cache_that_is_no_folder_is_said_once(
+    below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "file" / below))
+    assert main(["cache", "list"]) == 0
+    kept("pools", {"network": "convnet"}, 1, lambda: {"w": torch.zeros(2)}, Stopwatch())
+    said = capsys.readouterr().err
+    assert said.count("cannot be kept for the next run in") == 1
+    assert "what is worked out cannot be kept" in said
+    assert "(Not a directory); M3D_CACHE names another folder" in said

@@ -133,8 +133,8 @@ def test_without_permission(
         with monkeypatch.context() as patch:
             patch.setattr(Run, "take_step", never)
             status, lines = said(as_nobody(lambda: commands.condense(place / "new")), err)
-            assert (status, len(lines)) == (1, 1), lines
-            assert "Permission denied" in lines[0]
+            assert (status, len(lines)) == (2, 1), lines
+            assert "cannot be written to (Permission denied)" in lines[0]
             assert ended(begun(as_nobody(lambda: commands.condense(place / "set", iterations=2)))) == 0
         before = commands.accuracies(place / "set")
         status, lines = said(as_nobody(lambda: commands.evaluate(place / "set")), err)

@@ -102,7 +102,7 @@ def test_an_image_folder_is_read_as_the_same_classes_whatever_they_are_called(
     assert pairs(read[0].permute(0, 2, 3, 1), read[1]) == pairs(images, labels)
     export(condensed, folder, "png", overwrite=True)
     (folder / "m3d-classes.json").rename(folder / "other.json")
-    with pytest.raises(UserError, match="there already, and is no png export"):
+    with pytest.raises(UserError, match="there already, and holds other.json beside an export"):
         export(condensed, folder, "png", overwrite=True)
 
 
@@ -230,7 +230,7 @@ def test_files_of_the_same_kind_that_others_made_stay(tmp_path: Path, form: str)
 def test_an_export_with_something_of_the_users_stays(tmp_path: Path) -> None:
     folder = export(make(), tmp_path / "folder", "png")
     (folder / "class 0" / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="there already, and is no png export"):
+    with pytest.raises(UserError, match="there already, and holds class 0/notes.txt beside an export; move that away"):
         export(make(), folder, "png", overwrite=True)
     assert (folder / "class 0" / "notes.txt").read_text() == "mine"
 

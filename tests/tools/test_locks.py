@@ -83,3 +83,16 @@ def test_a_name_that_cannot_be_written_is_found_before_the_work(tmp_path: Path, 
     with pytest.raises((OSError, ValueError, UserError)), alone(tmp_path / path):
         pytest.fail("it can be written")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a folder that takes no files, whoever writes")
+@pytest.mark.parametrize("path", ["/proc/set", "/proc/some/set"])
+def test_a_folder_that_takes_no_files_is_named(path: str) -> None:
+    folder = Path(path).parent
+    with (
+        pytest.raises(
+            UserError, match=rf"{path}: the folder {folder} cannot be written to \(.*\); choose another place"
+        ),
+        alone(Path(path)),
+    ):
+        pytest.fail("it can be written")

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
+from pathlib import Path
 
 from jsonargparse import Namespace
 
 from m3d_condense.machine.memory import readable
-from m3d_condense.tools.cache import Entry, cache_folder, entries, remove
+from m3d_condense.tools.cache import Entry, cache_folder, entries, not_kept_said, remove
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.text import shown
 
 NOTE = 200  # characters of what is said of an entry
+
+
+def check_environment() -> None:
+    """Say where the folder that M3D_CACHE names cannot be made, before anything is to be kept in it.
+
+    Raises:
+        UserError: M3D_CACHE_LIMIT is no size.
+    """
+    text = os.environ.get("M3D_CACHE_LIMIT", "").strip()
+    try:
+        size = float(text or 0)
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < 2**30:
+        raise UserError(f"the environment variable M3D_CACHE_LIMIT is a number of GiB, not {text!r}")
+    if named := os.environ.get("M3D_CACHE"):
+        with not_kept_said("what is worked out"):
+            if not next(path for path in (Path(named), *Path(named).absolute().parents) if path.exists()).is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
 def run(given: Namespace) -> int:

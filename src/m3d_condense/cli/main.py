@@ -68,6 +68,9 @@ def _run(argv: Sequence[str]) -> int:
         if not group.leads:
             set_quiet(True)
         try:
+            from m3d_condense.cli.caching import check_environment
+
+            check_environment()
             with nullcontext() if group.leads else streams.muted():
                 return COMMANDS[command].run(given)
         except SystemExit as end:

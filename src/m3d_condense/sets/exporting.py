@@ -118,6 +118,9 @@ def check_export(path: Path, form: str, *, overwrite: bool) -> None:
         if not overwrite:
             raise UserError(f"{path} is there already; choose another name, or give {Setting('overwrite', True)}")
     elif there:
+        other = _other_file(path) if chosen.folder else None
+        if other is not None:
+            raise UserError(f"{path} is there already, and holds {other} beside an export; move that away")
         raise UserError(f"{path} is there already, and is no {form} export; choose another name")
     if chosen.folder:
         check_folder(path, lambda folder: overwrite)
@@ -164,13 +167,25 @@ def _write_image_folder(condensed: CondensedSet, folder: Path, stored: bool) -> 
 
 
 def _is_image_folder(folder: Path) -> bool:
-    files = [entry for entry in folder.rglob("*") if not entry.is_dir()]
-    return all(_is_marked_png(file) for file in files if file != folder / CLASSES)
+    return all(map(_is_marked_png, _image_files(folder)))
+
+
+def _other_file(folder: Path) -> Path | None:
+    """Return a file that lies in a folder of exported images beside these; None where there are none of these."""
+    others = [file for file in _image_files(folder) if not _is_marked_png(file)]
+    return others[0].relative_to(folder) if 0 < len(others) < len(_image_files(folder)) else None
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.rglob("*") if not entry.is_dir() and entry != folder / CLASSES)
 
 
 def _is_marked_png(file: Path) -> bool:
-    with Image.open(file, formats=("PNG",)) as picture:
-        return picture.info.get("Software") == MARK
+    try:
+        with Image.open(file, formats=("PNG",)) as picture:
+            return picture.info.get("Software") == MARK
+    except Exception:  # what is no picture may raise anything when it is read as one
+        return False
 
 
 def folder_names(class_names: tuple[str, ...]) -> list[str]:

@@ -190,9 +190,15 @@ def not_kept_said(what: str) -> Iterator[None]:
         _say_not_kept(what, cache_folder(), error.strerror or str(error))
 
 
-@functools.cache
 def _say_not_kept(what: str, folder: Path, reason: str) -> None:
+    if folder in _refused:
+        return
+    _refused.add(folder)
     tell(f"{what} cannot be kept for the next run in {folder} ({reason}); M3D_CACHE names another folder")
+
+
+_refused: set[Path] = set()
+"""Folders that cannot be used, of which that is said."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,14 +28,13 @@ def alone(path: Path, nbytes: int = 0) -> Iterator[None]:
         nbytes: that will be written at least.
 
     Raises:
-        UserError: another process is writing there, or nothing can be written under this name.
-        OSError: as the system says: no permission, a full disk.
+        UserError: another process is writing there, or nothing can be written under this name or in this folder.
+        OSError: as the system says: a full disk.
     """
     check_name(path)
     path = path.resolve()
     missing = [parent for parent in path.parents if not parent.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _probe(path, nbytes)
         try:
             lock = _locked(path, timeout=0)
@@ -78,7 +77,20 @@ def _released(lock: FileLock, path: Path) -> Iterator[None]:
 
 
 def _probe(path: Path, nbytes: int) -> None:
-    """Write so many bytes beside `path`, under a name as long as any will be, and remove them."""
+    """Write so many bytes beside `path`, under a name as long as any will be, and remove them.
+
+    Raises:
+        UserError: the folder cannot be made, or not be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_beside(path, nbytes)
+    except (PermissionError, FileNotFoundError) as error:
+        said = f"the folder {path.parent} cannot be written to ({error.strerror})"
+        raise UserError(f"{path}: {said}; choose another place") from None
+
+
+def _write_beside(path: Path, nbytes: int) -> None:
     spare = path.with_name(path.name + SPARE)
     sweep(spare)  # what a process left that was killed here
     file = temporary_name(spare)
