@@ -158,6 +158,18 @@ def test_a_network_is_a_name_a_class_or_a_function(function, own, value):
         called_with(function, own, value)
 
 
+def has_an_order(own, kind):
+    return own != "accuracies" and (own == "data" or kind == "Classes" or "Sequence[" in kind)
+
+
+@pytest.mark.parametrize(("function", "own"), [*parameters(has_an_order)])
+@pytest.mark.parametrize("value", [{"ant", "bee"}, frozenset({"ant"})])
+def test_what_has_an_order_is_not_given_as_a_set(function, own, value):
+    value = {"lr": value} if own == "vary" else value
+    with pytest.raises(UserError, match="a (frozen)?set has no order; give a list$"):
+        called_with(function, own, value)
+
+
 @pytest.mark.parametrize("value", [None, 3, b"set"])
 def test_a_set_is_loaded_from_a_path(value):
     with pytest.raises(UserError, match="a path"):

@@ -49,6 +49,7 @@ def test_score_statistics() -> None:
         ({"images": torch.zeros(6, 3, 8, 8)}, "images are torch.float32"),
         ({"labels": torch.zeros(6, dtype=torch.int64)}, "class 'class 1' has no image"),
         ({"labels": torch.zeros(5, dtype=torch.int64)}, "not one for each of 6 images"),
+        ({"class_names": {"a", "b", "c"}}, "class_names: a set has no order; give a list"),
         ({"class_names": ("a", "b")}, "labels run from 0 to 2, but there are 2 class names"),
         ({"factor": 9}, "factor 9 does not fit images of 8×8 pixels"),
         ({"std": (0.0, 1.0, 1.0)}, "cannot normalise"),

@@ -37,6 +37,7 @@ def checked(function: F) -> F:
 
     Python takes any text for true, and torch and pathlib say of a wrong seed or path what helps nobody. What is looked
     at is told by the annotations, which are text in this package. A network may be given as a class or a function.
+    Sets are refused everywhere.
 
     Raises:
         UserError: from the function, for such an argument.
@@ -51,12 +52,19 @@ def checked(function: F) -> F:
     def run(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs)
         for name, value in given.arguments.items():
+            check_ordered(name, value)
             check = checks[name]
             if check is not None and value is not signature.parameters[name].default:
                 given.arguments[name] = check(name, value)
         return function(*given.args, **given.kwargs)
 
     return cast(F, run)
+
+
+def check_ordered(name: str, value: Any) -> None:
+    """Raise `UserError` for a set, whose order differs from process to process."""
+    if isinstance(value, set | frozenset):
+        raise UserError(f"a {type(value).__name__} has no order; give a list", setting=name)
 
 
 def checked_seed(name: str, seed: Any) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from m3d_condense.recipes.given import checked
+from m3d_condense.recipes.given import check_ordered, checked
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.sets.bits import bits_of, bytes_of, on_levels
 from m3d_condense.sets.loading import augmentation_named, loader
@@ -82,6 +82,7 @@ class CondensedSet:
 
     def __post_init__(self) -> None:
         self.images, self.labels = self.images.cpu().contiguous(), self.labels.cpu().contiguous()
+        check_ordered("class_names", self.class_names)
         self.class_names = tuple(self.class_names)
         self.mean, self.std = tuple(map(float, self.mean)), tuple(map(float, self.std))
         for name in ("settings", "source", "versions", "hardware"):

@@ -13,7 +13,7 @@ from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.effects import idle
-from m3d_condense.recipes.given import Architecture, checked, checked_seconds, several
+from m3d_condense.recipes.given import Architecture, check_ordered, checked, checked_seconds, several
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count, meanings
 from m3d_condense.studies.comparison import check_networks
 from m3d_condense.studies.job import Job, Scoring, job_for
@@ -133,6 +133,7 @@ def _variants(vary: Mapping[str, Sequence[Any]], together: bool) -> Iterator[dic
         if name in ELSEWHERE or name not in known:
             said = ELSEWHERE.get(name) or "no setting of a recipe that can be varied"
             raise UserError(f"{name}: {said}", setting="vary", value=name)
+        check_ordered(name, values)
         if isinstance(values, str) or not isinstance(values, Collection):
             raise UserError(f"{name}: give a list of values, such as [{values!r}]", setting="vary", value=values)
         if len(values) == 0:
