@@ -361,6 +361,15 @@ def test_mat_files_of_that_form(
     assert (data.train.images.shape[1:], data.class_names) == (shape, names)
 
 
+@pytest.mark.parametrize("name", ["signs.mat", "signs_32x32.mat", "train.mat"])
+def test_only_svhns_own_files_are_taken_for_svhn(tmp_path: Path, heard: Heard, name: str) -> None:
+    svhn(tmp_path / name, X=noise(32, 32, 3, 20))
+    data = load(tmp_path / name)
+    assert (data.class_names, data.mirrored) == (tuple(map(str, range(1, 11))), True)
+    assert data.train.images.shape[1:] == (3, 32, 32)
+    assert "SVHN" not in heard()
+
+
 def test_mat_files_that_cannot_be_read(tmp_path: Path) -> None:
     file = tmp_path / "set.mat"
     file.write_bytes(b"nothing of the kind")

@@ -19,6 +19,7 @@ from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
 SPLIT = re.compile(r"(train|test|extra)([-_.].*)?\.mat", re.I)
+SVHN = {"train_32x32.mat", "test_32x32.mat", "extra_32x32.mat"}
 
 
 def split_of(name: str) -> str | None:
@@ -64,8 +65,7 @@ def read_file(path: Path, *, layout: str | None = None, alone: bool = True) -> G
         if others:
             notice(f"Not used: {', '.join(others)}, beside {path.name}; give the folder to test on the test split")
     pairs = given.pairs
-    named_so = path.stem.lower().endswith("_32x32") or pairs[0].images.shape[:3] == (32, 32, 3)
-    svhn = named_so and set(arrays) == {"X", "y"}
+    svhn = path.name.lower() in SVHN and set(arrays) == {"X", "y"}
     if svhn:
         pairs = [_digits(pair, path) for pair in pairs]
     pairs = pairs if layout is not None else [_upright(pair) for pair in pairs]
