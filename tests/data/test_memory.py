@@ -25,7 +25,7 @@ class Items(Dataset[Any]):
 
     def __init__(self, images: Any = IMAGES, change: Callable[[Any], Any] = Image.fromarray) -> None:
         self.images, self.change = images, change
-        self.classes = ["ant", "bee", "cat"]
+        self.classes: Any = ["ant", "bee", "cat"]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -150,6 +150,51 @@ def test_a_torch_data_set(change: Callable[[Any], Any]) -> None:
     data = load(Items(change=change), test=Items(FEW, change))
     expected(data)
     assert (data.name, data.class_names, data.source["data"]) == ("items", ("ant", "bee", "cat"), None)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "names"),
+    [
+        ({"classes": np.array(["ant", "bee", "cat"])}, ("ant", "bee", "cat")),
+        ({"classes": np.array(["ant", "bee", "cat"], dtype=object)}, ("ant", "bee", "cat")),
+        ({"classes": [("ant", "Formica"), ("bee", "Apis"), ("cat",)]}, ("ant", "bee", "cat")),
+        ({"classes": [("crane", "bird"), ("crane", "machine"), ("cat",)]}, ("crane", "crane 2", "cat")),
+        ({"class_to_idx": {"cat": 2, "ant": 0, "emmet": 0, "bee": np.int64(1)}}, ("ant", "bee", "cat")),
+        ({"classes": 3, "class_to_idx": {"ant": 0, "bee": 1, "cat": 2}}, ("ant", "bee", "cat")),
+    ],
+)
+def test_names_of_classes_of_a_torch_data_set(
+    attributes: Any, names: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Items()
+    del data.classes
+    vars(data).update(attributes)
+    for given in (data, Subset(data, range(12)), ConcatDataset([data, data])):
+        assert load(given).class_names == names
+    assert "no list of names" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"classes": 3},
+        {"classes": {"ant", "bee", "cat"}},
+        {"classes": [0, 1, 2]},
+        {"class_to_idx": {"ant": 1, "bee": 2, "cat": 3}},
+        {"class_to_idx": {"ant": [0], "bee": [1], "cat": [2]}},
+    ],
+)
+def test_classes_of_a_torch_data_set_that_are_no_names_are_told(
+    attributes: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Items()
+    del data.classes
+    vars(data).update(attributes)
+    assert load(data).class_names == ("0", "1", "2")
+    assert (
+        f"The {next(iter(attributes))} of the Items are no list of names: the classes are called as"
+        in capsys.readouterr().err
+    )
 
 
 def test_parts_and_joined_torch_data_sets_keep_the_names(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 
 from m3d_condense.data.arrays import Given, Pair, of_list, ready, several_frames, tell_frames
+from m3d_condense.data.class_names import class_names, differing
 from m3d_condense.data.columns import name_twice, unused_columns
 from m3d_condense.data.dividing import text_of, told_by
 from m3d_condense.data.named import ROLES, TESTS, named, split_of, value
@@ -160,20 +161,11 @@ def _joined(parts: Sequence[Given]) -> Given:
     """Return the splits of several parts as one data set."""
     names = {tuple(part.class_names) for part in parts if part.class_names}
     if len(names) > 1:
-        raise UserError(f"training and test data differ in their class names: {_shown(names)}")
+        raise UserError(f"training and test data differ in their class names: {differing(names)}")
     pairs = [pair for part in parts for pair in part.pairs]
     if len(pairs) > 2:
         raise UserError(TWO_TESTS)
     return Given(pairs=pairs, class_names=next(iter(names), ()), partial=any(part.partial for part in parts))
-
-
-def _shown(several: Iterable[tuple[str, ...]]) -> str:
-    """Show the first two of several lists of class names, from where they differ."""
-    first, other = sorted(several)[:2]
-    start = next((place for place, (a, b) in enumerate(zip(first, other, strict=False)) if a != b), len(first))
-    start = max(0, start - 1)
-    parts = [("… " if start else "") + ", ".join(names[start : start + 3]) + ", …" for names in (first, other)]
-    return f"{' and '.join(parts)}; number the classes of all alike"
 
 
 def _of_items(items: Any, layout: str | None, size: int | None) -> Given:
@@ -201,7 +193,7 @@ def _of_items(items: Any, layout: str | None, size: int | None) -> Given:
     if unused := [key for key in others if told is None or key not in told[0]]:
         notice(unused_columns(unused))
     pair = Pair(images=of_list(images), labels=labels, told=told)
-    return Given(pairs=[pair], class_names=_class_names(items), partial=True)
+    return Given(pairs=[pair], class_names=class_names(items), partial=True)
 
 
 def _item(items: Any, number: int, name: str) -> tuple[Any, Any, dict[str, Any]]:
@@ -225,22 +217,6 @@ def _keys(item: Mapping[Any, Any]) -> tuple[Any, Any] | None:
     """Return the keys of the image and of the label of an item, None where they cannot be told."""
     images, labels = ([key for key in item if str(key).lower() in words] for words in ROLES.values())
     return (images[0], labels[0]) if len(images) == len(labels) == 1 else None
-
-
-def _class_names(items: Any) -> list[str]:
-    """Return the names in `classes`, of the data set itself or of what it is a part of.
-
-    Raises UserError for parts that number different names, or the same in another order.
-    """
-    classes = getattr(items, "classes", None)
-    if isinstance(classes, list | tuple) and classes and all(isinstance(name, str) for name in classes):
-        return list(classes)
-    parts = getattr(items, "datasets", None) or [getattr(items, "dataset", None)]
-    names = [_class_names(part) for part in parts if part is not None]
-    named = {tuple(own) for own in names if own}
-    if len(named) > 1:
-        raise UserError(f"the parts of the {type(items).__name__} differ in their class names: {_shown(named)}")
-    return names[0] if names and all(names) else []
 
 
 def _is_split(data: Any) -> bool:
