@@ -224,6 +224,47 @@ def test_parquet_without_images(tmp_path):
         load(parquet(tmp_path / "p", {"train": table}))
 
 
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 3), (None, 3)])
+@pytest.mark.parametrize("form", ["table", "parquet", "saved", "streamed"])
+def test_images_are_of_the_mode_of_their_column(tmp_path, form, mode, channels):
+    table = columns(12).cast_column("photo", datasets.Image(mode=mode))
+    forms = {
+        "table": lambda: table,
+        "parquet": lambda: parquet(tmp_path / "p", {"train": table}),
+        "saved": lambda: table.save_to_disk(tmp_path / "s") or tmp_path / "s",
+        "streamed": lambda: table.to_iterable_dataset(),
+    }
+    data = load(forms[form]())
+    assert data.channels == channels
+    kept = set()
+    for number in range(12):
+        image = Image.fromarray(noise(5, 5, 3, seed=number)).convert("L" if channels == 1 else "RGB")
+        kept.add(np.asarray(image).reshape(5, 5, channels).transpose(2, 0, 1).tobytes())
+    assert {image.numpy().tobytes() for image in (*data.train.images, *data.test.images)} == kept
+
+
+def test_grey_images_of_a_coloured_column_are_coloured():
+    table = columns(12)
+    grey = [png(noise(5, 5, seed=i)) for i in range(12)]
+    table = table.remove_columns("photo").add_column("photo", grey).cast_column("photo", datasets.Image(mode="RGB"))
+    data = load(table)
+    assert data.channels == 3
+    assert torch.equal(data.train.images[:, :1].expand(-1, 3, -1, -1), data.train.images)
+
+
+def test_a_mode_that_is_not_read_is_refused():
+    with pytest.raises(UserError, match="^image_column=photo: holds images of mode CMYK; cast them to L or RGB$"):
+        load(columns(12).cast_column("photo", datasets.Image(mode="CMYK")))
+
+
+def test_a_table_with_a_transform_is_refused():
+    table = columns(12)
+    for given in (table.with_transform(dict), {"train": table, "test": table.with_transform(dict)}):
+        with pytest.raises(UserError, match=r"transform, which is not applied here: apply it with map\(\), or give"):
+            load(given)
+    same(load(table.with_format("torch")), load(table))
+
+
 def test_a_damaged_row_is_named(tmp_path):
     table = columns(12).cast_column("photo", datasets.Image(decode=False)).to_dict()
     table["photo"][7] = {"bytes": b"junk", "path": None}

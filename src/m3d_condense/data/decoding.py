@@ -136,13 +136,13 @@ def _fill(
 
     `after` is called behind each batch; see `decode_batch` for `white`.
     """
-    here = partial(decode_batch, size=size, shape=shape, white=white)
     left = sum(len(rows.labels) for rows in splits) - sum(place.done for place in places)
     rest = iter(places)
     with processes(left * (shape[0] * shape[1] + OVERHEAD) >= WORTH) as pool:
         for rows in splits:
             own = list(islice(rest, len(rows.divided())))
             done = sum(place.done for place in own)
+            here = partial(decode_batch, size=size, shape=shape, white=white, mode=rows.mode)
             with translated(f"the {rows.name} split", local=True):
                 batches = in_order(
                     _batches(islice(rows, done, None), _together(shape)), here, partial(attempt, here), pool
@@ -154,7 +154,10 @@ def _fill(
 
 
 def _first(splits: Sequence[Rows]) -> tuple[str, int, int]:
-    """Return mode, height and width of the first image of all; raises UserError for a split without images."""
+    """Return mode, height and width that the first image of all is decoded to.
+
+    Raises UserError for a split without images.
+    """
     firsts = []
     for rows in splits:
         with translated(f"the {rows.name} split", local=True):
@@ -162,7 +165,8 @@ def _first(splits: Sequence[Rows]) -> tuple[str, int, int]:
         if first is None:
             raise UserError(f"the {rows.name} split has no images")
         firsts.append(first)
-    return header(firsts[0])
+    mode, height, width = header(firsts[0])
+    return splits[0].mode or mode, height, width
 
 
 def _on_disk(counts: Sequence[int], shape: tuple[int, int], mode: str, store: Store | None) -> Store | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from m3d_condense.data.imagenet import SUBSETS
 from m3d_condense.data.pictures import inside
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
 
@@ -81,6 +82,14 @@ class HubTable:
     table: Any
     folder: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Raise UserError for a table with a transform, which may be any program."""
+        if getattr(self.table, "format", {}).get("type") == "custom":
+            raise UserError(
+                f"the {self.name} split has a transform, which is not applied here: apply it with map(), or give the "
+                "plain data set, with_format(None)"
+            )
+
     @property
     def columns(self) -> list[str]:
         """The names of the columns."""
@@ -131,6 +140,10 @@ class HubTable:
     def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
         """Return all values of a column, and the names that ids among them stand for."""
         return self.values(column), tuple(getattr(self.table.features[column], "names", ()))
+
+    def mode(self, column: str) -> str | None:
+        """Return the mode of PIL's that a column of images has been cast to; None where it has not."""
+        return getattr(self.table.features[column], "mode", None)
 
     def images(self, column: str, rows: NDArray[np.int64]) -> Any:
         """Return the images of some rows, ascending, undecoded; raises UserError for a column that holds none."""

@@ -19,6 +19,9 @@ from m3d_condense.data.words import ORDER, ROLES, TEST, TRAIN, VALID, split_name
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
+MODES = {None: None, "L": "L", "RGB": "RGB", "RGBA": "RGB"}
+"""What images are made that a table says to be of a mode of PIL's; those with transparency are laid on white."""
+
 
 class AnyTable(Protocol):
     """A table of one split, wherever it lies; see `tables.Table`."""
@@ -55,6 +58,9 @@ class AnyTable(Protocol):
     def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
         """Return all values of a column, and the names that ids among them stand for."""
 
+    def mode(self, column: str) -> str | None:
+        """Return the mode of PIL's that images of a column are to have; None where none is said."""
+
     def images(self, column: str, rows: NDArray[np.int64]) -> Any:
         """Return the images of some rows, as `Rows` takes them."""
 
@@ -77,7 +83,11 @@ class _Part:
     def images(self, column: str, chosen: NDArray[np.int64], labels: NDArray[np.int64]) -> Rows:
         """Return the images of some of these rows with the labels of all, numbered as the table numbers them."""
         rows = chosen if self.rows is None else self.rows[chosen]
-        return Rows(name=self.name, labels=labels[chosen], images=self.table.images(column, rows), rows=rows)
+        mode = self.table.mode(column)
+        if mode not in MODES:
+            raise UserError(f"holds images of mode {mode}; cast them to L or RGB", setting="image_column", value=column)
+        images = self.table.images(column, rows)
+        return Rows(name=self.name, labels=labels[chosen], images=images, rows=rows, mode=MODES[mode])
 
 
 def labelled(

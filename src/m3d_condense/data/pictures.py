@@ -27,7 +27,8 @@ class Rows:
     """One split before its images are decoded: its name, labels in 0..K-1, and an image column to iterate.
 
     `rows` are the rows' own numbers in the source, where some are left out; None where all are there. `parts` are the
-    rows, ascending, of each split that it is divided into.
+    rows, ascending, of each split that it is divided into. `mode` is what the images are made, L or RGB; None leaves
+    each grey or coloured as it is.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Rows:
     images: Any
     rows: Labels | None = None
     parts: tuple[Labels, ...] = ()
+    mode: str | None = None
 
     def divided(self) -> tuple[Labels, ...]:
         """Return the rows of each split: all of them, where it is not divided."""

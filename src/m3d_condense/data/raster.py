@@ -53,10 +53,16 @@ def readable_endings() -> set[str]:
     return {end for end, kind in Image.registered_extensions().items() if kind in formats}
 
 
-def decode_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int], white: int | None = None) -> Batch:
+def decode_batch(
+    items: Sequence[Item],
+    size: int | None,
+    shape: tuple[int, int],
+    white: int | None = None,
+    mode: str | None = None,
+) -> Batch:
     """Decode images of one height and width, uint8 N×C×H×W; C = 1 if all of them are grey, else 3; see `Batch`.
 
-    `white` is the level of white in grey images of more than 8 bits.
+    `white` is the level of white in grey images of more than 8 bits. All are made grey by `mode` L, coloured by RGB.
 
     Raises:
         UserError: for the first one that cannot be read.
@@ -66,7 +72,7 @@ def decode_batch(items: Sequence[Item], size: int | None, shape: tuple[int, int]
     pixels, several, cut = np.empty((len(items), 1, *shape), dtype=np.uint8), [], []
     with _without_warnings():
         for index, (where, file) in enumerate(items):
-            image, more, low = _pixels(where, file, size, white)
+            image, more, low = _pixels(where, file, size, white, mode)
             if more:
                 several.append(where)
             if low:
@@ -114,12 +120,13 @@ def header(item: Item) -> tuple[str, int, int]:
         return image.mode, height, width
 
 
-def picture(image: Image.Image, size: int | None, white: int | None = None) -> Pixels:
-    """Return an open image upright in 8 bits, C×H×W, resized to size×size unless that is None.
+def picture(image: Image.Image, size: int | None, white: int | None = None, mode: str | None = None) -> Pixels:
+    """Return an open image upright in 8 bits, C×H×W, resized to size×size unless that is None; see `decode_batch`.
 
     Raises WideError for one of more than 8 bits, unless `white` says which of its levels is white.
     """
-    array = np.asarray(fit(_grey_or_rgb(ImageOps.exif_transpose(image), white), size))
+    image = _grey_or_rgb(ImageOps.exif_transpose(image), white)
+    array = np.asarray(fit(image if mode is None else image.convert(mode), size))
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
@@ -200,13 +207,15 @@ def _regular(path: str) -> str:
     return path
 
 
-def _pixels(where: str, file: str | bytes, size: int | None, white: int | None) -> tuple[Pixels, bool, bool]:
+def _pixels(
+    where: str, file: str | bytes, size: int | None, white: int | None, mode: str | None
+) -> tuple[Pixels, bool, bool]:
     """Decode one image, upright in 8 bits, C×H×W, and tell whether it has several frames, and whether it loses bits."""
     with _opened(where, file) as image:
         cut = _is_cut(image)
         if size is not None:
             image.draft(image.mode, (2 * size, 2 * size))  # JPEG decodes large photographs at a fraction
-        return picture(image, size, white), has_frames(image), cut
+        return picture(image, size, white, mode), has_frames(image), cut
 
 
 def _is_wide(image: Image.Image) -> bool:

@@ -95,6 +95,11 @@ class Table:
             values += by_name(replace(self, files=(file,)).values(column), names)
         return values, ()
 
+    def mode(self, column: str) -> str | None:
+        """Return the mode of PIL's that `datasets` has written of a column of images; None where it has not."""
+        mode = features(self.schema)[column].get("mode") if is_kind(self.schema, column, "Image") else None
+        return None if mode is None else str(mode)
+
     def images(self, column: str, rows: NDArray[np.int64]) -> ImageColumn | ArrayColumn:
         """Return the images of some rows, ascending; raises UserError for a column that holds none."""
         kind = self.schema.field(column).type
