@@ -3,11 +3,13 @@
 import importlib
 import inspect
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pictures import noise
 
 import m3d_condense
 from m3d_condense.condensing.condensation import condense
@@ -201,6 +203,52 @@ def test_one_or_several(given, expected):
 def test_native_blocks_are_asked_for_or_not():
     with pytest.raises(UserError, match="native=no: true or false"):
         m3d_condense.Execution(native="no")
+
+
+@contextmanager
+def default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def default_device():
+    torch.set_default_device("meta")
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+def made_and_scored():
+    """Results of the public functions, and of what they return."""
+    images, labels = noise(24, 8, 8, 3), np.arange(24) % 3
+    data = m3d_condense.load((images, labels))
+    constants = data.mean, data.std
+    made = condense(data, ipc=2, iterations=2, batch_real=4, network="convnet1")
+    score = evaluate(made, data, network="convnet1", repeats=1, epochs=2)
+    trained = m3d_condense.train(made, data, network="convnet1", epochs=2)
+    asked = {"methods": "dm", "ipc": 1, "iterations": 2, "batch_real": 4, "networks": "convnet1", "whole": False}
+    compared = compare(data, seeds=1, repeats=1, epochs=1, **asked)
+    distances = m3d_condense.moment_distances(made, data)
+    predicted = trained.predict(data.test.images)
+    batch = made.loader(4).dataset.__getitems__(range(4))
+    tensors = [made.images, *made.decode(), made.normalise(made.images), predicted, *batch]
+    return constants, score.accuracies, trained.accuracy, [row.mean for row in compared.rows], distances, tensors
+
+
+@pytest.mark.parametrize("changed", [default_dtype, default_device, lambda: torch.device("meta")])
+def test_results_do_not_depend_on_the_defaults_of_torch(changed):
+    *wanted, tensors = made_and_scored()
+    with changed():
+        before = torch.get_default_dtype(), torch.get_default_device()
+        *found, others = made_and_scored()
+        assert (torch.get_default_dtype(), torch.get_default_device()) == before
+    assert found == wanted
+    assert all(torch.equal(one, other) and one.dtype == other.dtype for one, other in zip(tensors, others, strict=True))
 
 
 MODULE = """

@@ -22,7 +22,7 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.memory import Peak, available_memory, peak_memory
 from m3d_condense.recipes import protocols
-from m3d_condense.recipes.given import checked_seconds
+from m3d_condense.recipes.given import checked, checked_seconds
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.bits import bytes_of
@@ -73,6 +73,7 @@ class Estimate:
         return min(int(left / self.each), self.iterations) if self.each else self.iterations
 
 
+@checked
 def estimate(
     data: Any,
     *,

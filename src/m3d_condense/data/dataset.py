@@ -17,6 +17,7 @@ from torch import Tensor
 from m3d_condense.machine.mapped import file_of, let_go
 from m3d_condense.recipes.given import checked
 from m3d_condense.recipes.problem import Problem
+from m3d_condense.tools.defaults import torchs_own
 from m3d_condense.tools.progress import progress
 
 CHUNK = 1024  # images taken at a time
@@ -163,6 +164,7 @@ class ImageDataset:
         return self._moments[1]
 
     @cached_property
+    @torchs_own()
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         counts = torch.zeros(self.channels, 256, dtype=torch.float64)  # a histogram is exact and small
         for chunk in chunks(self.train.images):

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any, TypeAlias, TypeVar, cast, get_type_hints
 
 from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.tools.defaults import torchs_own
 from m3d_condense.tools.errors import UserError
 
 Architecture: TypeAlias = str | Callable[..., Any]
@@ -37,7 +38,7 @@ def checked(function: F) -> F:
 
     Python takes any text for true, and torch and pathlib say of a wrong seed or path what helps nobody. What is looked
     at is told by the annotations, which are text in this package. A network may be given as a class or a function.
-    Sets are refused everywhere.
+    Sets are refused everywhere. The function runs under torch's own default device and type, whatever the caller's.
 
     Raises:
         UserError: from the function, for such an argument.
@@ -56,7 +57,8 @@ def checked(function: F) -> F:
             check = checks[name]
             if check is not None and value is not signature.parameters[name].default:
                 given.arguments[name] = check(name, value)
-        return function(*given.args, **given.kwargs)
+        with torchs_own():
+            return function(*given.args, **given.kwargs)
 
     return cast(F, run)
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.protocols import PHOTOGRAPHS, PROTOCOLS
 from m3d_condense.recipes.recipe import check_count
+from m3d_condense.tools.defaults import torchs_own
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.seeds import generator
 from m3d_condense.training import augment
@@ -60,6 +61,7 @@ class AugmentedImages(Dataset[Batch]):
         image, label = self.__getitems__([index])
         return image[0], label[0]
 
+    @torchs_own()
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a whole batch, which is augmented in one call."""
         chosen = torch.as_tensor(indices)
@@ -84,6 +86,7 @@ class EvenBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return self.parts
 
+    @torchs_own()
     def __iter__(self) -> Iterator[list[int]]:
         order = torch.randperm(self.count, generator=self.stream)
         return (part.tolist() for part in order.tensor_split(self.parts))

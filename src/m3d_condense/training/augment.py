@@ -36,7 +36,9 @@ class Normalisation:
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
-        centre, spread = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (mean, std))
+        centre, spread = (
+            torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1) for values in (mean, std)
+        )
         self.shift, self.scale = -centre / spread, 1 / spread
 
     def __call__(self, images: Tensor) -> Tensor:
