@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -32,6 +33,25 @@ def numbers(data: ImageDataset) -> tuple[list[int], list[int]]:
     known = {noise(4, 5, 3, seed=number).transpose(2, 0, 1).tobytes(): number for number in range(12)}
     train, test = ([known[image.numpy().tobytes()] for image in split.images] for split in (data.train, data.test))
     return sorted(train), sorted(test)
+
+
+@pytest.mark.parametrize("kind", [int, float, bool])
+def test_one_hot_columns_are_classes(tmp_path: Path, kind: type, capsys: pytest.CaptureFixture[str]) -> None:
+    hot = {name: [kind(row % 3 == number) for row in range(12)] for number, name in enumerate(["fish", "cat", "dog"])}
+    arrays = [noise(4, 5, 3, seed=number) for number in range(12)]
+    file = write(tmp_path / "a.parquet", **hot, id=list(range(12)), split=SPLITS)
+    for data in (load(file), load(pd.DataFrame({"image": arrays, **hot, "id": range(12), "split": SPLITS}))):
+        assert data.class_names == ("cat", "dog", "fish")
+        assert data.train.labels.tolist() == [2, 0, 1, 2, 0, 1]
+        assert data.test.labels.tolist() == [2, 0, 1, 2]
+    assert "Columns not used: id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", [[1, 1, 0] * 4, [0] * 12, [None, 0, 1] * 4])
+def test_columns_of_flags_that_are_not_one_hot_are_refused(tmp_path: Path, other: list[Any]) -> None:
+    file = write(tmp_path / "a.parquet", cat=[1, 0, 0] * 4, dog=[0, 1, 0] * 4, fish=other)
+    with pytest.raises(UserError, match="cannot tell the labels; give label_column one of: cat, dog, fish"):
+        load(file)
 
 
 @pytest.mark.parametrize(

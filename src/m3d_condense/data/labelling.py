@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_condense.data.columns import FLAT, LABELS, choose_labels, plain, unused_columns
+from m3d_condense.data.columns import FLAT, INDEX, LABELS, choose_labels, one_hot, plain, unused_columns
 from m3d_condense.data.labels import any_label, encode, labelled_rows
 from m3d_condense.data.pictures import Rows
 from m3d_condense.data.split_columns import holds_splits, splits_of
@@ -73,12 +73,21 @@ class _Part:
     table: AnyTable
     rows: NDArray[np.int64] | None = None
 
-    def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
-        """Return the labels of these rows, and the names that ids among them stand for."""
-        if column not in self.table.columns:
-            return [None] * (self.table.count() if self.rows is None else len(self.rows)), ()
-        values, names = self.table.labels(column)
-        return (values if self.rows is None else [values[row] for row in self.rows]), names
+    def labels(self, columns: Sequence[str]) -> tuple[list[Any], tuple[str, ...]]:
+        """Return the labels of these rows in a column, or in one-hot columns, and the names that ids stand for."""
+        if not set(columns) <= set(self.table.columns):
+            return self._without_labels(), ()
+        if len(columns) > 1:
+            hot = one_hot({name: _as_flags(self._chosen(self.table.values(name))) for name in columns})
+            return (self._without_labels() if hot is None else hot), ()
+        values, names = self.table.labels(columns[0])
+        return self._chosen(values), names
+
+    def _chosen(self, values: list[Any]) -> list[Any]:
+        return values if self.rows is None else [values[row] for row in self.rows]
+
+    def _without_labels(self) -> list[None]:
+        return [None] * (self.table.count() if self.rows is None else len(self.rows))
 
     def images(self, column: str, chosen: NDArray[np.int64], labels: NDArray[np.int64]) -> Rows:
         """Return the images of some of these rows with the labels of all, numbered as the table numbers them."""
@@ -104,8 +113,9 @@ def labelled(
     """
     image = _image_column(train, image_column)
     splits, (first, *others) = _divided(train, tests, (image, label_column))
-    label = _label_column(train, (image, *splits), label_column)
-    if unused := [name for name in train.columns if name not in (image, label, *splits)]:
+    label = _one_hot_columns(train, (image, *splits)) if label_column is None else []
+    label = label or [_label_column(train, (image, *splits), label_column)]
+    if unused := [name for name in train.columns if name not in (image, *label, *splits)]:
         notice(unused_columns(unused))
     values, names = first.labels(label)
     if not values:
@@ -189,7 +199,7 @@ def _check_apart(table: AnyTable, columns: Sequence[str], count: int, role: str)
         )
 
 
-def _test_labels(test: _Part, label: str, names: Sequence[str]) -> list[Any]:
+def _test_labels(test: _Part, label: Sequence[str], names: Sequence[str]) -> list[Any]:
     """Return the labels of another split, as ids if it has the names of training, else as names."""
     values, own = test.labels(label)
     return values if own == tuple(names) else by_name(values, own)
@@ -210,6 +220,18 @@ def _image_column(table: AnyTable, given: str | None) -> str:
     if len(found) > 1:
         raise UserError(f"cannot tell the images; give {Setting('image_column')} one of: {', '.join(found)}")
     return found[0]
+
+
+def _one_hot_columns(table: AnyTable, taken: Sequence[str]) -> list[str]:
+    """Return the columns that are each 1 for the rows of one class; none where there are no such columns."""
+    possible = [name for name in table.label_columns() if name not in taken and plain(name) not in INDEX]
+    if table.class_columns() or any(plain(name) in LABELS for name in table.columns):
+        return []
+    return possible if one_hot({name: _as_flags(table.values(name)) for name in possible}) is not None else []
+
+
+def _as_flags(values: Sequence[Any]) -> list[str]:
+    return [str(int(value)) if isinstance(value, bool) else str(value) for value in values]
 
 
 def _label_column(table: AnyTable, taken: Sequence[str], given: str | None) -> str:
