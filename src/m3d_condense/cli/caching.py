@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 from m3d_condense.machine.memory import readable
 from m3d_condense.tools.cache import Entry, cache_folder, entries, not_kept_said, remove
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.limit import kept_bytes
 from m3d_condense.tools.text import shown
 
 NOTE = 200  # characters of what is said of an entry
@@ -23,13 +24,7 @@ def check_environment() -> None:
     Raises:
         UserError: M3D_CACHE_LIMIT is no size.
     """
-    text = os.environ.get("M3D_CACHE_LIMIT", "").strip()
-    try:
-        size = float(text or 0)
-    except ValueError:
-        size = -1.0
-    if not 0 <= size < 2**30:
-        raise UserError(f"the environment variable M3D_CACHE_LIMIT is a number of GiB, not {text!r}")
+    kept_bytes()
     if named := os.environ.get("M3D_CACHE"):
         with not_kept_said("what is worked out"):
             if not next(path for path in (Path(named), *Path(named).absolute().parents) if path.exists()).is_dir():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import re
 import shutil
 import time
@@ -28,7 +27,7 @@ from m3d_condense.data.store import KIND as STORES
 from m3d_condense.data.store import Store
 from m3d_condense.machine.memory import readable
 from m3d_condense.tools import cache
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.limit import kept_bytes
 from m3d_condense.tools.progress import notice, recorded, tell
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 KIND = "images"
 WORTH = 2.0  # seconds that reading must take for its result to be kept
-LIMIT = 8.0  # GiB that are kept in all, where M3D_CACHE_LIMIT does not say it
 SPLITS = ("train", "test")
 
 Made = TypeVar("Made")
@@ -110,7 +108,7 @@ def _once(
     unpack: Callable[[cache.Tensors, Mapping[str, str]], Made],
 ) -> Made:
     """Return what is kept under a key if it was made of the same; else make it, and keep it where that took long."""
-    folder, limit, source = cache.lasting_folder(), _limit(), made_of()
+    folder, limit, source = cache.lasting_folder(), kept_bytes(), made_of()
     if folder is None or source is None:
         return make(None)
     name = f"{_plain(name)}-{cache.key_of(key)}"
@@ -164,18 +162,6 @@ def _keep(file: Path, tensors: cache.Tensors, texts: Mapping[str, str], limit: i
             cache.trim(KIND, limit - size)
             cache.write_entry(file, tensors, texts)
             tell(f"The decoded images are kept for the next start in {file} ({readable(size)})")
-
-
-def _limit() -> int:
-    """Return how many bytes are kept in all."""
-    text = os.environ.get("M3D_CACHE_LIMIT", "").strip()
-    try:
-        limit = float(text or LIMIT)
-    except ValueError:
-        limit = -1.0
-    if not 0 <= limit < 2**30:
-        raise UserError(f"the environment variable M3D_CACHE_LIMIT is a number of GiB, not {text!r}")
-    return int(limit * 2**30)
 
 
 def _packed(dataset: ImageDataset) -> cache.Stored:
