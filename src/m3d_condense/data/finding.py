@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from m3d_condense.data.words import split_name
 
+_Key = tuple[str | None, str]
 SAME = 50  # pictures of one name at most, among which the same capital letters are looked for
 
 
@@ -28,7 +29,7 @@ class Index:
             _folded(part) for folder in set(map(posixpath.dirname, pictures)) for part in folder.split("/")
         }
         self._deepest = max((path.count("/") + 1 for path in pictures), default=0)
-        self._known: dict[int, dict[tuple[str | None, str], list[str]]] = {}
+        self._known: dict[int, _Tails] = {}
 
     def find(self, folder: str, value: str, role: str | None) -> str | None:
         """Find the picture that a file in `folder`, which lists the split `role`, calls `value`."""
@@ -40,7 +41,7 @@ class Index:
                 return path
         parts = [part for part in posixpath.normpath(value).split("/") if part not in ("", ".", "..")]
         for depth in range(min(len(parts), self._deepest), 0, -1):
-            for of in (role, None):
+            for of in (role, None) if role is not None else (None,):
                 found = self._ending(parts[-depth:], of)
                 if found is not None:
                     return found if self._lies_within(found, parts[:-depth]) else None
@@ -61,10 +62,12 @@ class Index:
         """Return the only picture whose path ends with these parts, among those in folders of a split."""
         tail, depth = "/".join(parts), len(parts)
         if depth not in self._known:
-            self._known[depth] = _tails(self._pictures, depth)
-        found = self._known[depth].get((role, _folded(tail)), [])
-        if 1 < len(found) <= SAME:
-            found = [path for path in found if f"/{path}".endswith(f"/{tail}")]
+            self._known[depth] = _Tails(self._pictures, depth)
+        known, key = self._known[depth], (role, _folded(tail))
+        if key not in known.several:
+            return known.first.get(key)
+        same = known.several[key]
+        found = [path for path in same if f"/{path}".endswith(f"/{tail}")] if len(same) <= SAME else same
         return found[0] if len(found) == 1 else None
 
     def _lies_within(self, path: str, folders: Sequence[str]) -> bool:
@@ -73,19 +76,33 @@ class Index:
         return all(folder in around for folder in map(_folded, folders) if folder in self._folders)
 
 
-def _tails(pictures: Sequence[str], depth: int) -> dict[tuple[str | None, str], list[str]]:
-    """Return the pictures by the last parts of their paths, with the ending and without, and by their split."""
-    known: dict[tuple[str | None, str], list[str]] = {}
-    for path in pictures:
-        tail = _folded("/".join(path.split("/")[-depth:]))
-        for key in {tail, posixpath.splitext(tail)[0]}:
-            for role in {None, lies_in(path)}:
-                known.setdefault((role, key), []).append(path)
-    return known
+class _Tails:
+    """Pictures by so many last parts of their paths, with the ending and without, and by their split.
+
+    Attributes:
+        first: of each, the first.
+        several: all of them, where there are more.
+    """
+
+    def __init__(self, pictures: Sequence[str], depth: int) -> None:
+        self.first: dict[_Key, str] = {}
+        self.several: dict[_Key, list[str]] = {}
+        for path in pictures:
+            tail = _folded("/".join(path.rsplit("/", depth)[-depth:]))
+            stem, role = posixpath.splitext(tail)[0], lies_in(path)
+            for key in (tail, stem) if stem != tail else (tail,):
+                self._add((None, key), path)
+                if role is not None:
+                    self._add((role, key), path)
+
+    def _add(self, key: _Key, path: str) -> None:
+        first = self.first.setdefault(key, path)
+        if first is not path:
+            self.several.setdefault(key, [first]).append(path)
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).casefold()
 
 
 def lies_in(path: str) -> str | None:
