@@ -26,13 +26,14 @@ def test_a_set_is_labelled_and_scored_with_both_labels(capsys: pytest.CaptureFix
     assert run("evaluate", "set", "--random", *SCORED) == 0
     table = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     rows = [row[2:5] for row in table if len(row) == 6]
-    assert rows == [["quick", "0.0625", "2"], ["quick, soft labels", "0.082", "2"], ["quick", "0.0625", "2"]]
+    hard, soft = ["quick, 1 epoch", "0.0625", "2"], ["quick, 1 epoch, soft labels", "0.082", "2"]
+    assert rows == [hard, soft, hard]
     assert [score.labels for score in CondensedSet.load("set").scores] == ["hard", "soft"]
     assert main(["info", "set"]) == 0
     told = capsys.readouterr().out
     assert "bytes    640 of pixels, 200 of soft labels, 840 in all, 0.082 KiB a class" in told
     assert "labels   a class an image; soft ones too, of 2 networks at temperature 1.0" in told
-    assert "convnet1, quick, soft labels: " in told
+    assert "convnet1, quick, 1 epoch, soft labels: " in told
 
 
 def test_hard_labels_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,11 +57,11 @@ def test_a_limit_is_divided_between_a_pool_and_the_steps_as_it_will_be(
 
     monkeypatch.setattr(estimating, "_image_seconds", lambda *_: 1 / 256)  # a batch takes a second
     monkeypatch.setattr(estimating, "fitting_iterations", fitting)
-    asked: dict[str, Any] = {"method": "m3d-plus", "encoder_count": 2, "iterations": None}
+    asked: dict[str, Any] = {"method": "m3d-plus", "encoder_count": 2, "encoder_batch": 256, "iterations": None}
     for limit, networks, iterations in [
         (1_000.0, (2, 400), 380),
-        (100_000.0, (2, 1_200), 30_000),  # no more than these, however long the limit
-        (None, (2, 1_200), 3_000),
+        (100_000.0, (2, 2_400), 30_000),  # no more than these, however long the limit
+        (None, (2, 2_400), 3_000),
     ]:
         found = estimated(digits, time_limit=limit, **asked)
         assert (found.networks, found.iterations) == (networks, iterations)

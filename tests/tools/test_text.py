@@ -62,7 +62,7 @@ def test_complaints_and_notices(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_tables(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    scored = Scored(name=ESCAPES, score=Score.of(ESCAPES, ESCAPES, [50.0], {}), class_bytes=100.0)
+    scored = Scored(name=ESCAPES, score=Score.of(ESCAPES, ESCAPES, [50.0], {}), class_bytes=100.0, own_epochs=1)
     print_scores([scored], as_json=False)
     one = job(data=ESCAPES)
     known = record(one, 50.0, errors={"convnet1": LONG})
