@@ -144,6 +144,13 @@ def test_a_file_that_need_name_no_pictures_is_not_used_and_said_so(name: str, te
         read(lone, {name: text})
 
 
+def test_of_many_files_that_name_no_picture_some_are_told() -> None:
+    found = read(SITES, {f"siteA/train_{n}.txt": rows(f"{n} 0.5 0.5 1 1") for n in range(9)})
+    told = [line for line in found.notices if "name" in line]
+    assert len(told) == 4
+    assert told[-1] == "6 more such files name no image here"
+
+
 @pytest.mark.parametrize(
     "text",
     [

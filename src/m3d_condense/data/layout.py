@@ -17,6 +17,8 @@ from m3d_condense.data.listed import Listed, listed
 from m3d_condense.data.tree import Folder, ending
 from m3d_condense.tools.errors import UserError
 
+SHOWN = 3  # lists that name no picture, of which each is told what is wrong
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -81,7 +83,14 @@ def pictures_layout(
 
 def _with_lists(refusal: UserError, lists: Listed) -> UserError:
     """Return what is refused with what is wrong with lists that could not be used."""
-    return UserError("; ".join([str(refusal), *(f"{path}: {said}" for path, said in lists.unread.items())]))
+    return UserError("; ".join([str(refusal), *_unread(lists, "{}: {}")]))
+
+
+def _unread(lists: Listed, form: str) -> list[str]:
+    """Say of the first lists that name no picture what is wrong with each, and how many more there are."""
+    said = [form.format(path, wrong) for path, wrong in lists.unread.items()]
+    more = len(said) - SHOWN
+    return said if more < 1 else [*said[:SHOWN], f"{more} more such files name no image here"]
 
 
 def _classes(parts: Sequence[Part], shown: str) -> tuple[str, ...]:
@@ -95,7 +104,7 @@ def _classes(parts: Sequence[Part], shown: str) -> tuple[str, ...]:
 def _layout(
     root: Folder, parts: list[Part], classes: tuple[str, ...], notes: Notes, lists: Listed, sources: Sequence[str]
 ) -> Layout:
-    notes.lines += [f"{path} is not used: {said}" for path, said in lists.unread.items()]
+    notes.lines += _unread(lists, "{} is not used: {}")
     missing = {path: count for path in sources if (count := lists.missing[path]) > 0}
     notes.lines += [f"{path}: {count} rows without a picture left out" for path, count in missing.items()]
     notes.lines += [f"{unused_columns(lists.unused[path])} ({path})" for path in sources if lists.unused[path]]
