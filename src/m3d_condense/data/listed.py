@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from m3d_condense.data.finding import Index, about, lies_in, said_by
 from m3d_condense.data.label_columns import Labels, ListFile, labels_like, labels_of
-from m3d_condense.data.naming import are_first_row, naming_column, unnamed
+from m3d_condense.data.naming import are_first_row, naming_column, namings, unnamed
 from m3d_condense.data.side_files import parse
 from m3d_condense.data.split_columns import splits_of
 from m3d_condense.data.splits import some
@@ -94,13 +94,11 @@ def listed(
     """
     found = Listed()
     index = Index(pictures if texts else ())
-    files: list[ListFile] = []
-    for path, text in texts.items():
-        file = _read(path, text, index, f"{shown}/{path}", file_column, label_column)
-        if isinstance(file, ListFile):
-            files.append(file)
-        elif file is not None:
-            found.unread[path] = file
+    read = [
+        _read(path, text, index, f"{shown}/{path}", file_column, label_column, found.unread)
+        for path, text in texts.items()
+    ]
+    files = [file for file in read if file is not None]
     for file in files:
         if _note_splits(found, file):
             _check_even(file)
@@ -114,22 +112,30 @@ def listed(
 
 
 def _read(
-    path: str, text: str, index: Index, where: str, file_column: str | None, label_column: str | None
-) -> ListFile | str | None:
-    """Read a file, and find the columns that name pictures and splits.
+    path: str,
+    text: str,
+    index: Index,
+    where: str,
+    file_column: str | None,
+    label_column: str | None,
+    unread: dict[str, str],
+) -> ListFile | None:
+    """Read a file, and find the columns that name pictures and splits; None where none names pictures.
 
-    Where none names pictures, returns what is wrong with a list that is called as one; None for any other file. Raises
-    UserError where it surely should name pictures.
+    What is wrong with such a file that is called as a list goes into `unread`. Raises UserError where it surely should
+    name pictures.
     """
     table = parse(path, text, lambda name: index.is_name(posixpath.dirname(path), name, about(path)))
     if are_first_row(path, table, index):
         table = table.without_names()
-    naming = naming_column(path, table, index, file_column, where)
+    columns = namings(path, table, index)
+    naming = naming_column(columns, path, table, index, file_column, where)
     if naming is None:
-        wrong, sure = unnamed(path, table, index) or (None, False)
-        if sure and file_column in (None, *table.names):
-            raise UserError(f"{where}: {wrong}; correct it, or move the file away")
-        return wrong
+        if (told := unnamed(columns, path, index)) is not None:
+            unread[path], sure = told
+            if sure and file_column in (None, *table.names):
+                raise UserError(f"{where}: {unread[path]}; correct it, or move the file away")
+        return None
     if table.twice is not None:
         called = f"called {table.twice}" if table.twice else "without a name"
         raise UserError(f"{where} has two columns {called}: give one of them another name")

@@ -53,7 +53,19 @@ class Naming:
         return 3 if not words.isdisjoint(FILES) else 2 if not words.isdisjoint(KEYS) else 1
 
 
-def naming_column(path: str, table: Table, index: Index, file_column: str | None, where: str) -> Naming | None:
+def namings(path: str, table: Table, index: Index) -> list[Naming]:
+    """Look up the values of every column of a file among the names of the pictures."""
+    folder, role = posixpath.dirname(path), about(path)
+    found = []
+    for name, values in zip(table.names, table.values, strict=True):
+        known = {value: index.find(folder, value, role) for value in set(values)}
+        found.append(Naming(column=name, values=values, pictures=[known[value] for value in values]))
+    return found
+
+
+def naming_column(
+    columns: Sequence[Naming], path: str, table: Table, index: Index, file_column: str | None, where: str
+) -> Naming | None:
     """Find the column that names pictures: one with nearly the most of them, at least half of its rows or of all.
 
     In a list of splits one is enough, if the column is not of numbers and its values seldom repeat. Of several such
@@ -62,9 +74,8 @@ def naming_column(path: str, table: Table, index: Index, file_column: str | None
 
     Raises UserError where several columns that name different pictures may be meant.
     """
-    possible = [
-        found for found in _namings(path, table, index, file_column) if _names_enough(found, path, table, index)
-    ]
+    asked = [found for found in columns if file_column in (None, found.column)]
+    possible = [found for found in asked if _names_enough(found, path, table, index)]
     most = max((found.count for found in possible), default=0)
     possible = [found for found in possible if found.count >= NEARLY * most]
     if not possible:
@@ -79,7 +90,7 @@ def naming_column(path: str, table: Table, index: Index, file_column: str | None
     return chosen
 
 
-def unnamed(path: str, table: Table, index: Index) -> tuple[str, bool] | None:
+def unnamed(columns: Sequence[Naming], path: str, index: Index) -> tuple[str, bool] | None:
     """Say of a list in which no column names pictures what is wrong with it, and whether it surely should name some.
 
     It should if it is called after labels or a split and has names of picture files, or is as long as a list of the
@@ -87,25 +98,27 @@ def unnamed(path: str, table: Table, index: Index) -> tuple[str, bool] | None:
     files that are called otherwise.
     """
     words = tokens(posixpath.splitext(posixpath.basename(path))[0])
-    if LISTS.isdisjoint(words) or not table.names or not table.values[0]:
+    rows = len(columns[0].values) if columns else 0
+    if LISTS.isdisjoint(words) or rows == 0:
         return None
-    rows = len(table.values[0])
-    files = [values for values in table.values if 2 * sum(map(_is_file, values)) >= rows]
-    shown = files[0] if files else table.values[0]
-    count = max(found.count for found in _namings(path, table, index, None))
+    files = [found.values for found in columns if 2 * sum(map(_is_file, found.values)) >= rows]
+    shown = files[0] if files else columns[0].values
+    count = max(found.count for found in columns)
     named = f"only {count}" if count else "none"
     said = f"{named} of its {rows} rows name{'s' if count < 2 else ''} an image here, the first says {shown[0]!r}"
-    divides = len({ROLES[word] for word in words if word in ROLES}) > 1 and len(table.names) > 1
-    labelled = 2 * rows >= len(index.paths) and any(plain(name) in LABELS for name in table.names)
+    divides = len({ROLES[word] for word in words if word in ROLES}) > 1 and len(columns) > 1
+    labelled = 2 * rows >= len(index.paths) and any(plain(found.column) in LABELS for found in columns)
     return said, bool(files) or divides or labelled
 
 
 def are_first_row(path: str, table: Table, index: Index) -> bool:
     """Whether what was taken for the names of columns is a row: one of them names a picture as the values below do."""
+    if table.plain:  # its columns have no names
+        return False
     for name, values in zip(table.names, table.values, strict=True):
         alike = "." in name if any("." in value for value in values) else FILES.union(KEYS).isdisjoint(tokens(name))
         if alike and name not in values and index.find(posixpath.dirname(path), name, about(path)) is not None:
-            return not table.plain
+            return True
     return False
 
 
@@ -116,16 +129,6 @@ def _comes_before(one: Naming, other: Naming) -> bool:
     if one.counts_rows != other.counts_rows:
         return other.counts_rows
     return one.called > other.called
-
-
-def _namings(path: str, table: Table, index: Index, file_column: str | None) -> list[Naming]:
-    folder, role = posixpath.dirname(path), about(path)
-    found = []
-    for name, values in zip(table.names, table.values, strict=True):
-        if file_column in (None, name):
-            known = {value: index.find(folder, value, role) for value in set(values)}
-            found.append(Naming(column=name, values=values, pictures=[known[value] for value in values]))
-    return found
 
 
 def _names_enough(found: Naming, path: str, table: Table, index: Index) -> bool:

@@ -172,8 +172,9 @@ def _is_image_folder(folder: Path) -> bool:
 
 def _other_file(folder: Path) -> Path | None:
     """Return a file that lies in a folder of exported images beside these; None where there are none of these."""
-    others = [file for file in _image_files(folder) if not _is_marked_png(file)]
-    return others[0].relative_to(folder) if 0 < len(others) < len(_image_files(folder)) else None
+    files = _image_files(folder)
+    others = [file for file in files if not _is_marked_png(file)]
+    return others[0].relative_to(folder) if 0 < len(others) < len(files) else None
 
 
 def _image_files(folder: Path) -> list[Path]:
