@@ -12,10 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from m3d_condense.tools.places import CONDENSED, STUDIES
+
 if TYPE_CHECKING:
     from m3d_condense.data.pictures import Rows
 
-RESULTS = {"condensed.json", "comparison.json", "study.json"}  # of this package, and no data
+RESULTS = {CONDENSED, *STUDIES}  # of this package, and no data
 
 
 def of_files(paths: Sequence[str]) -> str | None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from m3d_condense.data.tree import Folder
 from m3d_condense.data.words import is_hidden, is_our_leftover, is_system_folder
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.places import CONDENSED, STUDIES
 
-CONDENSED, STUDIES = "condensed.json", {"comparison.json", "study.json"}
 OURS = "of m3d's own results in"
 LITTER = {"thumbs.db", "desktop.ini"}
 

@@ -31,11 +31,12 @@ from m3d_condense.sets.tables import STORED, TABLES, write_table
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.leftovers import held, restore_folder, written_name
+from m3d_condense.tools.places import CONDENSED
 
 FORMAT_VERSION = 1
 WITH_SOFT_LABELS = 2  # the format version of condensed.json beside which soft labels lie
 PACKED = 3  # the format version of sets whose pixels have fewer bits than 8, with soft labels or without
-IMAGES, META, CARD, PREVIEW = "images.safetensors", "condensed.json", "README.md", "preview.png"
+IMAGES, META, CARD, PREVIEW = "images.safetensors", CONDENSED, "README.md", "preview.png"
 METRICS, REPORT, SOFT_LABELS = "metrics.jsonl", "report.html", "soft-labels.safetensors"
 OPTIONAL = {METRICS, REPORT, SOFT_LABELS}
 OURS = {IMAGES, META, CARD, PREVIEW, *TABLES.values(), *OPTIONAL}

@@ -1,4 +1,4 @@
-"""Places where an output would become a part of something else: in a condensed set, or among the data."""
+"""The files by which our own results are known, and places where an output would become a part of something else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from m3d_condense.tools.errors import UserError
 
 CONDENSED = "condensed.json"  # in the folder of a condensed set
+STUDIES = {"comparison.json", "study.json"}  # in the folders of comparisons and studies
 
 
 def check_outside_sets(path: Path) -> None:
