@@ -17,9 +17,9 @@ from m3d_condense.data.inspection import Inspection, Levels, examples, inspect
 from m3d_condense.machine.memory import readable
 from m3d_condense.sets.preview import Sheet, preview
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.files import check_name, write_file
+from m3d_condense.tools.files import check_place, write_file
 from m3d_condense.tools.locks import alone
-from m3d_condense.tools.places import check_outside_data, check_outside_sets
+from m3d_condense.tools.places import check_outside_data
 from m3d_condense.tools.progress import recorded
 from m3d_condense.tools.text import shown
 
@@ -62,8 +62,7 @@ def _check_target(out: Path) -> None:
     """Raise UserError for what is no name of a PNG, and for a file that was not drawn here."""
     if out.suffix.lower() != ".png":
         raise UserError("the sheet is a PNG: end its name in .png", setting="out", value=out)
-    check_name(out)
-    check_outside_sets(out)
+    check_place(out)
     with alone(out):  # it can be written
         if not out.exists():
             return

@@ -16,8 +16,7 @@ from m3d_condense.report.sheet import Sheet
 from m3d_condense.sets.folder import REPORT, is_condensed_set
 from m3d_condense.sets.text import one_line
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.files import check_name, write_file_atomic
-from m3d_condense.tools.places import check_outside_sets
+from m3d_condense.tools.files import check_place, write_file_atomic
 
 LIMIT = 2_000_000  # bytes of the page
 BUDGET = 1_200_000  # bytes of its pixels, at first
@@ -29,9 +28,7 @@ def check_target(out: Path) -> None:
     """Raise `UserError` for what is no name of a page, a file that is no report, and a place in a set but its own."""
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError("the report is a page: end its name in .html", setting="out", value=out)
-    check_name(out)
-    if out.name != REPORT or not is_condensed_set(out.parent):
-        check_outside_sets(out)
+    check_place(out, in_set=out.name == REPORT and is_condensed_set(out.parent))
     if out.is_dir():
         raise UserError("is a folder; name a file", setting="out", value=out)
     if out.exists() and MARK not in out.read_bytes()[:4096]:

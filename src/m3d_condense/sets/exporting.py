@@ -34,8 +34,8 @@ from m3d_condense.sets.tables import distinct, eight_bit_batches, png, write_tab
 from m3d_condense.sets.text import one_line
 from m3d_condense.sets.torch_files import read_torch
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.files import check_folder, check_name, write_file, write_folder
-from m3d_condense.tools.places import check_outside_data, check_outside_sets
+from m3d_condense.tools.files import check_folder, check_place, write_file, write_folder
+from m3d_condense.tools.places import check_outside_data
 from m3d_condense.tools.progress import notice
 
 NAME_LENGTH = 60  # letters of a class name in a folder's name: 240 bytes at most, of 255 that a name may have
@@ -108,11 +108,7 @@ def export(
 def check_export(path: Path, form: str, *, overwrite: bool) -> None:
     """Raise `UserError` if `export` would refuse `path`: call it before anything that takes long."""
     chosen = FORMS[form]
-    check_name(path)
-    check_outside_sets(path)
-    blocker = next((parent for parent in path.parents if parent.exists()), None)
-    if blocker is not None and not blocker.is_dir():
-        raise UserError(f"{path}: {blocker} is a file, not a folder; choose another place")
+    check_place(path)
     there = path.exists() and not (chosen.folder and path.is_dir() and not any(path.iterdir()))
     if there and _is_ours(path, chosen):
         if not overwrite:

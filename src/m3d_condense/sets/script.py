@@ -20,8 +20,7 @@ from m3d_condense.recipes.protocols import PHOTOGRAPHS, Protocol, Training
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tiles import tile_size
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.files import check_name, write_file_atomic
-from m3d_condense.tools.places import check_outside_sets
+from m3d_condense.tools.files import check_place, write_file_atomic
 from m3d_condense.training.augment import CROP, CUTOUT
 from m3d_condense.training.photographs import EIGENVALUES, EIGENVECTORS, GREY, JITTER, LIGHT
 
@@ -84,8 +83,7 @@ def write_script(
 
 def check_script(script: Path, *, overwrite: bool) -> None:
     """Raise `UserError` if `write_script` would refuse `script`: call it before anything that takes long."""
-    check_name(script)
-    check_outside_sets(script)
+    check_place(script)
     for file, ours in ((script, _is_script), (_images_of(script), _is_images)):
         if not file.exists():
             continue

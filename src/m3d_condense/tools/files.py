@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_folder",
     "check_name",
+    "check_place",
     "is_partial",
     "plain_json",
     "read_json",
@@ -41,20 +42,30 @@ def check_folder(path: Path, replaceable: Callable[[Path], bool]) -> None:
     working folder, which would be taken away from under the process, nor in a condensed set. Leftovers of killed
     processes do not count. A folder that one of them had moved from `path` is put back first.
     """
-    check_name(path)
-    check_outside_sets(path)
+    check_place(path)
     restore_folder(path)
-    if not path.exists():
-        blocker = next((parent for parent in path.parents if parent.exists()), None)
-        if blocker is not None and not blocker.is_dir():
-            raise UserError(f"{path}: {blocker} is a file, not a folder; choose another place")
-    elif not path.is_dir():
+    if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; name a folder")
-    elif not all(is_partial(entry) for entry in path.iterdir()) and not replaceable(path):
+    if path.exists() and not all(is_partial(entry) for entry in path.iterdir()) and not replaceable(path):
         raise UserError(f"{path} holds other files, which would be lost; choose a new or empty folder")
     here = Path.cwd()
     if path.resolve() in (here, *here.parents):
         raise UserError(f"{path} is the working folder or lies above it; name a folder of its own")
+
+
+def check_place(path: Path, *, in_set: bool = False) -> None:
+    """Raise `UserError` where no output may be: under an impossible name, below a file, or in a condensed set.
+
+    Args:
+        path: of a file or folder, which need not exist.
+        in_set: whether it belongs to the condensed set that it lies in.
+    """
+    check_name(path)
+    if not in_set:
+        check_outside_sets(path)
+    blocker = next((parent for parent in path.parents if parent.exists()), None)
+    if blocker is not None and not blocker.is_dir():
+        raise UserError(f"{path}: {blocker} is a file, not a folder; choose another place")
 
 
 def check_name(path: Path) -> None:

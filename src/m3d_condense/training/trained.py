@@ -20,8 +20,7 @@ from m3d_condense import networks
 from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.files import check_name, plain_json, read_tensors, write_file_atomic
-from m3d_condense.tools.places import check_outside_sets
+from m3d_condense.tools.files import check_place, plain_json, read_tensors, write_file_atomic
 from m3d_condense.training.augment import constants_problem, normalised
 from m3d_condense.training.trainer import check_converged, classes_of
 
@@ -171,13 +170,9 @@ def check_target(path: Path, overwrite: bool) -> None:
 
     A file that holds anything else is never replaced.
     """
-    check_name(path)
-    check_outside_sets(path)
+    check_place(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file")
-    blocker = next((parent for parent in path.parents if parent.exists()), None)
-    if blocker is not None and not blocker.is_dir():
-        raise UserError(f"{path}: {blocker} is a file, not a folder; choose another place")
     if not path.exists():
         return
     if not is_trained_network(path):
