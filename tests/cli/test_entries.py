@@ -70,15 +70,16 @@ def test_what_is_named_twice_is_scored_once(one: str, capsys: pytest.CaptureFixt
     assert len(scores(one)) == 1
 
 
-def test_other_epochs_than_the_protocols_are_said(one: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_the_protocols_own_is_said(one: str, capsys: pytest.CaptureFixture[str]) -> None:
     for epochs in ("1", "2", "1000"):  # the last are those that the protocol has for ten images
         assert main(["evaluate", one, *QUICK, "--epochs", epochs]) == 0
         assert ("quick, " in capsys.readouterr().out) == (epochs != "1000")
     assert main(["evaluate", one, *QUICK, "--flip", "true"]) == 0
+    assert main(["evaluate", one, *QUICK, "--seed", "3"]) == 0
     capsys.readouterr()
     assert main(["info", one]) == 0
     shown = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("score")]
-    told = ["quick, 1 epoch", "quick, 2 epochs", "quick", "quick, 1 epoch, mirrored"]
+    told = ["quick, 1 epoch", "quick, 2 epochs", "quick", "quick, 1 epoch, mirrored", "quick, 1 epoch, seed 3"]
     assert shown == [f"score    convnet1, {one_told}" for one_told in told]
     card = Path(one, "README.md").read_text(encoding="utf-8")
     assert all(f"| convnet1 | {one_told} | 1 |" in card for one_told in told)

@@ -76,7 +76,7 @@ class Score:
         return self.network, self.protocol, self.n, told
 
     def trained_by(self, own_epochs: int | None = None) -> str:
-        """Return the protocol for a reader, such as "quick, 2 epochs, soft labels".
+        """Return the protocol for a reader, such as "quick, 2 epochs, soft labels, seed 1"; seed 0 is not said.
 
         Args:
             own_epochs: the epochs that the protocol has for the set; others are told.
@@ -87,6 +87,8 @@ class Score:
             parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'}")
         if self.labels == SOFT:
             parts.append("soft labels")
+        if seed := self.settings.get("seed", 0):
+            parts.append(f"seed {seed}")
         return ", ".join(parts)
 
     def rounded(self, digits: int) -> str:
