@@ -240,8 +240,15 @@ def made_and_scored():
     return constants, score.accuracies, trained.accuracy, [row.mean for row in compared.rows], distances, tensors
 
 
-@pytest.mark.parametrize("changed", [default_dtype, default_device, lambda: torch.device("meta")])
-def test_results_do_not_depend_on_the_defaults_of_torch(changed):
+def autocast():
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [default_dtype, default_device, lambda: torch.device("meta"), autocast, torch.no_grad, torch.inference_mode],
+)
+def test_results_do_not_depend_on_the_modes_of_torch(changed):
     *wanted, tensors = made_and_scored()
     with changed():
         before = torch.get_default_dtype(), torch.get_default_device()
