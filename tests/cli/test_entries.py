@@ -37,6 +37,22 @@ def test_sets_and_data_sets_are_scored_together(one: str, capsys: pytest.Capture
     assert scores(one)[0].accuracies == rows[0]["accuracies"]
 
 
+def test_data_sets_of_one_name_are_told_apart(digits: ImageDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    rng, labels = np.random.default_rng(0), np.arange(20) % 2
+    for folder, side in (("a", 8), ("b", 12), ("c", 12)):
+        Path(folder).mkdir()
+        np.savez(f"{folder}/my.npz", images=rng.integers(0, 256, (20, side, side), dtype=np.uint8), labels=labels)
+    named = {}
+    for folders in ("ab", "abc"):
+        sets = [f"{folder}/my.npz" for folder in folders]
+        assert main(["evaluate", *sets, "--whole", "--json", *QUICK]) == 0
+        named[folders] = [row["set"] for row in json.loads(capsys.readouterr().out)]
+    assert named["ab"] == ["whole my, 8×8 pixels", "whole my, 12×12 pixels"]
+    assert named["abc"][0] == "whole my, 8×8 pixels"
+    assert len(set(named["abc"])) == 3
+    assert all(name.startswith("whole my, sha256:") for name in named["abc"][1:])
+
+
 def test_scores_on_other_data_are_shown_as_such(
     one: str, digits: ImageDataset, own_folder: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +117,12 @@ def test_what_is_not_the_protocols_own_is_said(one: str, capsys: pytest.CaptureF
         (["one"], ["--layout", "NHW"], "--layout NHW: goes with"),
         (["one"], ["--label-column", "x"], "--label-column x: goes with"),
         (["one", "digits"], ["--random", "--ipc", "0"], "--ipc 0"),
+        (
+            ["one"],
+            ["--random", "--ipc", "5"],
+            "--ipc 5: goes with --random and a data set; a condensed set has its own",
+        ),
+        (["one", "digits"], ["--whole", "--ipc", "10"], "--ipc 10: goes with --random and a data set"),
     ],
 )
 def test_nothing_is_trained_before_everything_is_checked(

@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 
 from m3d_condense import networks
 from m3d_condense.cli.finding import Found, find
+from m3d_condense.cli.flags import RANDOM_IPC
 from m3d_condense.cli.settings import load_data, refuse_source_flags
 from m3d_condense.condensing.condensation import random_selections
 from m3d_condense.data.dataset import ImageDataset
@@ -108,6 +109,10 @@ def _loaded(given: Namespace) -> tuple[list[Entry], list[Source]]:
     datasets: dict[str, ImageDataset] = {}  # so that sets of one source hold its images once
     sources: dict[tuple[str, int], Source] = {}
     known = {name: _found(name, given) for name in dict.fromkeys(given.sets)}
+    if given.ipc is not None and not (given.random and None in known.values()):
+        raise UserError(
+            "goes with --random and a data set; a condensed set has its own", setting="ipc", value=given.ipc
+        )
     if tested_on is None and None not in known.values():
         refuse_source_flags(given, f"{Setting('data', 'DATA')}, or with data sets among those that are scored,")
     once = {name if found is None else found.folder.resolve(): name for name, found in reversed(known.items())}
@@ -117,7 +122,7 @@ def _loaded(given: Namespace) -> tuple[list[Entry], list[Source]]:
         condensed = None if found is None else CondensedSet.load(found.folder)
         loaded = load_data(given, name) if condensed is None else source_of(condensed, tested_on)
         dataset = datasets.setdefault(loaded.fingerprint, loaded)
-        ipc = given.ipc if condensed is None else condensed.ipc
+        ipc = (RANDOM_IPC if given.ipc is None else given.ipc) if condensed is None else condensed.ipc
         flip = mirrored(condensed or dataset, dataset) if given.flip is None else given.flip
         sources.setdefault((dataset.fingerprint, ipc), Source(dataset=dataset, ipc=ipc, flip=flip))
         if found is not None and condensed is not None:
@@ -151,11 +156,23 @@ def _beside(sources: Sequence[Source], given: Namespace) -> list[Entry]:
     whole: set[str] = set()
     for source in sources:
         dataset, flip = source.dataset, source.flip
+        called = _called(dataset, [other.dataset for other in sources])
         if given.random:
-            name = f"random, {source.ipc} per class" + (f" of {dataset.name}" if len(sources) > 1 else "")
+            name = f"random, {source.ipc} per class" + (f" of {called}" if len(sources) > 1 else "")
             drawn = random_selections(dataset, source.ipc, given.repeats, given.seed)
             found.append(Entry(name=name, trained_on=drawn, dataset=dataset, flip=flip))
         if given.whole and dataset.fingerprint not in whole:
             whole.add(dataset.fingerprint)
-            found.append(Entry(name=f"whole {dataset.name}", trained_on=dataset, dataset=dataset, flip=flip))
+            found.append(Entry(name=f"whole {called}", trained_on=dataset, dataset=dataset, flip=flip))
     return found
+
+
+def _called(dataset: ImageDataset, among: Sequence[ImageDataset]) -> str:
+    """Return the name of a data set, with its size or fingerprint where others have that name."""
+    others = [one for one in among if one.name == dataset.name and one.fingerprint != dataset.fingerprint]
+    height, width = dataset.size
+    if not others:
+        return dataset.name
+    if all(one.size != dataset.size for one in others):
+        return f"{dataset.name}, {width}×{height} pixels"
+    return f"{dataset.name}, {dataset.fingerprint[:15]}"

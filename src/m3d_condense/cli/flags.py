@@ -29,6 +29,7 @@ NETWORK_HELP = (
 )
 NETWORKS_HELP = NETWORK_HELP.replace("architecture", "architectures", 1)
 NAMING = ("method", "preset", "ipc", "seed")  # settings that m3d compare varies, or has flags of its own for
+RANDOM_IPC = 10  # images per class of random selections, where no condensed set says how many
 METAVARS = {int: "N", float: "X", str: "NAME", bool: "{true,false}"}
 
 

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from m3d_condense.cli.command import Command
 from m3d_condense.cli.flags import (
     DATA_HELP,
+    RANDOM_IPC,
     config_flag,
     execution_flags,
     new_parser,
@@ -40,8 +41,10 @@ def declare() -> ArgumentParser:
         "--random", action="store_true", help="also score random selections, a new one for each network"
     )
     parser.add_argument("--whole", action="store_true", help="also score the whole training split")
-    per_class = "images per class of --random, for data sets; for condensed sets it is their own"
-    number_flag(parser, "--ipc", 10, per_class)
+    per_class = (
+        f"images per class of --random, for data sets (default: {RANDOM_IPC}); for condensed sets it is their own"
+    )
+    parser.add_argument("--ipc", type=int, metavar="N", help=per_class)
     scoring_flags(parser, "in place of the protocol's")
     number_flag(parser, "--seed", 0, "seed of all networks and random selections")
     mirrored = "whether a mirrored image keeps its class (default: as the set was condensed, or as the data set says)"
