@@ -151,7 +151,13 @@ def test_a_table_with_scores_stays_as_it_is_where_its_data_are_not_at_hand(tmp_p
     copy = root / "svhn.npz"
     np.savez(copy, x_train=images[:24], y_train=labels[:24], x_test=images[24:], y_test=labels[24:])
     wanted = asked("table2", only=["svhn/1"], methods=["random"])
-    reproduce(wanted, data_root=root, out=out, execution=PLAIN)
+    (row,) = reproduce(wanted, data_root=root, out=out, execution=PLAIN).rows
+    assert row.differs[:4] == (
+        "24 training images for 73,257",
+        "16 test images for 26,032",
+        "4 classes for 10",
+        "8 pixels a side for 32",
+    )
     before = (out / "table2.md").read_bytes()
     copy.unlink()
     with pytest.raises(UserError, match="svhn is not at hand: no copy of it in .*; .* has scores of svhn, which the"):

@@ -170,7 +170,7 @@ def _departures(
 ) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:
     """Return the settings in which a row departs from the paper's, each with both values, and the same in words."""
     settings: dict[str, tuple[Any, Any]] = {}
-    words: list[str] = []
+    words = list(cell.other_data)
     if cell.paper is not None and cell.jobs and cell.jobs[0].recipe is not None:
         made = done[0].settings if done and done[0].settings else asdict(cell.jobs[0].recipe)
         settings |= _different(made, cell.paper)

@@ -17,7 +17,7 @@ from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.recipes.recipe import Recipe, check_count
 from m3d_condense.studies.job import Job, Scoring, job_for
 from m3d_condense.studies.paper.grids import Grid, Making, Problem
-from m3d_condense.studies.paper.published import WHOLE, Published, published
+from m3d_condense.studies.paper.published import EXTENTS, WHOLE, Published, published
 from m3d_condense.studies.paper.selection import chosen_makings, chosen_problems
 from m3d_condense.tools.errors import UserError
 
@@ -97,6 +97,7 @@ class Cell:
         jobs: the sets, one a seed; none where the data are not at hand.
         paper: the settings that the paper has for it; None for the training split itself and for missing data.
         trained: how the networks that score it are trained, here and in the paper; None for missing data.
+        other_data: in what the data are not those of the paper, in words.
         missing: why there are no jobs.
     """
 
@@ -106,6 +107,7 @@ class Cell:
     jobs: list[Job] = field(default_factory=list)
     paper: Recipe | None = None
     trained: tuple[Protocol, Protocol] | None = None
+    other_data: tuple[str, ...] = ()
     missing: str = ""
 
     @property
@@ -170,7 +172,7 @@ def _pairs(problems: Sequence[Problem], makings: Sequence[Making]) -> list[tuple
 def _cells(asked: Asked, dataset: ImageDataset, problem: Problem, making: Making) -> Iterator[Cell]:
     """Yield a cell, or one for each value of the axis where the grid has one."""
     scoring = asked.scoring(high=min(dataset.size) >= HIGH_RESOLUTION)
-    common = {"problem": problem, "networks": scoring.networks}
+    common = {"problem": problem, "networks": scoring.networks, "other_data": _other_data(problem.data, dataset)}
     if making.method == WHOLE:
         whole = Job(data=problem.data, recipe=None, scoring=scoring)
         yield Cell(making=making, jobs=[whole], trained=_trained(dataset, whole, None), **common)  # type: ignore[arg-type]
@@ -185,6 +187,22 @@ def _cells(asked: Asked, dataset: ImageDataset, problem: Problem, making: Making
         own = dataclasses.replace(paper, **one.settings)
         trained = _trained(dataset, jobs[0], own)
         yield Cell(making=one, jobs=jobs, paper=own, trained=trained, **common)  # type: ignore[arg-type]
+
+
+def _other_data(name: str, dataset: ImageDataset) -> tuple[str, ...]:
+    """Say in what a copy of a data set is not what was published under its name."""
+    if name not in EXTENTS:
+        return ()
+    height, width = dataset.size
+    found = {
+        "training images": (len(dataset.train), EXTENTS[name].training_images),
+        "test images": (len(dataset.test), EXTENTS[name].test_images),
+        "classes": (dataset.num_classes, EXTENTS[name].classes),
+        "pixels a side": (min(height, width), EXTENTS[name].side),
+    }
+    return tuple(
+        f"{ours:,} {what} for {theirs:,}" for what, (ours, theirs) in found.items() if theirs not in (None, ours)
+    )
 
 
 def _trained(dataset: ImageDataset, job: Job, paper: Recipe | None) -> tuple[Protocol, Protocol]:

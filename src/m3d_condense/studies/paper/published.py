@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-__all__ = ["NETWORKS", "PUBLISHED", "Published", "published"]
+__all__ = ["EXTENTS", "NETWORKS", "PUBLISHED", "Extent", "Published", "published"]
 
 WHOLE = "whole"  # the training split itself, in place of a method
 CONVNET, RESNETAP, RESNET, DENSENET = "ConvNet-3", "ResNetAP-10", "ResNet-10", "DenseNet-121"
@@ -37,6 +37,33 @@ class Published:
         spread = "" if self.std is None else f" ± {self.std:.1f}"
         return f"{self.mean:.1f}{spread}{' †' if self.reproduced else ''}"
 
+
+@dataclass(frozen=True)
+class Extent:
+    """How large a data set is, as it was published.
+
+    Attributes:
+        training_images, test_images: how many; None for parts of ImageNet, whose classes differ in number.
+        classes: how many.
+        side: of the images, in pixels.
+    """
+
+    training_images: int | None
+    test_images: int | None
+    classes: int
+    side: int
+
+
+EXTENTS: Mapping[str, Extent] = {
+    "mnist": Extent(60_000, 10_000, 10, 28),
+    "fashion-mnist": Extent(60_000, 10_000, 10, 28),
+    "svhn": Extent(73_257, 26_032, 10, 32),
+    "cifar10": Extent(50_000, 10_000, 10, 32),
+    "cifar100": Extent(50_000, 10_000, 100, 32),
+    "imagenet-10": Extent(None, None, 10, 224),
+    "imagenet-100": Extent(None, None, 100, 224),
+}
+"""The paper's data sets."""
 
 Key = tuple[str, int | None, str, str]
 """Data set, images per class (None for the whole training split), method, and network as the paper names it."""
