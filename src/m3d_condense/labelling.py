@@ -6,7 +6,7 @@ Shapes: N stored images, l factor, K classes, C×H×W pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def label(
     The images are not augmented, and neither they nor the hard labels change.
 
     Args:
-        subject: a condensed set; or the folder of one, where the labels are stored too.
+        subject: a condensed set, which stays as it is; or the folder of one, where the labels are stored too.
         networks: one or several trained ones, or the files that `train` kept them in, each counting once; by default
             the trained ends of the pool of the set's own recipe, which are found in the cache, or trained again.
         data: the data set that the pool is trained on: anything `load` takes; by default the set's own source.
@@ -71,7 +71,7 @@ def label(
         execution: device, precision, compilation.
 
     Returns:
-        The set, with soft labels.
+        A set of the same images, with soft labels.
 
     Raises:
         UserError: a set without a pool and no networks given; networks of other images or classes; a set that has
@@ -79,7 +79,7 @@ def label(
     """
     if not 0 < temperature <= LARGEST:
         raise UserError(f"a number above 0, at most {LARGEST:.0f}", setting="temperature", value=temperature)
-    condensed = subject if isinstance(subject, CondensedSet) else CondensedSet.load(subject)
+    condensed = replace(subject) if isinstance(subject, CondensedSet) else CondensedSet.load(subject)
     folder = None if isinstance(subject, CondensedSet) else Path(subject)
     given = several(networks)
     wrong = next((one for one in given if not isinstance(one, TrainedNetwork | str | Path)), None)
