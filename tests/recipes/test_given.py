@@ -153,6 +153,13 @@ def test_a_path_is_text_or_a_path(function, own, value):
         called_with(function, own, value)
 
 
+@pytest.mark.parametrize(("function", "own"), [*parameters(lambda name, kind: name == "out" and "Path" in kind)])
+@pytest.mark.parametrize("value", ["", ".", "..", Path(), "a/.."])
+def test_an_output_has_a_name(function, own, value):
+    with pytest.raises(UserError, match="^out=.*: name a file or folder of its own$"):
+        called_with(function, own, value)
+
+
 @pytest.mark.parametrize(("function", "own"), [*parameters(lambda _, kind: kind.startswith("Architecture"))])
 @pytest.mark.parametrize("value", [3, b"convnet", torch.nn.Linear(1, 1)])
 def test_a_network_is_a_name_a_class_or_a_function(function, own, value):

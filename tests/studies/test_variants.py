@@ -84,6 +84,7 @@ def test_a_study_goes_on_and_values_are_added(digits: ImageDataset, tmp_path: Pa
         ({"vary": {"lr": 0.1}}, r"lr: give a list of values, such as \[0.1\]"),
         ({"vary": {"kernel": "linear"}}, r"kernel: give a list of values, such as \['linear'\]"),
         ({"vary": {"lr": [-1.0]}}, "a number above 0"),
+        ({"vary": ["lr"]}, 'settings and their values, such as {"lr": '),
         ({"vary": {}, "method": "random"}, "random takes no steps"),
         ({"vary": {}, "hold_out": 1.5}, "a number between 0 and 1"),
     ],

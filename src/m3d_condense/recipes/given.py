@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from os import PathLike, fspath
+from pathlib import PurePath
 from types import FunctionType
 from typing import Any, TypeAlias, TypeVar, cast, get_type_hints
 
@@ -112,6 +113,8 @@ def several(given: Any) -> list[Any]:
 def _path(name: str, value: Any) -> Any:
     if not isinstance(value, str | PathLike) or isinstance(fspath(value), bytes):
         raise UserError("a path, as text or a Path", setting=name, value=value)
+    if name == "out" and PurePath(value).name in ("", ".."):
+        raise UserError("name a file or folder of its own", setting=name, value=fspath(value))
     return value
 
 

@@ -129,6 +129,8 @@ def _check_effects(vary: Iterable[str], tried: Sequence[tuple[Mapping[str, Any],
 def _variants(vary: Mapping[str, Sequence[Any]], together: bool) -> Iterator[dict[str, Any]]:
     """Yield what each variant changes: first nothing, then one value of one setting, or every combination."""
     known = meanings()
+    if not isinstance(vary, Mapping):
+        raise UserError('settings and their values, such as {"lr": [0.01, 0.02]}', setting="vary", value=vary)
     for name, values in vary.items():
         if name in ELSEWHERE or name not in known:
             said = ELSEWHERE.get(name) or "no setting of a recipe that can be varied"

@@ -71,8 +71,11 @@ def check_place(path: Path, *, in_set: bool = False) -> None:
 def check_name(path: Path) -> None:
     """Raise `UserError` where nothing can be written at `path`, whoever asks; see `tools.locks` for permissions.
 
-    That is a name with a null byte, one that is too long with what is put behind it meanwhile, or a circle of links.
+    That is a name with a null byte, one that is too long with what is put behind it meanwhile, a circle of links, or
+    a home folder as a shell writes it, which would become a folder called ~.
     """
+    if path.parts[:1] == ("~",):
+        raise UserError(f"{path}: ~ stands for no home folder here; write the folder's whole name")
     try:
         whole = path.resolve()
         there = next(parent for parent in (*whole.parents, whole) if parent.is_dir())  # a missing one tells no length
