@@ -68,3 +68,20 @@ def test_every_name_is_there_and_no_other() -> None:
 
 def test_the_version_is_that_of_the_package_that_is_installed() -> None:
     assert m3d_condense.__version__ == metadata.version("m3d-condense")
+
+
+def test_what_is_returned_is_shown_in_a_line() -> None:
+    data = m3d_condense.load("digits")
+    made = m3d_condense.condense(data, ipc=1, method="random")
+    one = {"epochs": 1, "networks": "convnet1", "repeats": 1, "seeds": 1}
+    table = m3d_condense.compare(data, methods="random", ipc=1, whole=False, **one)
+    trained = m3d_condense.train(made, data, epochs=1, network="convnet1")
+    named = f"TrainedNetwork(convnet1, trained on digits, condensed by random: {trained.accuracy:.1f} % on digits)"
+    assert [repr(one) for one in (data, data.train, made, table, trained)] == [
+        "ImageDataset(digits: 1,438 training and 359 test images of 1×8×8, 10 classes)",
+        "Split(1,438 images of 1×8×8)",
+        "CondensedSet(random of digits: 10 images of 1×8×8, 10 classes)",
+        "Results(1 jobs, 1 done, 0 failed)",
+        named,
+    ]
+    assert repr(m3d_condense.label(made, trained)).endswith("10 classes, soft labels)")

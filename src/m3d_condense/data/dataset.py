@@ -53,6 +53,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        channels, height, width = self.images.shape[1:]
+        return f"Split({len(self):,} images of {channels}×{height}×{width})"
+
     def __getitem__(self, indices: Tensor) -> Split:
         return Split(images=self.images[indices], labels=self.labels[indices])
 
@@ -93,6 +97,11 @@ class ImageDataset:
         for split in (self.train, self.test):
             assert len(split) > 0 or (split is self.test and self.part is not None)
             assert not len(split) or 0 <= int(split.labels.min()) <= int(split.labels.max()) < self.num_classes
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        images = f"{len(self.train):,} training and {len(self.test):,} test images of {self.channels}×{height}×{width}"
+        return f"ImageDataset({self.name}: {images}, {self.num_classes:,} classes)"
 
     @property
     def num_classes(self) -> int:

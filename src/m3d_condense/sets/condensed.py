@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from m3d_condense.recipes.given import check_ordered, checked
 from m3d_condense.recipes.problem import Problem
-from m3d_condense.sets.bits import bits_of, bytes_of, on_levels
+from m3d_condense.sets.bits import bits_of, bytes_of, in_bits, on_levels
 from m3d_condense.sets.loading import augmentation_named, loader
 from m3d_condense.sets.score import Score, with_newer
 from m3d_condense.sets.soft import HARD, SOFT, SoftLabels, check_labels
@@ -91,6 +91,13 @@ class CondensedSet:
         problem = problem or self._flip_problem() or self._soft_problem(self.soft_labels)
         if problem:
             raise UserError(problem)
+
+    def __repr__(self) -> str:
+        count, channels, height, width = self.images.shape
+        images = f"{count:,} images of {channels}×{height}×{width}{in_bits(self.bits)}, {self.num_classes:,} classes"
+        tiles = f", {self.factor}×{self.factor} tiles each" if self.factor > 1 else ""
+        soft = "" if self.soft_labels is None else ", soft labels"
+        return f"CondensedSet({self.method} of {self.source.get('name', 'unnamed')}: {images}{tiles}{soft})"
 
     @property
     def num_classes(self) -> int:

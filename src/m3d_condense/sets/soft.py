@@ -47,6 +47,10 @@ class SoftLabels:
         if problem:
             raise UserError(f"soft labels {problem}")
 
+    def __repr__(self) -> str:
+        rows, classes = self.probabilities.shape
+        return f"SoftLabels({rows:,} decoded images, {classes:,} classes)"
+
     @classmethod
     def of(cls, probabilities: Tensor, origin: dict[str, Any]) -> SoftLabels:
         """Round probabilities (N·l²)×K to what is stored."""

@@ -33,6 +33,10 @@ class Results:
     settings: dict[str, Any]
     sort: str
 
+    def __repr__(self) -> str:
+        done = sum(not record.missing(job.scorers) for job, record in zip(self.jobs, self.records, strict=True))
+        return f"Results({len(self.jobs)} jobs, {done} done, {self.failed} failed)"
+
     @classmethod
     def of(cls, ledger: Ledger, jobs: Sequence[Job], sort: str = "accuracy") -> Results:
         """Return what a ledger knows of these jobs now."""

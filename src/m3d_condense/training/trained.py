@@ -74,6 +74,10 @@ class TrainedNetwork:
         if problem:
             raise UserError(problem)
 
+    def __repr__(self) -> str:
+        trained, tested = self.trained_on.get("name"), self.tested_on.get("name")
+        return f"TrainedNetwork({self.architecture}, trained on {trained}: {self.accuracy:.1f} % on {tested})"
+
     def normalise(self, images: Tensor) -> Tensor:
         """Return images …×C×H×W, uint8 or floats in [0, 1], as the network is to see them.
 
