@@ -180,6 +180,8 @@ def test_an_interrupted_command_goes_on_when_it_is_given_again(
     assert run(*arguments, "--time-limit", "0.01s") == 0
     assert "going on from step" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.checkpoint"]
+    assert run("info", "one") == 0
+    assert " of 100,000 steps in " in capsys.readouterr().out
 
 
 def test_an_interrupt_amid_an_import_that_swallows_it_ends_the_command(tmp_path: Path) -> None:

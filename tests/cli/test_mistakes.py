@@ -46,7 +46,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "abbreviated config": (["condense", "digits", "--conf", "c.yaml"], "unrecognized arguments: --conf c.yaml"),
     "working folder": (["condense", "digits", "--out", ".", *TINY], ". is the working folder"),
     "above the working folder": (["condense", "digits", "--out", "no/../..", *TINY], "is the working folder"),
-    "working folder of a comparison": (["compare", "digits", "--out", "."], "--out .: name a file or folder of its own"),
+    "working folder of a comparison": (["compare", "digits", "--out", "."], "--out .: name a file or folder of its"),
     "meta device": (["condense", "digits", "--device", "meta", *TINY], "--device meta"),
     "device that is not built in": (["condense", "digits", "--device", "hpu", *TINY], "--device hpu"),
     "endless time limit": (["condense", "digits", "--time-limit", "9" * 400], "--time-limit 999"),
