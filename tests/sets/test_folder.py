@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import pickle
@@ -297,7 +298,9 @@ def test_add_score_keeps_scores_stored_in_the_meantime(saved: Path) -> None:
         make(num_classes=4).add_score(Score.of("convnet3", "idc", [1.0], {}), saved)
 
 
-@pytest.mark.parametrize("damage", ["images of another", "labels of another", "byte", "factor", "class names"])
+@pytest.mark.parametrize(
+    "damage", ["images of another", "labels of another", "byte", "factor", "class names", "mean", "std"]
+)
 def test_what_is_not_of_one_set_is_refused(tmp_path: Path, damage: str) -> None:
     folder, other = make().save(tmp_path / "set"), make()
     images, meta = folder / "images.safetensors", folder / "condensed.json"
@@ -314,6 +317,8 @@ def test_what_is_not_of_one_set_is_refused(tmp_path: Path, damage: str) -> None:
         images.write_bytes(data)
     elif damage == "factor":
         meta.write_text(json.dumps(content | {"factor": content["factor"] + 1}))
+    elif damage in content:
+        meta.write_text(json.dumps(content | {damage: [value + 1e-6 for value in content[damage]]}))
     else:
         meta.write_text(json.dumps(content | {"class_names": content["class_names"][::-1]}))
     with pytest.raises(UserError, match=r"are not of one set|is damaged"):
@@ -326,3 +331,14 @@ def test_a_set_of_before_tells_no_fingerprint_of_its_own(tmp_path: Path) -> None
     del content["fingerprint"]
     (folder / "condensed.json").write_text(json.dumps(content))
     assert CondensedSet.load(folder).fingerprint == make().fingerprint
+
+
+def test_a_fingerprint_of_before_does_not_look_at_the_normalisation(tmp_path: Path) -> None:
+    made = make()
+    folder = made.save(tmp_path / "set")
+    digest = hashlib.sha256(repr((tuple(made.images.shape), made.factor, made.class_names)).encode())
+    digest.update(made.images.numpy().data)
+    digest.update(made.labels.numpy().data)
+    content = json.loads((folder / "condensed.json").read_text())
+    (folder / "condensed.json").write_text(json.dumps(content | {"fingerprint": f"sha256:{digest.hexdigest()}"}))
+    assert CondensedSet.load(folder).fingerprint == made.fingerprint

@@ -140,8 +140,19 @@ class CondensedSet:
 
     @property
     def fingerprint(self) -> str:
-        """``sha256:…`` of images, labels, factor and class names; soft labels have one of their own."""
-        digest = hashlib.sha256(repr((tuple(self.images.shape), self.factor, self.class_names)).encode())
+        """``sha256:…`` of all that a network is trained on: images, labels, factor, class names, normalisation.
+
+        Soft labels have one of their own.
+        """
+        return self._digest(self.mean, self.std)
+
+    def told_by(self, fingerprint: str) -> bool:
+        """Whether a fingerprint is that of this set; those of old sets did not look at the normalisation."""
+        return fingerprint in (self.fingerprint, self._digest())
+
+    def _digest(self, *constants: tuple[float, ...]) -> str:
+        known = (tuple(self.images.shape), self.factor, self.class_names, *constants)
+        digest = hashlib.sha256(repr(known).encode())
         for tensor in (self.images, self.labels):
             digest.update(tensor.numpy().data)
         return f"sha256:{digest.hexdigest()}"

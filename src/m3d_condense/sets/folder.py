@@ -89,7 +89,7 @@ def read_set(path: str | Path) -> CondensedSet:
         found = CondensedSet(images=images, labels=labels, soft_labels=soft, **meta)
     except UserError as error:
         raise UserError(f"{folder / META} is damaged: {error}; {AGAIN}") from None
-    if fingerprint not in (None, found.fingerprint):
+    if fingerprint is not None and not found.told_by(fingerprint):
         raise UserError(f"{folder / IMAGES} and {META} are not of one set, or one of them has been changed; {AGAIN}")
     return found
 
