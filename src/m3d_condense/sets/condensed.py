@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from m3d_condense.recipes.given import check_ordered, checked
 from m3d_condense.recipes.problem import Problem
-from m3d_condense.sets.bits import bits_of, bytes_of, in_bits, on_levels
+from m3d_condense.sets.bits import bits_of, bytes_of, in_bits
+from m3d_condense.sets.checks import class_problem, flip_problem, pixel_problem, soft_problem, tensor_problem
 from m3d_condense.sets.loading import augmentation_named, loader
 from m3d_condense.sets.score import Score, with_newer
 from m3d_condense.sets.soft import HARD, SOFT, SoftLabels, check_labels
@@ -26,7 +26,7 @@ from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
 from m3d_condense.training.augment import Normalisation, constants_problem, normalised
 
-__all__ = ["IMPORTED", "CondensedSet", "Score", "tensor_problem"]
+__all__ = ["IMPORTED", "CondensedSet", "Score"]
 
 IMPORTED = "imported"  # the method of sets that were made by other code
 
@@ -87,8 +87,15 @@ class CondensedSet:
         self.mean, self.std = tuple(map(float, self.mean)), tuple(map(float, self.std))
         for name in ("settings", "source", "versions", "hardware"):
             setattr(self, name, files.plain_json(name, getattr(self, name)))
-        problem = tensor_problem(self.images, self.labels) or self._class_problem() or self._number_problem()
-        problem = problem or self._flip_problem() or self._soft_problem(self.soft_labels)
+        problem = (
+            tensor_problem(self.images, self.labels)
+            or class_problem(self.class_names, self.labels)
+            or constants_problem(self.mean, self.std, self.images.shape[1])
+            or pixel_problem(self.images, self.bits, self.factor)
+            or (None if math.isfinite(self.seconds) else f"seconds is {self.seconds}, not a duration")
+            or flip_problem(self.settings)
+            or self._soft_problem(self.soft_labels)
+        )
         if problem:
             raise UserError(problem)
 
@@ -296,45 +303,4 @@ class CondensedSet:
         return self.soft_labels
 
     def _soft_problem(self, soft: SoftLabels | None) -> str | None:
-        expected = (len(self.images) * self.factor**2, self.num_classes)
-        if soft is None or tuple(soft.probabilities.shape) == expected:
-            return None
-        found = tuple(soft.probabilities.shape)
-        return f"soft labels of {found} for {expected[0]} decoded images of {expected[1]} classes"
-
-    def _flip_problem(self) -> str | None:
-        flip = self.settings.get("flip")
-        return None if flip is None or isinstance(flip, bool) else f"settings have flip={flip!r}, not true or false"
-
-    def _class_problem(self) -> str | None:
-        if not all(isinstance(name, str) for name in self.class_names):
-            return "class_names are not all text"
-        low, high = int(self.labels.min()), int(self.labels.max())
-        if low < 0 or high >= self.num_classes:
-            return f"labels run from {low} to {high}, but there are {self.num_classes} class names"
-        counts = self.labels.bincount(minlength=self.num_classes)
-        if not counts.all():
-            return f"class {self.class_names[int(counts.argmin())]!r} has no image"
-        return None
-
-    def _number_problem(self) -> str | None:
-        channels, *size = self.images.shape[1:]
-        constants = constants_problem(self.mean, self.std, channels)
-        if constants:
-            return constants
-        if not on_levels(self.images, self.bits):
-            return f"images hold other values than those of {self.bits} bits a channel"
-        if not 1 <= self.factor <= min(size):
-            return f"factor {self.factor} does not fit images of {size[0]}×{size[1]} pixels"
-        return None if math.isfinite(self.seconds) else f"seconds is {self.seconds}, not a duration"
-
-
-def tensor_problem(images: Tensor, labels: Tensor) -> str | None:
-    """Say what keeps two tensors from being the images and labels of a set; None where nothing does."""
-    if images.dtype != torch.uint8 or labels.dtype != torch.int64:
-        return f"images are {images.dtype} and labels {labels.dtype}, not uint8 and int64"
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        return f"images have the shape {tuple(images.shape)}, not N×C×H×W with C 1 or 3"
-    if labels.shape != images.shape[:1]:
-        return f"labels have the shape {tuple(labels.shape)}, not one for each of {len(images)} images"
-    return None
+        return soft_problem(soft, len(self.images) * self.factor**2, self.num_classes)

@@ -23,7 +23,8 @@ from torch import Tensor
 from m3d_condense.recipes.recipe import FULL
 from m3d_condense.sets.bits import bits_of, bytes_of, packed, unpacked
 from m3d_condense.sets.card import card
-from m3d_condense.sets.condensed import CondensedSet, Score, tensor_problem
+from m3d_condense.sets.checks import tensor_problem
+from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.sets.preview import preview
 from m3d_condense.sets.score import with_newer
 from m3d_condense.sets.soft import SOFT, SoftLabels
