@@ -118,7 +118,7 @@ class HubTable:
 
     def label_columns(self) -> list[str]:
         """Return the columns whose values may be labels: numbers or text."""
-        from m3d_condense.data.tables import holds_labels
+        from m3d_condense.data.schema import holds_labels
 
         return [field.name for field in self.table.features.arrow_schema if holds_labels(field.type)]
 
@@ -150,7 +150,7 @@ class HubTable:
         import datasets
 
         from m3d_condense.data.nested import ArrayColumn, number_type
-        from m3d_condense.data.tables import check_images
+        from m3d_condense.data.schema import check_images
 
         images, kind = self.table.select_columns([column]), self.table.features.arrow_schema.field(column).type
         dtype = number_type(kind)

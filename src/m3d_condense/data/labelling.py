@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from m3d_condense.data.columns import FLAT, INDEX, LABELS, choose_labels, one_hot, plain, unused_columns
 from m3d_condense.data.labels import any_label, encode, labelled_rows
 from m3d_condense.data.pictures import Rows
+from m3d_condense.data.schema import by_name
 from m3d_condense.data.split_columns import holds_splits, splits_of
 from m3d_condense.data.splits import some
-from m3d_condense.data.tables import by_name
 from m3d_condense.data.words import ORDER, ROLES, TEST, TRAIN, VALID, split_name
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice

@@ -21,6 +21,16 @@ from m3d_condense.data.columns import FLAT, name_twice
 from m3d_condense.data.nested import ArrayColumn, is_flat, number_type
 from m3d_condense.data.pictures import inside
 from m3d_condense.data.raster import header, readable_endings
+from m3d_condense.data.schema import (
+    by_name,
+    check_images,
+    class_names,
+    features,
+    holds_bytes,
+    holds_labels,
+    holds_text,
+    is_kind,
+)
 from m3d_condense.data.tree import is_picture
 from m3d_condense.tools.errors import UserError
 
@@ -173,75 +183,6 @@ def opened(file: Path) -> Iterator[Any]:
         if file.open("rb").read(len(POINTER)) == POINTER:
             raise UserError(f"{file} is a pointer of Git LFS, not the data: fetch these with git lfs pull") from error
         raise UserError(f"cannot read {file}: {reason}; check or replace the file") from error
-
-
-def features(schema: Any) -> dict[str, Any]:
-    """Return what `datasets` has written of the columns of a parquet file, by name; nothing where it has not."""
-    try:
-        info = json.loads((schema.metadata or {})[b"huggingface"])
-        return dict(info["info"]["features"])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return {}
-
-
-def is_kind(schema: Any, column: str, kind: str) -> bool:
-    """Whether `datasets` has written that a column is of a kind, such as ``Image`` or ``ClassLabel``."""
-    feature = features(schema).get(column)
-    return isinstance(feature, dict) and feature.get("_type") == kind
-
-
-def class_names(schema: Any, column: str) -> tuple[str, ...]:
-    """Return the names of the classes that a column's ids stand for, as `datasets` has written them."""
-    if not is_kind(schema, column, "ClassLabel"):
-        return ()
-    names = features(schema)[column].get("names")
-    return tuple(map(str, names)) if isinstance(names, list) else ()
-
-
-def by_name(values: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """Put names in the place of ids; ids without a name stay."""
-    if not names:
-        return list(values)
-    return [names[v] if isinstance(v, int) and 0 <= v < len(names) else None if v == -1 else v for v in values]
-
-
-def holds_bytes(kind: Any) -> bool:
-    """Whether values of an Arrow type are bytes, lists of numbers from 0 to 255, or objects with a field of these."""
-    if pa.types.is_struct(kind):
-        fields = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
-        only_paths = "path" in fields and pa.types.is_null(fields.get("bytes", pa.string()))
-        return only_paths or ("bytes" in fields and holds_bytes(fields["bytes"]))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return bool(pa.types.is_uint8(kind.value_type))
-    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
-    return any(test(kind) for test in binary)
-
-
-def holds_text(kind: Any) -> bool:
-    """Whether values of an Arrow type are text."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def holds_labels(kind: Any) -> bool:
-    """Whether values of an Arrow type may be labels: numbers, text, or one of a few values."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        holds_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    )
-
-
-def check_images(kind: Any, column: str) -> None:
-    """Raise UserError where values of an Arrow type are no images, and neither bytes nor paths of these."""
-    if is_flat(kind) and not pa.types.is_uint8(kind.value_type):
-        raise UserError(FLAT, setting="image_column", value=column)
-    possible = (holds_bytes, holds_text, pa.types.is_struct, pa.types.is_dictionary)
-    if not any(test(kind) for test in possible):
-        raise UserError(
-            f"holds values of type {kind}, no images: these are encoded, or arrays H×W, H×W×C or C×H×W of numbers",
-            setting="image_column",
-            value=column,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
