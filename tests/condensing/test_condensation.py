@@ -15,6 +15,7 @@ from m3d_condense.condensing.run import begin
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.data.sampler import ClassSampler
+from m3d_condense.machine import memory
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
@@ -319,6 +320,22 @@ def test_settings_that_are_none_of_a_recipe_are_refused(digits: ImageDataset) ->
         condense(digits, network="convnet9", **TINY)
     with pytest.raises(UserError, match="ipc=0"):
         condense(digits, ipc=0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "changes"),
+    [
+        ("batch_real", {"batch_real": 50_000}),
+        ("batch_synthetic", {"ipc": 50_000, "batch_synthetic": 50_000, "initialisation": "noise"}),
+    ],
+)
+def test_more_images_of_a_class_than_a_network_has_room_for_are_refused(
+    digits: ImageDataset, plain: Execution, setting: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 2**30  # the images themselves are 13 MB, and 128 MB of ten classes
+    monkeypatch.setattr(memory, "available_memory", lambda: free)
+    with pytest.raises(UserError, match=rf"^{setting}=50000: this takes .* of memory, and 1 GiB are free"):
+        condense(digits, execution=plain, **TINY | {"factor": 1} | changes)
 
 
 @pytest.mark.parametrize("augmentation", ["blur", "color-crop", "color_"])

@@ -15,7 +15,7 @@ from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine import engine as engine_module
-from m3d_condense.machine.costs import activation_bytes, forward_flops
+from m3d_condense.machine.costs import activation_bytes, forward_flops, widest_bytes
 from m3d_condense.machine.engine import Engine, Placed, has_compiler, in_pieces
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
@@ -188,6 +188,7 @@ def test_activation_bytes_count_every_layers_output() -> None:
     outputs = 3 * 128 * 64 + 128 * 16 + 10  # convolution, norm, ReLU; pooling; logits
     assert activation_bytes(network, torch.zeros(1, 3, 8, 8), torch.float32) == 4 * outputs
     assert activation_bytes(network, torch.zeros(1, 3, 8, 8), torch.bfloat16) == 2 * outputs
+    assert widest_bytes(network, torch.zeros(1, 3, 8, 8), torch.float32) == 4 * 128 * 64
     assert not any(module._forward_hooks for module in network.modules())
 
 

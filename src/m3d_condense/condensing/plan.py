@@ -15,9 +15,10 @@ from m3d_condense.condensing.objectives.objective import Objective
 from m3d_condense.condensing.shards import Shard
 from m3d_condense.condensing.view import seen_numbers
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.costs import activation_bytes
+from m3d_condense.machine.costs import activation_bytes, widest_bytes
 from m3d_condense.machine.engine import Engine, Placed
 from m3d_condense.machine.group import current
+from m3d_condense.machine.memory import check_room
 from m3d_condense.networks.trying import fewest_images
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import Setting, UserError
@@ -50,7 +51,8 @@ def plan(
     Raises:
         UserError: for a network that cannot be built, shows no maps where the objective compares them, or takes no
             image alone where it is to see one of a class; or where the objective needs all classes at once, but they
-            are to step one after the other, or are fewer than the processes.
+            are to step one after the other, or are fewer than the processes; or for more images of a class than the
+            memory holds.
     """
     num_classes, size = dataset.num_classes, dataset.size
     shard = Shard(num_classes=num_classes, group=current())
@@ -67,6 +69,14 @@ def plan(
     groups = dataset.whole.num_classes / num_classes
     images = _images(recipe, objective, sum(compared) * groups, per_class)
     placed = engine.place(network, example, images, twice=objective.twice)
+    # Real images are held as floats a few times over while they are augmented, and then as seen.
+    real = torch.float32.itemsize * (4 * example.numel() + seen)
+    synthetic = real + activations * placed.kept.itemsize * (2 if recipe.taught else 1)
+    bytes_per_class = recipe.batch_real * real + per_class * synthetic
+    if engine.device.type == "cpu":  # a GPU says itself what it has no room for
+        forward = real + widest_bytes(network, example, torch.float32)
+        check_room(recipe.batch_real * forward, "batch_real", recipe.batch_real)
+        check_room(per_class * synthetic, "batch_synthetic", recipe.batch_synthetic)
     if recipe.class_steps == "sequential":
         if objective.joint:
             raise UserError("this objective needs all classes at once", setting="class_steps", value="sequential")
@@ -77,10 +87,6 @@ def plan(
             said = f"{shard.group.size} processes for {num_classes} classes: this objective, which needs all "
             raise UserError(said + "classes at once, takes at most one process for each")
         return Plan(placed=placed, chunks=(shard.classes,), compared=compared)
-    # Real images are held as floats a few times over while they are augmented, and then as seen.
-    real = torch.float32.itemsize * (4 * example.numel() + seen)
-    synthetic = real + activations * placed.kept.itemsize * (2 if recipe.taught else 1)
-    bytes_per_class = recipe.batch_real * real + per_class * synthetic
     runs = _runs(shard.classes, compared)
     chunks = [run[part.start : part.stop] for run in runs for part in engine.chunks(len(run), bytes_per_class)]
     return Plan(placed=placed, chunks=tuple(chunks), compared=compared)

@@ -31,12 +31,21 @@ def forward_flops(network: nn.Module, image: Tensor) -> float:
 
 def activation_bytes(network: nn.Module, image: Tensor, dtype: torch.dtype) -> int:
     """Estimate the bytes of activations that one image 1×C×H×W keeps for its backward pass."""
-    total = 0
+    return sum(_outputs(network, image)) * dtype.itemsize
+
+
+def widest_bytes(network: nn.Module, image: Tensor, dtype: torch.dtype) -> int:
+    """Return the bytes of the largest activation of one image 1×C×H×W, which a forward pass alone needs."""
+    return max(_outputs(network, image), default=0) * dtype.itemsize
+
+
+def _outputs(network: nn.Module, image: Tensor) -> list[int]:
+    """Count the numbers that each layer of a network makes of an image."""
+    found = []
 
     def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        nonlocal total
         if isinstance(output, Tensor):
-            total += output.numel() * dtype.itemsize
+            found.append(output.numel())
 
     leaves = [module for module in network.modules() if not list(module.children())]
     hooks = [module.register_forward_hook(count) for module in leaves]
@@ -44,4 +53,4 @@ def activation_bytes(network: nn.Module, image: Tensor, dtype: torch.dtype) -> i
         network(image)
     for hook in hooks:
         hook.remove()
-    return total
+    return found
