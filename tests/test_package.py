@@ -81,7 +81,7 @@ def test_what_is_returned_is_shown_in_a_line() -> None:
         "ImageDataset(digits: 1,438 training and 359 test images of 1×8×8, 10 classes)",
         "Split(1,438 images of 1×8×8)",
         "CondensedSet(random of digits: 10 images of 1×8×8, 10 classes)",
-        "Results(1 jobs, 1 done, 0 failed)",
+        "Results(1 job, 1 done, 0 failed)",
         named,
     ]
     assert repr(m3d_condense.label(made, trained)).endswith("10 classes, soft labels)")

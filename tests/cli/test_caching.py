@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_is_kept_is_listed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cache", "list"]) == 0
+    assert main(["cache"]) == 0
     pool, selector, total = capsys.readouterr().out.splitlines()
     assert pool.startswith("pools/")
     assert "1.2 KiB" in pool

@@ -92,10 +92,12 @@ def test_what_is_not_the_protocols_own_is_said(one: str, capsys: pytest.CaptureF
         assert ("quick, " in capsys.readouterr().out) == (epochs != "1000")
     assert main(["evaluate", one, *QUICK, "--flip", "true"]) == 0
     assert main(["evaluate", one, *QUICK, "--seed", "3"]) == 0
+    assert main(["evaluate", one, *QUICK, "--readings", "2", "--epochs", "2"]) == 0
     capsys.readouterr()
     assert main(["info", one]) == 0
     shown = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("score")]
     told = ["quick, 1 epoch", "quick, 2 epochs", "quick", "quick, 1 epoch, mirrored", "quick, 1 epoch, seed 3"]
+    told.append("quick, 2 epochs, 2 readings")
     assert shown == [f"score    convnet1, {one_told}" for one_told in told]
     card = Path(one, "README.md").read_text(encoding="utf-8")
     assert all(f"| convnet1 | {one_told} | 1 |" in card for one_told in told)

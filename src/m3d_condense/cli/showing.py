@@ -16,7 +16,7 @@ from m3d_condense.sets.soft import SoftLabels
 from m3d_condense.sets.stored import scored_by
 from m3d_condense.sets.text import one_line
 from m3d_condense.tools.files import read_json
-from m3d_condense.tools.text import kib, shown
+from m3d_condense.tools.text import counted, kib, shown
 
 MOST_NAMES = 20  # class names that are printed
 MOST = 1000  # characters of a line
@@ -88,7 +88,7 @@ def _origin(soft: SoftLabels) -> str:
     networks, temperature = soft.origin.get("networks"), soft.origin.get("temperature")
     if not isinstance(networks, list):
         return f"from {soft.origin.get('file', 'elsewhere')}"
-    return f"of {len(networks)} network{'' if len(networks) == 1 else 's'} at temperature {temperature}"
+    return f"of {counted(len(networks), 'network')} at temperature {temperature}"
 
 
 def _method(condensed: CondensedSet) -> str:

@@ -20,7 +20,7 @@ from m3d_condense.machine.memory import readable
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.tools.progress import notice
-from m3d_condense.tools.text import kib
+from m3d_condense.tools.text import counted, kib
 
 if TYPE_CHECKING:
     from m3d_condense.condensing.estimate import Estimate
@@ -153,7 +153,9 @@ def print_info(engine: Engine) -> None:
         table.add_row(f"method {name}", method.title)
     for name, protocol in PROTOCOLS.items():
         training = protocol.training
-        table.add_row(f"protocol {name}", f"{protocol.epochs} epochs, batch {training.batch}, {training.schedule}")
+        table.add_row(
+            f"protocol {name}", f"{counted(protocol.epochs, 'epoch')}, batch {training.batch}, {training.schedule}"
+        )
     table.add_row("networks", ", ".join((*NETWORKS, "module:callable", "timm:NAME")))
     table.add_row("data by name", f"{', '.join(NAMES)}; digits are embedded, the others come from the hub")
     Console().print(table)
@@ -228,7 +230,7 @@ def notice_labels(before: SoftLabels | None, condensed: CondensedSet, folder: Pa
     if before is not None and before.origin == soft.origin:
         return
     count, networks = len(soft.probabilities), len(soft.origin["networks"])
-    by = f"{networks} network{'' if networks == 1 else 's'}"
+    by = counted(networks, "network")
     notice(
         f"soft labels of {count:,} decoded images by {by} at temperature {soft.origin['temperature']:g}: "
         f"{kib(soft.nbytes)} KiB beside {kib(condensed.nbytes)} KiB of pixels; score with: m3d evaluate {folder}"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from m3d_condense.data.tree import Folder, ending
+from m3d_condense.tools.text import counted
 
 ARRAYS = "open it yourself and give (images, labels), or save these with numpy.savez as an .npz"
 KINDS: Sequence[tuple[str, str, str]] = (
@@ -51,4 +52,4 @@ def content(folder: Folder) -> str | None:
 
 
 def _files(count: int) -> str:
-    return f"{count} file{'' if count == 1 else 's'}"
+    return counted(count, "file")

@@ -19,6 +19,7 @@ from m3d_condense.sets.bits import in_bits
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.stored import scored_by
 from m3d_condense.sets.text import escaped_json, one_line
+from m3d_condense.tools.text import counted
 
 WORST, MISTAKES = 5, 3  # classes whose confusion is shown, and the classes they are taken for
 LOG_FROM = 20  # the greatest loss over the least, from which the axis is logarithmic
@@ -255,7 +256,7 @@ def _trained(facts: Facts) -> str:
     if not counts:
         return ""
     setup = facts.setup
-    epochs = f", {setup.epochs} epochs" if setup.epochs is not None else ""
+    epochs = f", {counted(setup.epochs, 'epoch')}" if setup.epochs is not None else ""
     return f"Networks trained for this page: {setup.network}, protocol {setup.protocol}{epochs}; {', '.join(counts)}."
 
 

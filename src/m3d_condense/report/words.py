@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from m3d_condense.machine.memory import readable
 from m3d_condense.report.yardsticks import share_of_the_way
+from m3d_condense.tools.text import counted
 
 
 def duration(seconds: float) -> str:
@@ -45,7 +46,7 @@ def verdict(
     """
     part = "" if whole_bytes is None else f", {share(nbytes / whole_bytes)} of the data"
     made = f"condensed in {duration(seconds)}" if steps else "selected, not condensed"
-    size = f"{ipc} image{'' if ipc == 1 else 's'} a class, {readable(nbytes)}{part}, {made}"
+    size = f"{counted(ipc, 'image')} a class, {readable(nbytes)}{part}, {made}"
     if condensed is None:
         return f"{size}. How good it is has not been measured yet."
     known = f"{size}: a network trained on nothing else reaches {condensed:.1f} %"

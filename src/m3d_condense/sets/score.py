@@ -11,6 +11,7 @@ from typing import Any
 from m3d_condense.sets.soft import HARD, SOFT
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.text import counted
 
 CIRCUMSTANCES = {"versions", "hardware", "compiled", "best"}
 """Settings of a score that tell how it came about, not what it is of."""
@@ -83,12 +84,14 @@ class Score:
         """
         epochs = self.settings.get("epochs", own_epochs)
         parts = [self.protocol]
-        if own_epochs is not None and epochs != own_epochs:
-            parts.append(f"{epochs} epoch{'' if epochs == 1 else 's'}")
+        if own_epochs is not None and isinstance(epochs, int) and epochs != own_epochs:
+            parts.append(counted(epochs, "epoch"))
         if self.labels == SOFT:
             parts.append("soft labels")
         if seed := self.settings.get("seed", 0):
             parts.append(f"seed {seed}")
+        if readings := self.settings.get("readings"):
+            parts.append(f"{readings} readings")
         return ", ".join(parts)
 
     def rounded(self, digits: int) -> str:

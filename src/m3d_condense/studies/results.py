@@ -13,6 +13,7 @@ from m3d_condense.studies.job import Job
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.record import Record
 from m3d_condense.tools import files
+from m3d_condense.tools.text import counted
 
 __all__ = ["Results"]
 
@@ -35,7 +36,7 @@ class Results:
 
     def __repr__(self) -> str:
         done = sum(not record.missing(job.scorers) for job, record in zip(self.jobs, self.records, strict=True))
-        return f"Results({len(self.jobs)} jobs, {done} done, {self.failed} failed)"
+        return f"Results({counted(len(self.jobs), 'job')}, {done} done, {self.failed} failed)"
 
     @classmethod
     def of(cls, ledger: Ledger, jobs: Sequence[Job], sort: str = "accuracy") -> Results:

@@ -167,7 +167,7 @@ def notes(jobs: Sequence[Job], rows: Sequence[Row], scored_on: str = "") -> list
     accuracy = f"accuracy on {scored_on}" if scored_on else "test accuracy"
     figures = [
         f"{data}: {accuracy}, mean ± sample standard deviation of n networks, {repeats} for each set, "
-        f"protocol {protocols}" + (f", {epochs} epochs" if epochs else "")
+        f"protocol {protocols}" + (f", {epochs} epoch{'' if epochs == '1' else 's'}" if epochs else "")
     ]
     if any(row.best is not None for row in rows):
         figures.append(f"{BEST}, the mean of the networks' best of {_listed(one.readings for one in scorings)}")

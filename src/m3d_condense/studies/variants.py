@@ -134,7 +134,7 @@ def _variants(vary: Mapping[str, Sequence[Any]], together: bool) -> Iterator[dic
     for name, values in vary.items():
         if name in ELSEWHERE or name not in known:
             said = ELSEWHERE.get(name) or "no setting of a recipe that can be varied"
-            raise UserError(f"{name}: {said}", setting="vary", value=name)
+            raise UserError(said, setting="vary", value=name)
         check_ordered(name, values)
         if isinstance(values, str) or not isinstance(values, Collection):
             raise UserError(f"{name}: give a list of values, such as [{values!r}]", setting="vary", value=values)

@@ -1,4 +1,4 @@
-"""Text that others wrote, such as names of files and classes and stored errors, made fit to be shown."""
+"""Text for a reader: numbers, and what others wrote, such as names of files and classes and stored errors."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def kib(nbytes: float) -> str:
     """
     value = nbytes / 1024
     return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things for a reader, such as "1 epoch" and "1,000 epochs"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

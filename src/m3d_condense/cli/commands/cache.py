@@ -14,7 +14,9 @@ def declare() -> ArgumentParser:
     text = "List or remove decoded images, trained networks and compiled code, which spare work in later runs."
     where = "M3D_CACHE says where they are kept, M3D_CACHE_LIMIT how many GiB of images."
     parser = new_parser(description=f"{text} {where}")
-    parser.add_argument("action", type=Literal["list", "remove"], help="list, or remove")
+    parser.add_argument(
+        "action", type=Literal["list", "remove"], nargs="?", default="list", help="list, or remove (default: list)"
+    )
     parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="as listed, or a kind such as images")
     parser.add_argument("--all", action="store_true", help="remove all")
     return quiet_flag(parser)

@@ -23,6 +23,7 @@ from m3d_condense.cli.streams import as_shown
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.text import counted
 
 if TYPE_CHECKING:
     from m3d_condense.data.dataset import ImageDataset
@@ -77,9 +78,10 @@ def run(given: Namespace) -> int:
     settings = {name: given[name] for name in names}
     trained = train(subject, tested_on, out=out, execution=running, **settings)
     soft = ", soft labels" if trained.settings.get("labels") == "soft" else ""
+    epochs = counted(trained.settings["epochs"], "epoch")
     notice(
         f"{trained.accuracy:.1f} % of {trained.tested_on['images']} test images right after {trained.seconds:.0f} s, "
-        f'protocol {trained.protocol}, {trained.settings["epochs"]} epochs{soft}; load it with: load_network("{out}")'
+        f'protocol {trained.protocol}, {epochs}{soft}; load it with: load_network("{out}")'
     )
     print(as_shown(str(out)))
     return 0
