@@ -66,6 +66,20 @@ def test_every_name_is_there_and_no_other() -> None:
         m3d_condense.distil  # noqa: B018
 
 
+def test_notices_and_progress_are_silenced_and_heard_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    heard = []
+    try:
+        for quiet in (False, True, False):
+            m3d_condense.set_quiet(quiet)
+            m3d_condense.condense("digits", ipc=1, iterations=1, network="convnet1")
+            heard.append(bool(capsys.readouterr().err))
+    finally:
+        m3d_condense.set_quiet(False)
+    assert heard == [True, False, True]
+
+
 def test_the_version_is_that_of_the_package_that_is_installed() -> None:
     assert m3d_condense.__version__ == metadata.version("m3d-condense")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from m3d_condense.studies.comparison import compare
     from m3d_condense.studies.variants import study
     from m3d_condense.tools.errors import UserError
+    from m3d_condense.tools.progress import set_quiet
     from m3d_condense.tools.versions import __version__ as __version__
     from m3d_condense.training.trained import TrainedNetwork, load_network
 
@@ -42,6 +43,7 @@ __all__ = [
     "load_network",
     "moment_distances",
     "random_selections",
+    "set_quiet",
     "study",
     "train",
 ]
@@ -63,6 +65,7 @@ _HOMES = {
     "load_network": "training.trained",
     "moment_distances": "moments",
     "random_selections": "condensing.condensation",
+    "set_quiet": "tools.progress",
     "study": "studies.variants",
     "train": "fitting",
 }

@@ -21,8 +21,11 @@ _quiet = False
 _listeners: list[list[str]] = []
 
 
-def set_quiet(quiet: bool) -> None:
-    """Silence every notice and progress of this process (the command line's ``-q``)."""
+def set_quiet(quiet: bool = True) -> None:
+    """Silence all notices and progress of this process, which go to stderr, or let them be seen again.
+
+    The command line's ``-q``. Errors are raised all the same.
+    """
     global _quiet
     _quiet = quiet
 
