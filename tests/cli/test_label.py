@@ -44,9 +44,9 @@ def test_hard_labels_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> Non
         assert [row["labels"] for row in json.loads(capsys.readouterr().out)] == labels
     common = ["--network", "convnet1", "--epochs", "1"]
     assert run("train", "set", *common, "--out", "soft.safetensors") == 0
-    assert "1 epochs, soft labels; load it with" in capsys.readouterr().err
+    assert "1 epoch, soft labels; load it with" in capsys.readouterr().err
     assert run("train", "set", *common, "--labels", "hard", "--out", "hard.safetensors") == 0
-    assert "1 epochs; load it with" in capsys.readouterr().err
+    assert "1 epoch; load it with" in capsys.readouterr().err
 
 
 def test_files_of_networks_label_any_set(capsys: pytest.CaptureFixture[str]) -> None:
