@@ -335,7 +335,7 @@ def test_json_csv_and_markdown_agree(finished: Path) -> None:
         assert cells["accuracy, %"] == f"{row['mean']:.1f} ± {row['std']:.1f}"
         assert (cells["n"], cells["iterations"]) == (values["n"], values["iterations"])
         assert cells["KiB a class"] == kib(row["size_bytes"] / 10)
-    for word in ("sample standard deviation", "protocol quick, 1 epochs", "preset quick", "torch"):
+    for word in ("sample standard deviation", "protocol quick, 1 epoch", "preset quick", "torch"):
         assert word in text
 
 

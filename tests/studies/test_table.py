@@ -138,7 +138,7 @@ def test_notes_say_what_the_figures_are_and_what_failed() -> None:
     figures, *failures = notes(jobs, make_rows(SOME))
     assert figures == (
         "digits: test accuracy, mean ± sample standard deviation of n networks, 2 for each set, protocol quick, "
-        "1 epochs; seconds of condensing, preset quick, the median over the seeds; memory at its peak, "
+        "1 epoch; seconds of condensing, preset quick, the median over the seeds; memory at its peak, "
         "the process's during the run"
     )
     assert failures == ["m3d, ipc 1: larger than the images"]
