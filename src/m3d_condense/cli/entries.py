@@ -113,6 +113,7 @@ def _loaded(given: Namespace) -> tuple[list[Entry], list[Source]]:
         raise UserError(
             "goes with --random and a data set; a condensed set has its own", setting="ipc", value=given.ipc
         )
+    drawn = RANDOM_IPC if given.ipc is None else given.ipc
     if tested_on is None and None not in known.values():
         refuse_source_flags(given, f"{Setting('data', 'DATA')}, or with data sets among those that are scored,")
     once = {name if found is None else found.folder.resolve(): name for name, found in reversed(known.items())}
@@ -122,7 +123,7 @@ def _loaded(given: Namespace) -> tuple[list[Entry], list[Source]]:
         condensed = None if found is None else CondensedSet.load(found.folder)
         loaded = load_data(given, name) if condensed is None else source_of(condensed, tested_on)
         dataset = datasets.setdefault(loaded.fingerprint, loaded)
-        ipc = (RANDOM_IPC if given.ipc is None else given.ipc) if condensed is None else condensed.ipc
+        ipc = drawn if condensed is None else condensed.ipc
         flip = mirrored(condensed or dataset, dataset) if given.flip is None else given.flip
         sources.setdefault((dataset.fingerprint, ipc), Source(dataset=dataset, ipc=ipc, flip=flip))
         if found is not None and condensed is not None:
