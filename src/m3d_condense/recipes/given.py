@@ -39,7 +39,8 @@ def checked(function: F) -> F:
 
     Python takes any text for true, and torch and pathlib say of a wrong seed or path what helps nobody. What is looked
     at is told by the annotations, which are text in this package. A network may be given as a class or a function.
-    Sets are refused everywhere. The function runs under torch's own default device and type, whatever the caller's.
+    Sets are refused everywhere. The function runs under torch's own default device and type, and without autocast,
+    whatever the caller's.
 
     Raises:
         UserError: from the function, for such an argument.
