@@ -16,6 +16,7 @@ from m3d_condense.data.hub import HubTable
 from m3d_condense.data.labelling import labelled
 from m3d_condense.data.labels import encode, labelled_rows, notice_doubtful
 from m3d_condense.data.layout import Layout, pictures_layout
+from m3d_condense.data.numbered import with_names
 from m3d_condense.data.pictures import Rows, translated
 from m3d_condense.data.pruning import pruned
 from m3d_condense.data.raster import readable_endings
@@ -119,7 +120,7 @@ def _pictures(
     """
     complete = any((named := shards.split_of(path)) is not None and named.role == TRAIN for path in found)
     try:
-        texts = _texts(root, side_files(folder))
+        texts = with_names(_texts(root, side_files(folder)), str(root))
         layout = pictures_layout(folder, texts, shown=str(root), file_column=file_column, label_column=label_column)
     except UserError as refusal:
         if complete:

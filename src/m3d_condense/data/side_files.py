@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from m3d_condense.data.columns import name_twice
+from m3d_condense.data.numbered import IMAGES, SPLIT
 from m3d_condense.data.tree import Folder, ending
 from m3d_condense.data.words import ROLES, tokens
 
@@ -25,7 +26,8 @@ def side_files(root: Folder) -> list[str]:
     found: list[str] = []
     for folder in root.walk():
         if folder.path.count("/") < DEEPEST:
-            found += folder.paths(name for name in folder.others if _may_list(name))
+            numbers = SPLIT in folder.others
+            found += folder.paths(name for name in folder.others if _may_list(name) or (numbers and name == IMAGES))
     return found[:MOST]
 
 
