@@ -52,6 +52,16 @@ def test_masks_are_not_taken_for_pictures(other: str) -> None:
     assert found.parts[0].files == tuple(NUMBERED)
 
 
+@pytest.mark.parametrize("folder", ["annotations/trimaps", "masks", "img/gt"])
+@pytest.mark.parametrize("ending", ["", ".png"])
+def test_masks_called_as_their_pictures_are_not_taken_for_these(folder: str, ending: str) -> None:
+    masks = [f"{folder}/{n}.png" for n in range(6)]
+    lists = {"trainval.txt": range(4), "test.txt": range(4, 6)}
+    texts = {f"annotations/{name}": rows(*(f"{n}{ending} {CLASSES[n]}" for n in of)) for name, of in lists.items()}
+    found = read([*masks, *NUMBERED], texts)
+    assert {part.name: list(part.files) for part in found.parts} == {"train": NUMBERED[:4], "test": NUMBERED[4:]}
+
+
 @pytest.mark.parametrize(
     ("names", "cells"),
     [("before,after,label", "b{0}.png,{0}.png,{1}"), ("patient,id,label", "{2},{0},{1}")],

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
-from m3d_condense.data.words import split_name
+from m3d_condense.data.words import is_drawn, split_name
 
 _Key = tuple[str | None, str]
 SAME = 50  # pictures of one name at most, among which the same capital letters are looked for
@@ -67,8 +67,10 @@ class Index:
         if key not in known.several:
             return known.first.get(key)
         same = known.several[key]
-        found = [path for path in same if f"/{path}".endswith(f"/{tail}")] if len(same) <= SAME else same
-        return found[0] if len(found) == 1 else None
+        if len(same) <= SAME:
+            same = [path for path in same if f"/{path}".endswith(f"/{tail}")] or same
+            same = [path for path in same if not _lies_drawn(path)] if len(same) > 1 else same
+        return same[0] if len(same) == 1 else None
 
     def _lies_within(self, path: str, folders: Sequence[str]) -> bool:
         """Whether a picture lies in those of these folders that are there: in another, it is another picture."""
@@ -103,6 +105,11 @@ class _Tails:
 
 def _folded(text: str) -> str:
     return (text if text.isascii() else unicodedata.normalize("NFC", text)).casefold()
+
+
+def _lies_drawn(path: str) -> bool:
+    """Whether a picture lies in a folder of what is drawn on others, as ``masks``."""
+    return any(map(is_drawn, posixpath.dirname(path).split("/")))
 
 
 def lies_in(path: str) -> str | None:
