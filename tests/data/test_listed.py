@@ -197,6 +197,18 @@ def test_without_its_list_the_validation_of_tiny_imagenet_is_counted() -> None:
     assert found.unused == {"in val, which holds no class folders": 1}
 
 
+def test_folders_that_lists_take_for_splits_are_no_classes() -> None:
+    train = [f"data_large/{name}/{i}.jpg" for name in ("a/airfield", "b/bakery/shop") for i in range(2)]
+    val = [f"val_large/val_{i}.jpg" for i in range(2)]
+    texts = {
+        "places365_train_standard.txt": rows(*(f"{path[10:]} {i // 2}" for i, path in enumerate(train))),
+        "places365_val.txt": rows("val_0.jpg 1", "val_1.jpg 0"),
+    }
+    found = read([*train, *val], texts)
+    assert labels(found) == {"train": ["0", "0", "1", "1"], "validation": ["1", "0"]}
+    assert found.parts[0].files == tuple(train)
+
+
 @pytest.mark.parametrize(
     "texts",
     [

@@ -6,7 +6,7 @@ What of the listing is not used is counted in words; what could be read in two w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from m3d_condense.data.columns import unused_columns
@@ -15,6 +15,7 @@ from m3d_condense.data.joining import by_lists, joined
 from m3d_condense.data.labels import natural_key
 from m3d_condense.data.listed import Listed, listed
 from m3d_condense.data.tree import Folder, ending
+from m3d_condense.data.words import TRAIN
 from m3d_condense.tools.errors import UserError
 
 SHOWN = 3  # lists that name no picture, of which each is told what is wrong
@@ -67,7 +68,8 @@ def pictures_layout(
         return _layout(root, by_lists(lists, notes), (), notes, lists, lists.files())
     try:
         parts = by_folders(root, shown, notes)
-        _classes(parts, shown)
+        _classes(parts[0].labels, shown)
+        _classes(_left_for_training(parts, lists), shown)  # folders that lists take for splits are no classes
     except UserError as refusal:
         if lists.rows:
             notes = Notes()
@@ -78,7 +80,7 @@ def pictures_layout(
     if lists.problem is not None:
         notes.lines.append(f"The classes are the folders, though there is a list of the images: {lists.problem}")
     parts, sources = joined(parts, lists, shown, notes)
-    return _layout(root, parts, _classes(parts, shown), notes, lists, sources)
+    return _layout(root, parts, _classes(parts[0].labels, shown), notes, lists, sources)
 
 
 def _with_lists(refusal: UserError, lists: Listed) -> UserError:
@@ -93,9 +95,15 @@ def _unread(lists: Listed, form: str) -> list[str]:
     return said if more < 1 else [*said[:SHOWN], f"{more} more such files name no image here"]
 
 
-def _classes(parts: Sequence[Part], shown: str) -> tuple[str, ...]:
+def _left_for_training(parts: Sequence[Part], lists: Listed) -> list[str]:
+    """Return the labels of training images that no list names for another split."""
+    train = zip(parts[0].files, parts[0].labels, strict=True)
+    return [label for path, label in train if len(parts) > 1 or lists.splits.get(path) in (None, TRAIN)]
+
+
+def _classes(labels: Iterable[str], shown: str) -> tuple[str, ...]:
     """Return the classes of training in natural order. Raises UserError for one alone."""
-    classes = tuple(sorted(set(parts[0].labels), key=natural_key))
+    classes = tuple(sorted(set(labels), key=natural_key))
     if len(classes) == 1:
         raise UserError(f"only one class ({classes[0]}) in {shown}: at least two are needed")
     return classes
