@@ -212,7 +212,6 @@ MORE: dict[str, tuple[list[str], str]] = {
     "words for info that name no set": (["info", "extra"], "extra: not a condensed set"),
     "a flag without a command": (["--quiet"], "unrecognized arguments: --quiet"),
     "a flag that is none": (["condense", "-x"], "unrecognized arguments: -x"),
-    "nothing to do with the cache": (["cache"], "cache.action"),
     "an unknown action": (["cache", "burn"], "--action burn: expected one of"),
     "a name to list": (["cache", "list", "x"], "takes no names"),
     "nothing to remove": (["cache", "remove"], "name what to remove"),

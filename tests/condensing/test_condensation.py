@@ -334,7 +334,7 @@ def test_more_images_of_a_class_than_a_network_has_room_for_are_refused(
 ) -> None:
     free = 2**30  # the images themselves are 13 MB, and 128 MB of ten classes
     monkeypatch.setattr(memory, "available_memory", lambda: free)
-    with pytest.raises(UserError, match=rf"^{setting}=50000: this takes .* of memory, and 1 GiB are free"):
+    with pytest.raises(UserError, match=rf"^{setting}=50000: this takes .* of memory, and 1.0 GiB are free"):
         condense(digits, execution=plain, **TINY | {"factor": 1} | changes)
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.text import shown
 
 PLAIN_INTERVAL = 10.0  # seconds between two plain lines
@@ -25,7 +26,12 @@ def set_quiet(quiet: bool = True) -> None:
     """Silence all notices and progress of this process, which go to stderr, or let them be seen again.
 
     The command line's ``-q``. Errors are raised all the same.
+
+    Raises:
+        UserError: what is given is no bool.
     """
+    if not isinstance(quiet, bool):
+        raise UserError("true or false", setting="quiet", value=quiet)
     global _quiet
     _quiet = quiet
 
