@@ -155,9 +155,10 @@ def _beside(sources: Sequence[Source], given: Namespace) -> list[Entry]:
     """Draw the random selections of each source, and take the whole of each data set once, as far as asked for."""
     found: list[Entry] = []
     whole: set[str] = set()
+    datasets = [source.dataset for source in sources]
     for source in sources:
         dataset, flip = source.dataset, source.flip
-        called = _called(dataset, [other.dataset for other in sources])
+        called = _called(dataset, datasets)
         if given.random:
             name = f"random, {source.ipc} per class" + (f" of {called}" if len(sources) > 1 else "")
             drawn = random_selections(dataset, source.ipc, given.repeats, given.seed)

@@ -43,13 +43,9 @@ def content(folder: Folder) -> str | None:
     bare = [path for name, path in names if ending(name) == "without an ending"]
     if len(bare) > max(kinds.values(), default=0):
         return (
-            f"{_files(len(bare))} without an ending, such as {bare[0]}: pictures are known by their endings; "
+            f"{counted(len(bare), 'file')} without an ending, such as {bare[0]}: pictures are known by their endings; "
             "if these are some, add .jpg, .png or what they are to their names"
         )
     for (what, advice), count in kinds.most_common(1):
-        return f"{_files(count)} that look like {what}: {advice}"
+        return f"{counted(count, 'file')} that look like {what}: {advice}"
     return None
-
-
-def _files(count: int) -> str:
-    return counted(count, "file")

@@ -69,7 +69,8 @@ def pictures_layout(
     try:
         parts = by_folders(root, shown, notes)
         _classes(parts[0].labels, shown)
-        _classes(_left_for_training(parts, lists), shown)  # folders that lists take for splits are no classes
+        if len(parts) == 1 and lists.splits:
+            _classes(_left_for_training(parts[0], lists), shown)  # folders that lists take for splits are no classes
     except UserError as refusal:
         if lists.rows:
             notes = Notes()
@@ -95,10 +96,10 @@ def _unread(lists: Listed, form: str) -> list[str]:
     return said if more < 1 else [*said[:SHOWN], f"{more} more such files name no image here"]
 
 
-def _left_for_training(parts: Sequence[Part], lists: Listed) -> list[str]:
-    """Return the labels of training images that no list names for another split."""
-    train = zip(parts[0].files, parts[0].labels, strict=True)
-    return [label for path, label in train if len(parts) > 1 or lists.splits.get(path) in (None, TRAIN)]
+def _left_for_training(train: Part, lists: Listed) -> set[str]:
+    """Return the classes of training images that no list names for another split."""
+    pairs = zip(train.files, train.labels, strict=True)
+    return {label for path, label in pairs if lists.splits.get(path) in (None, TRAIN)}
 
 
 def _classes(labels: Iterable[str], shown: str) -> tuple[str, ...]:

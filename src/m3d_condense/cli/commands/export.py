@@ -39,11 +39,9 @@ def declare() -> ArgumentParser:
 
 def run(given: Namespace) -> int:
     from m3d_condense.cli.finding import need
-    from m3d_condense.tools.files import check_name
 
     _check(given)
     found, out = need(given.set), Path(given.out)
-    check_name(out)
     write = _script if given.to == SCRIPT else _form
     notice(write(found, out, given))
     print(as_shown(str(out)))
