@@ -292,13 +292,20 @@ def test_autograd_finds_no_second_derivative() -> None:
 # Products in bfloat16, where the processor has them
 
 
-def needs_bfloat16() -> None:
+@pytest.fixture(params=["registers", "tiles"])
+def in_bfloat16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have words multiplied in vector registers, or in tiles of registers."""
     if not native.multiplies_bfloat16():
         pytest.skip("this processor does not multiply in bfloat16")
+    if request.param == "tiles" and not building.has_tiles():
+        pytest.skip("this processor has no tiles of registers, or the system keeps them")
+    flags = (*building.MACHINES["AVX512"], *building.BFLOAT16, *(building.AMX if request.param == "tiles" else ()))
+    exact, narrow = building.library(torch.float32), building.build(flags)
+    monkeypatch.setattr(building, "library", lambda products: narrow if products == torch.bfloat16 else exact)
 
 
+@pytest.mark.usefixtures("in_bfloat16")
 def test_products_of_numbers_that_bfloat16_holds_are_exact() -> None:
-    needs_bfloat16()
     block = layers(64, 32, 1)
     with torch.no_grad():  # these weights are transformed to integers of few bits, as the images are
         block[0].weight.copy_(576 * torch.randint(-1, 2, (32, 64, 3, 3), generator=torch.Generator().manual_seed(2)))
@@ -307,11 +314,11 @@ def test_products_of_numbers_that_bfloat16_holds_are_exact() -> None:
     assert not torch.equal(native.block(images / 3, block, torch.bfloat16), native.block(images / 3, block))
 
 
+@pytest.mark.usefixtures("in_bfloat16")
 @pytest.mark.parametrize(("count", "channels", "height", "side", "after", "padding"), SHAPES)
 def test_blocks_in_bfloat16_are_within_its_rounding(
     count: int, channels: int, height: int, side: int, after: int, padding: int
 ) -> None:
-    needs_bfloat16()
     block, images = layers(channels, after, padding), noise(count, channels, height, side).requires_grad_()
     nn.init.constant_(block[1].bias, 9.0)  # type: ignore[arg-type] # far from the kinks of the ReLU
     results = []
@@ -325,8 +332,8 @@ def test_blocks_in_bfloat16_are_within_its_rounding(
         assert float((rounded - exact).norm()) < 2**-4 * float(exact.norm()) + 1e-4
 
 
+@pytest.mark.usefixtures("in_bfloat16")
 def test_a_resnetap_and_second_derivatives_in_bfloat16_are_near_those_in_float32() -> None:
-    needs_bfloat16()
     images, labels = noise(4, 3, 16, 16), torch.arange(4) % 3
     network = networks.build("resnetap10", channels=3, num_classes=3, size=(16, 16))
     networks.initialise(network, 2)

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ MACHINES = {  # what torch means by these names; a processor need not have all o
     "AVX2": ("-mavx2", "-mfma"),
 }
 BFLOAT16 = ("-mavx512bf16", "-DM3D_BFLOAT16")  # beside those of AVX512
+AMX = ("-mamx-tile", "-mamx-bf16", "-DM3D_AMX")  # beside those
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp")
 
 
@@ -42,6 +44,11 @@ def multiplies_bfloat16() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX512" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
+def has_tiles() -> bool:
+    """Whether this processor multiplies numbers in bfloat16 in tiles of registers (AMX), and the system lets it."""
+    return multiplies_bfloat16() and torch.cpu._is_amx_tile_supported() and bool(torch.cpu._init_amx())
+
+
 @functools.cache
 def library(products: torch.dtype) -> ctypes.CDLL | None:
     """Return the code for this processor, compiled now where it has not been; None where that cannot be done.
@@ -51,9 +58,14 @@ def library(products: torch.dtype) -> ctypes.CDLL | None:
     """
     if compiler() is None:
         return None
-    narrow = BFLOAT16 if products == torch.bfloat16 else ()
+    flags = MACHINES.get(torch.backends.cpu.get_cpu_capability(), ())
+    if products == torch.bfloat16:
+        flags = (*flags, *BFLOAT16)
     try:
-        return build((*MACHINES.get(torch.backends.cpu.get_cpu_capability(), ()), *narrow))
+        if products == torch.bfloat16 and has_tiles():
+            with suppress(subprocess.CalledProcessError):  # an older compiler knows AVX512-BF16 alone
+                return build((*flags, *AMX))
+        return build(flags)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home
         lines = str(getattr(error, "stderr", None) or error).strip().splitlines()
         notice(f"native blocks could not be built ({lines[0] if lines else error}); going on with torch's operations")

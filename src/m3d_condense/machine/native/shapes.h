@@ -6,12 +6,12 @@
 
 #include <vector>
 
-#include "vectors.h"
+#include "tiles.h"
 
 namespace {
 
 constexpr int TILE = 4, PATCH = 6, POINTS = PATCH * PATCH;  // of F(4x4, 3x3): outputs, inputs, products
-constexpr int BLOCK = 24;  // tiles at once; a multiple of ROWS
+constexpr int BLOCK = AMX ? 32 : 24;  // tiles at once; a multiple of ROWS, or of a product's rows in AMX
 constexpr int STRIP = 1 << 16;  // floats of a direct product at once, which stay in a cache
 constexpr int LARGEST = 7;      // side of a kernel
 constexpr int PAD = 16;    // floats between planes, so that the 36 do not fall on one set of a cache
@@ -99,6 +99,7 @@ std::vector<Buffer> buffers(int64_t count, int threads) {
 // Calls f with the first and the number of the images of each group in this thread's share.
 template <class F>
 void for_groups(const Shape& s, F f) {
+    const Tiles tiles;
     const int64_t threads = omp_get_num_threads(), own = omp_get_thread_num(), end = s.N * (own + 1) / threads;
     for (int64_t first = s.N * own / threads; first < end; first += s.group())
         f(first, std::min(s.group(), end - first));

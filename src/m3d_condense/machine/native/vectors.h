@@ -76,6 +76,13 @@ inline vec add_words(vec sum, float a, vec b) { return sum + a * b; }
 #endif
 constexpr int DEPTH = PAIRS ? 2 : 1;  // numbers in a word
 
+// Whether products of pairs are those of tiles of registers, in "tiles.h".
+#ifdef M3D_AMX
+constexpr bool AMX = true;
+#else
+constexpr bool AMX = false;
+#endif
+
 // c[r][0..PANEL) (+)= sum over s, k of a[r*row + s*segment + k*step] * b[(s*K + k)*ldb + ...], for R rows, of floats or
 // of words. K may be known when this is compiled.
 template <int R, bool ADD, bool WORDS = false, class Count>

@@ -106,13 +106,17 @@ Buffer winograd_weights(const float* w, int64_t O, int64_t C, bool turned, int t
     return u;
 }
 
+// How many of a block's tiles the gradient of the weights is summed over: those that are there, or zeros too.
+inline int64_t summed(int64_t count) { return AMX ? BLOCK : count; }
+
 // v[36][BLOCK][C]: the patches of up to BLOCK tiles from tile `first` on; zeros has as many as there are channels.
 // A word holds those of neighbouring tiles, or of neighbouring channels.
 template <bool OF_TILES>
 void patches(const float* x, const Grid& g, int64_t first, int64_t count, float* v, int64_t plane, const float* zeros) {
     constexpr int tiles = OF_TILES ? DEPTH : 1, channels = DEPTH / tiles;  // of a word
     const int64_t run = g.pixel == g.C ? g.C : PANEL;  // channels that lie side by side
-    for (int64_t t = 0; t < count; t += tiles)
+    const int64_t end = OF_TILES ? summed(count) : count;
+    for (int64_t t = 0; t < end; t += tiles)
         for (int64_t start = 0; start < g.C; start += run) {
             const float* from[tiles][PATCH][PATCH];
             for (int d = 0; d < tiles; d++) {
@@ -140,7 +144,7 @@ void patches(const float* x, const Grid& g, int64_t first, int64_t count, float*
 // m[36][O/PANEL][BLOCK][PANEL]: the transposed output transform of the gradient's tiles, for that of the weights. A
 // word holds those of neighbouring tiles.
 void gradient_patches(const float* dy, const Grid& g, int64_t first, int64_t count, float* m, int64_t plane) {
-    for (int64_t t = 0; t < count; t += DEPTH) {
+    for (int64_t t = 0; t < summed(count); t += DEPTH) {
         const Place at[] = {Place(g, first + t), Place(g, first + t + DEPTH - 1)};
         for (int64_t c = 0; c < g.C; c += LANES) {
             float* to = m + (c / PANEL * BLOCK + t) / DEPTH * PANEL + c % PANEL;
@@ -183,10 +187,8 @@ void winograd(const float* x, const Grid& g, int64_t images, const float* u, flo
         patches<false>(x, g, first, count, v, plane, scratch.zeros.get());
         for (int64_t o = 0; o < to.C; o += PANEL) {
             for (int p = 0; p < POINTS; p++)
-                for (int64_t r = 0; r < count; r += ROWS)
-                    multiply<ROWS, false, true>(v + p * plane + r * depth, depth, 1, depth, 1, 0,
-                                                u + ((o / PANEL) * POINTS + p) * depth * PANEL, PANEL,
-                                                m + p * mplane + r * PANEL, PANEL);
+                multiply_rows(v + p * plane, count, depth, u + (o / PANEL * POINTS + p) * depth * PANEL,
+                              m + p * mplane);
             for (int64_t t = 0; t < count; t++) tile<ADD>(m + t * PANEL, mplane, to, Place(g, first + t), o, y);
         }
     }
@@ -201,12 +203,8 @@ void winograd_weight(const float* x, const float* dy, const Shape& s, int64_t im
         patches<true>(x, s.in(), first, count, v, plane, scratch.zeros.get());
         gradient_patches(dy, s.maps(), first, count, m, mplane);
         for (int p = 0; p < POINTS; p++)
-            for (int64_t o = 0; o < s.O; o += PANEL)
-                for_rows(s.C, [&](auto rows, int64_t c) {
-                    multiply<rows(), true, true>(v + p * plane + c, 1, s.C, (count + DEPTH - 1) / DEPTH, 1, 0,
-                                                 m + p * mplane + o * BLOCK / DEPTH, PANEL,
-                                                 du + ((o / PANEL * POINTS + p) * s.C + c) * PANEL, PANEL);
-                });
+            add_turned(v + p * plane, s.C, (summed(count) + DEPTH - 1) / DEPTH, m + p * mplane, BLOCK / DEPTH * PANEL,
+                       du + p * s.C * PANEL, POINTS * s.C * PANEL, s.O / PANEL);
     }
 }
 
