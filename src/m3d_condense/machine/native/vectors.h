@@ -14,6 +14,8 @@
 #include <new>
 #include <type_traits>
 
+#define INLINED __attribute__((always_inline)) inline
+
 namespace {
 
 #ifndef M3D_LANES  // floats in a vector register
@@ -128,10 +130,12 @@ inline void for_rows(int64_t count, F f) {
     }
 }
 
-// The same in runs of three, of which a row of few channels has one or more.
+// The same in longer and shorter runs of a multiple of three, of which a row of few channels has one or more.
 template <class F>
 inline void for_threes(int64_t count, F f) {
+    constexpr int LONG = LANES == 16 ? 9 : 6;
     int64_t j = 0;
+    for (; j + LONG <= count; j += LONG) f(Fixed<LONG>(), j);
     for (; j + 3 <= count; j += 3) f(Fixed<3>(), j);
     for (; j < count; j++) f(Fixed<1>(), j);
 }

@@ -47,9 +47,10 @@ inline void weight_transposed(const vec u[6], vec g[3]) {
     g[2] = (u[3] + u[4] - u[1] - u[2]) / 6 + u[5];
 }
 
-// A transform along both axes: IN x IN numbers get(i, j) to OUT x OUT numbers put(i, j, number).
+// A transform along both axes: IN x IN numbers get(i, j) to OUT x OUT numbers put(i, j, number). Called and not inlined,
+// it waits for what `get` and `put` hold to pass through memory.
 template <int IN, int OUT, class Along, class Get, class Put>
-inline void both_axes(Along along, Get get, Put put) {
+INLINED void both_axes(Along along, Get get, Put put) {
     vec half[OUT][IN];
 #pragma GCC unroll 6
     for (int j = 0; j < IN; j++) {
@@ -71,7 +72,7 @@ inline void both_axes(Along along, Get get, Put put) {
 
 // The same of the numbers that words hold, get(d, i, j) for the d-th: to put(i, j, first, second). A float is alone.
 template <int IN, int OUT, class Along, class Get, class Put>
-inline void both_axes_of_words(Along along, Get get, Put put) {
+INLINED void both_axes_of_words(Along along, Get get, Put put) {
     vec kept[OUT][OUT];
     if (PAIRS)
         both_axes<IN, OUT>(
