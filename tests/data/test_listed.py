@@ -197,6 +197,25 @@ def test_without_its_list_the_validation_of_tiny_imagenet_is_counted() -> None:
     assert found.unused == {"in val, which holds no class folders": 1}
 
 
+def solution(*cells: str) -> dict[str, str]:
+    return {"LOC_val_solution.csv": rows("ImageId,PredictionString", *(f"val_{i},{c}" for i, c in enumerate(cells)))}
+
+
+def test_imagenet_is_read_as_kaggle_has_it() -> None:
+    train = [f"ILSVRC/Data/CLS-LOC/train/n0{k}/{i}.JPEG" for k in (1, 2) for i in range(2)]
+    val = [f"ILSVRC/Data/CLS-LOC/val/val_{i}.JPEG" for i in range(2)]
+    found = read([*train, *val], solution("n02 1 2 3 4 n02 5 6 7 8 ", "n01 1 2 3 4 "))
+    assert labels(found) == {"train": ["n01", "n01", "n02", "n02"], "validation": ["n02", "n01"]}
+    assert found.classes == ("n01", "n02")
+
+
+@pytest.mark.parametrize("cell", ["n01 1 2 3 4 n02 5 6 7 8", "n01 1 2 3", "n01 1 2 3 x", "5 1 2 3 4"])
+def test_cells_of_several_classes_or_of_other_numbers_are_not_cut(cell: str) -> None:
+    train = [f"train/n0{k}/{i}.JPEG" for k in (1, 2) for i in range(2)]
+    with pytest.raises(UserError, match=f"not in the training split: .*{cell}"):
+        read([*train, "val/val_0.JPEG", "val/val_1.JPEG"], solution(cell, "n01 1 2 3 4"))
+
+
 def test_folders_that_lists_take_for_splits_are_no_classes() -> None:
     train = [f"data_large/{name}/{i}.jpg" for name in ("a/airfield", "b/bakery/shop") for i in range(2)]
     val = [f"val_large/val_{i}.jpg" for i in range(2)]

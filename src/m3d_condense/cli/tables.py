@@ -169,10 +169,11 @@ def _uses(engine: Engine) -> dict[str, str]:
 
     cpu, missing = engine.device.type == "cpu", "no compiler found: never"
     found = "compiled on first use" if native.compiler() else missing
-    precisions = "float32 or, asked for, bfloat16" if native.multiplies_bfloat16() else "float32"
+    products = "bfloat16, in AMX's tiles" if native.has_tiles() else "bfloat16"
+    precisions = f"float32 or, asked for, {products}" if native.multiplies_bfloat16() else "float32"
     uses = {
         "will use": engine.describe(),
-        "precision": name_of(engine.dtype),
+        "precision": name_of(engine.dtype) + (" in torch's operations" if cpu else ""),
         "native blocks": f"of ConvNet and ResNetAP, in {precisions}, {found}" if cpu else "on a CPU only",
         "compilation": "where it pays back" if has_compiler(engine.device) else missing,
         "memory": f"{readable(engine.budget)} for the activations of one chunk of classes",

@@ -85,6 +85,20 @@ def labels_like(file: ListFile, labelled: Iterable[tuple[ListFile, Labels]]) -> 
     return None
 
 
+def without_boxes(values: Sequence[str]) -> Sequence[str]:
+    """Return the class of each cell where all hold one and its boxes, as ``n01440764 1 2 3 4 n01440764 5 6 7 8``."""
+    found = [_boxed(value.split()) for value in values]
+    return [name for name in found if name is not None] if found and None not in found else values
+
+
+def _boxed(words: Sequence[str]) -> str | None:
+    """Return the one class before every four numbers; None where words are anything else."""
+    classes = set(words[::5])
+    numbers = [word for place, word in enumerate(words) if place % 5]
+    one = len(classes) == 1 and len(words) % 5 == 0 and all(map(is_number, numbers))
+    return words[0] if one and not is_number(words[0]) else None
+
+
 def _of_another_split(file: ListFile, other: ListFile) -> bool:
     roles = {said_by(file.path), said_by(other.path)}
     return len(roles) == 2 and None not in roles

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from m3d_condense.machine.native import building
-from m3d_condense.machine.native.building import compiler, multiplies_bfloat16
+from m3d_condense.machine.native.building import compiler, has_tiles, multiplies_bfloat16
 from m3d_condense.machine.native.calls import Maps, Weights, backward, forward, forward_kept, last
 
-__all__ = ["NativeSequence", "block", "blocks_of", "compiler", "multiplies_bfloat16", "supports", "swap"]
+__all__ = ["NativeSequence", "block", "blocks_of", "compiler", "has_tiles", "multiplies_bfloat16", "supports", "swap"]
 
 
 def supports(layers: nn.Module) -> bool:
