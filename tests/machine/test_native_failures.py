@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -33,10 +34,7 @@ inline void* rationed(size_t alignment, size_t size) {
 """
 
 
-@pytest.fixture(autouse=True)
-def _built() -> None:
-    if building.library(torch.float32) is None:
-        pytest.skip("native blocks cannot be built here")
+pytestmark = pytest.mark.usefixtures("native_code")
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +168,11 @@ def test_no_images_give_no_maps_and_no_gradients(channels: int) -> None:
 def test_images_that_would_be_read_past_their_end_are_refused(shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         native.block(noise(*shape), layers(3, 32, 1))
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "file" / "cache"))
+    built = building.build(("-O0",))
+    assert isinstance(built, ctypes.CDLL)
+    assert built.panel() > 0
