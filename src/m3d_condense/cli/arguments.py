@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
         SystemExit: after printing what ``--help`` or ``--version`` asks for.
     """
     _check_blank(arguments)
-    parser, commands = _parser(arguments[0] if arguments else "")
+    parser, commands = _parser(arguments[:1])
     if not arguments:
         parser.print_help()
         return None
@@ -74,14 +74,19 @@ def _check_whole(name: str, value: Any) -> None:
             raise UserError(f"at most {most}" if number > 0 else f"at least -{2**63}", setting=name, value=number)
 
 
-def _parser(wanted: str) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
-    """Return the parser of all, and those of the commands; of these only the one that is wanted knows its flags."""
+def whole_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    """Return the parser of all, and those of the commands, all with their flags."""
+    return _parser(COMMANDS)
+
+
+def _parser(wanted: Collection[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    """Return the parser of all, and those of the commands; of these only those that are wanted know their flags."""
     parser = new_parser(prog="m3d", description="A few synthetic images per class in place of a whole data set.")
     parser.add_argument("--version", action="version", version=f"{OWN} {__version__}", help="show the version and exit")
     subparsers = parser.add_subcommands(
         title="commands", metavar="COMMAND", description="m3d COMMAND --help lists the flags of a command."
     )
-    parsers = {name: command.declare() if name == wanted else new_parser() for name, command in COMMANDS.items()}
+    parsers = {name: command.declare() if name in wanted else new_parser() for name, command in COMMANDS.items()}
     for name, own in parsers.items():
         subparsers.add_subcommand(name, own, help=COMMANDS[name].summary)
         own.prog = f"m3d {name}"

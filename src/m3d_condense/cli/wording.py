@@ -16,10 +16,13 @@ KINDS = {
     "<class 'bool'>": "true or false",
     "<class 'str'>": "a text",
 }
+ARGUMENTS = {"action", "shell"}  # words of a command that stand there without a flag
 
 
 def flag(setting: Setting) -> str:
     """Write a setting as the command line has it: its flag, and its value."""
+    if setting.name in ARGUMENTS:
+        return short(str(setting.value), VALUE)
     name = setting.name.replace("_", "-")
     if setting.value is False and setting.name in ("random", "whole"):
         return f"--no-{name}"
