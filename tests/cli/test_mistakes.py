@@ -212,7 +212,7 @@ MORE: dict[str, tuple[list[str], str]] = {
     "words for info that name no set": (["info", "extra"], "extra: not a condensed set"),
     "a flag without a command": (["--quiet"], "unrecognized arguments: --quiet"),
     "a flag that is none": (["condense", "-x"], "unrecognized arguments: -x"),
-    "an unknown action": (["cache", "burn"], "--action burn: expected one of"),
+    "an unknown action": (["cache", "burn"], "m3d: burn: expected one of"),
     "a name to list": (["cache", "list", "x"], "takes no names"),
     "nothing to remove": (["cache", "remove"], "name what to remove"),
     "a path to remove": (["cache", "remove", "../.."], "nothing of the name ../.."),

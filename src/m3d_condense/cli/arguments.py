@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from m3d_condense.cli.commands import COMMANDS
+from m3d_condense.cli.completing import script
 from m3d_condense.cli.config import Config, apply, read
 from m3d_condense.cli.flags import new_parser
 from m3d_condense.cli.wording import mistakes_worded
@@ -25,7 +26,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
 
     Raises:
         UserError: for a flag, a value or a configuration file that is not understood.
-        SystemExit: after printing what ``--help`` or ``--version`` asks for.
+        SystemExit: after printing what ``--help``, ``--version`` or ``--print-completion`` asks for.
     """
     _check_blank(arguments)
     parser, commands = _parser(arguments[:1])
@@ -74,15 +75,21 @@ def _check_whole(name: str, value: Any) -> None:
             raise UserError(f"at most {most}" if number > 0 else f"at least -{2**63}", setting=name, value=number)
 
 
-def whole_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
-    """Return the parser of all, and those of the commands, all with their flags."""
-    return _parser(COMMANDS)
+class _Completion(argparse.Action):
+    """Prints what a shell reads, and exits."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        whole, commands = _parser(COMMANDS)
+        print(script(values, whole, commands.values()))
+        parser.exit()
 
 
 def _parser(wanted: Collection[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     """Return the parser of all, and those of the commands; of these only those that are wanted know their flags."""
     parser = new_parser(prog="m3d", description="A few synthetic images per class in place of a whole data set.")
     parser.add_argument("--version", action="version", version=f"{OWN} {__version__}", help="show the version and exit")
+    completion = "print what a shell (bash, zsh, fish, tcsh) reads to complete commands and flags, by shtab, and exit"
+    parser.add_argument("--print-completion", action=_Completion, metavar="SHELL", help=completion)
     subparsers = parser.add_subcommands(
         title="commands", metavar="COMMAND", description="m3d COMMAND --help lists the flags of a command."
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import Action
-from collections.abc import Collection, Mapping
+from argparse import Action, ArgumentParser
+from collections.abc import Collection, Iterable, Mapping
 from types import ModuleType
 from typing import Any, get_args
 
-from m3d_condense.cli.arguments import whole_parser
 from m3d_condense.recipes.methods import METHODS, PRESETS
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.tools.errors import UserError
@@ -20,22 +19,20 @@ NAMES: Mapping[str, Collection[str]] = {  # of flags that take other text too, s
 }
 
 
-def script(shell: str | None) -> str:
-    """Return what a shell reads to complete ``m3d``.
+def script(shell: str, parser: ArgumentParser, commands: Iterable[ArgumentParser]) -> str:
+    """Return what a shell reads to complete the program of this parser, whose commands have these.
 
     Raises:
-        UserError: where no shell is named, and where shtab is not installed, or is too old for this one.
+        UserError: where shtab is not installed, or writes nothing for this shell.
     """
-    if shell is None:
-        raise UserError("say for which shell: bash, zsh, fish or tcsh")
     try:
         import shtab
     except ImportError:
         raise UserError("shtab writes the script, and is not installed; pip install shtab") from None
     if shell not in shtab.SUPPORTED_SHELLS:
-        raise UserError("this version of shtab writes none for it; pip install -U shtab", setting="shell", value=shell)
-    parser, commands = whole_parser()
-    for command in commands.values():
+        known = ", ".join(shtab.SUPPORTED_SHELLS)
+        raise UserError(f"shtab {shtab.__version__} writes for {known}", setting="print_completion", value=shell)
+    for command in commands:
         for action in command._actions:
             _describe(action, shtab)
     return str(shtab.complete(parser, shell=shell))

@@ -16,7 +16,7 @@ KINDS = {
     "<class 'bool'>": "true or false",
     "<class 'str'>": "a text",
 }
-ARGUMENTS = {"action", "shell"}  # words of a command that stand there without a flag
+ARGUMENTS = {"action"}  # words of a command that stand there without a flag
 
 
 def flag(setting: Setting) -> str:

@@ -6,7 +6,6 @@ from m3d_condense.cli.command import Command
 from m3d_condense.cli.commands import (
     cache,
     compare,
-    completion,
     condense,
     evaluate,
     export,
@@ -38,6 +37,5 @@ COMMANDS: dict[str, Command] = {
     "inspect": inspect.COMMAND,
     "cache": cache.COMMAND,
     "info": info.COMMAND,
-    "completion": completion.COMMAND,
 }
 """By name, as the help lists them."""
