@@ -11,7 +11,7 @@ import torch
 from m3d_condense import networks
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
-from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.engine import Engine, load_optimisers
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.protocols import Protocol
@@ -154,6 +154,7 @@ def _trained(
     engine: Engine,
 ) -> TrainedNetwork:
     """Train and test the first of the networks that scoring would train."""
+    load_optimisers()
     watch = Stopwatch()
     trainer = trainer_for(architecture, protocol, dataset, subject, 1, engine)
     ((accuracy,),) = accuracies_of(

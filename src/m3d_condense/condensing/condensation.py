@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from m3d_condense.condensing.task import Task, in_groups, in_one
 from m3d_condense.condensing.timetable import Timetable
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
-from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.engine import Engine, load_optimisers
 from m3d_condense.machine.execution import Execution
 from m3d_condense.networks import code_named
 from m3d_condense.recipes import methods
@@ -104,7 +103,7 @@ def condense(
     if target is not None and preview_every:
         check_outside_data(target, dataset.source.get("data"))
     if recipe.iterations:
-        importlib.import_module("torch._dynamo")  # as torch's first optimiser does, in seconds that are not the run's
+        load_optimisers()
     engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, settings, class_groups)
     told = _told(grown_from, start_from)
     code = code_named(recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)

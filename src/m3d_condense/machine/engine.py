@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -258,6 +259,11 @@ def in_pieces(function: Callable[[Tensor], Any], images: Tensor, most: int) -> A
     if isinstance(results[0], Tensor):
         return torch.cat(results)[: len(images)]
     return [torch.cat(kind)[: len(images)] for kind in zip(*results, strict=True)]
+
+
+def load_optimisers() -> None:
+    """Load now what torch's first optimiser does, up to a minute of a busy machine that is no run's."""
+    importlib.import_module("torch._dynamo")
 
 
 @functools.cache
