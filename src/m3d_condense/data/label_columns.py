@@ -85,10 +85,15 @@ def labels_like(file: ListFile, labelled: Iterable[tuple[ListFile, Labels]]) -> 
     return None
 
 
-def without_boxes(values: Sequence[str]) -> Sequence[str]:
+def without_boxes(values: list[str]) -> list[str]:
     """Return the class of each cell where all hold one and its boxes, as ``n01440764 1 2 3 4 n01440764 5 6 7 8``."""
-    found = [_boxed(value.split()) for value in values]
-    return [name for name in found if name is not None] if found and None not in found else values
+    classes = []
+    for value in values:
+        name = _boxed(value.split())
+        if name is None:
+            return values
+        classes.append(name)
+    return classes
 
 
 def _boxed(words: Sequence[str]) -> str | None:

@@ -139,7 +139,7 @@ def _read(
     if table.twice is not None:
         called = f"called {table.twice}" if table.twice else "without a name"
         raise UserError(f"{where} has two columns {called}: give one of them another name")
-    others = {name: [*without_boxes(values)] for name, values in table.columns.items() if name != naming.column}
+    others = {name: without_boxes(values) for name, values in table.columns.items() if name != naming.column}
     if posixpath.splitext(posixpath.basename(path))[0] == CELEBA:
         others = {name: [PARTITION.get(value.strip(), value) for value in values] for name, values in others.items()}
     said: Sequence[str | None] = [said_by(path)] * len(naming.pictures)
