@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from condensed_sets import soft_labels
 from torch import Tensor
 
 from m3d_condense.condensing.condensation import condense, random_selections
@@ -17,7 +16,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.protocols import Training
-from m3d_condense.scoring import evaluate, labels_of
+from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.soft import SoftLabels
 from m3d_condense.tools.errors import UserError
@@ -138,18 +137,6 @@ def test_soft_labels_are_trained_on_where_the_set_has_them(
     assert turned.mean < 20
 
 
-def test_soft_labels_are_asked_for_where_all_have_them(chosen: CondensedSet, digits: ImageDataset) -> None:
-    labelled = dataclasses.replace(chosen)
-    labelled.add_soft_labels(soft_labels(labelled))
-    assert labels_of([labelled, labelled], None) == "soft"
-    assert labels_of([labelled, chosen], None) == labels_of([digits], None) == "hard"
-    for subjects in ([labelled, chosen], [digits]):
-        with pytest.raises(UserError, match="labels=soft: what is trained on has no soft labels"):
-            labels_of(subjects, "soft")
-    with pytest.raises(UserError, match="labels=x: one of hard, soft"):
-        labels_of([labelled], "x")
-
-
 def test_the_networks_are_the_same_on_any_set(
     chosen: CondensedSet, digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,19 +174,6 @@ def test_random_selections_differ_from_network_to_network(
     for images, labels, _ in seen[:3]:
         assert labels.tolist() == [k for k in range(10) for _ in range(3)]
         assert all((image * 255).round().byte().numpy().tobytes() in real for image in images)
-
-
-@pytest.mark.parametrize("subject", [(np.zeros((4, 8, 8)), [0, 1, 0, 1]), [], None, 3, {"x": 1}, [None]])
-def test_what_networks_cannot_be_trained_on(subject: Any, digits: ImageDataset) -> None:
-    with pytest.raises(UserError, match="networks are trained on a condensed set, its folder, or a data set from load"):
-        evaluate(subject, digits)
-
-
-def test_a_file_is_no_condensed_set(tmp_path: Path, digits: ImageDataset) -> None:
-    torch.save(torch.zeros(1), tmp_path / "set.pt")
-    for path in (tmp_path / "set.pt", tmp_path / "none.pt", str(tmp_path / "set.pt")):
-        with pytest.raises(UserError, match="is not a condensed set"):
-            evaluate(path, digits)
 
 
 def test_several_folders_take_turns(
@@ -252,53 +226,3 @@ def test_m3d_beats_random_selection(digits: ImageDataset, plain: Execution, seed
     # Measured with seeds 0, 1, 2: 84.0, 80.9 and 82.3 % against 58.6, 64.7 and 56.5 %; 16 points at least.
     assert made.mean > chance.mean + 8, (made.accuracies, chance.accuracies)
     assert made.mean > 70
-
-
-def of_other_classes(_: ImageDataset) -> CondensedSet:
-    return condense(load("digits", classes=["0", "1", "2"]), ipc=2, method="random")
-
-
-def in_another_order(_: ImageDataset) -> CondensedSet:
-    return condense(load("digits", classes=[str(number) for number in range(9, -1, -1)]), ipc=2, method="random")
-
-
-@pytest.mark.parametrize(
-    ("other", "said"),
-    [
-        (in_another_order, "class 0 is 9 in number 2 and 0 in the first"),
-        (of_other_classes, "classes: 3, 4, 5, 6, 7 and 2 more only in the first"),
-        (
-            lambda digits: condense(load("digits", size=16), ipc=2, method="random"),
-            "shape of the images",
-        ),
-        (lambda digits: condense(digits, ipc=9, method="random"), "number of images: 90 and not 20"),
-        (lambda digits: condense(digits, ipc=2, method="random", factor=2), "factor: 2 and not 1"),
-        (lambda digits: condense(digits, ipc=2, method="random", flip=True), "flip: True and not False"),
-        (lambda digits: dataclasses.replace(condense(digits, ipc=2, method="random"), mean=(0.1,)), "normalisation"),
-        (lambda digits: digits, "number of images"),
-    ],
-)
-def test_subjects_that_take_turns_are_alike(
-    other: Callable[[ImageDataset], Any], said: str, chosen: CondensedSet, digits: ImageDataset, plain: Execution
-) -> None:
-    with pytest.raises(UserError, match=rf"^number 2 of those that are trained on \(digits.*{said}") as refused:
-        score([chosen, other(digits)], digits, plain)  # type: ignore[arg-type]
-    assert "\n" not in str(refused.value)
-
-
-def test_every_soft_labels_of_subjects_that_take_turns_are_told(
-    chosen: CondensedSet, digits: ImageDataset, plain: Execution
-) -> None:
-    sets = [dataclasses.replace(chosen), dataclasses.replace(chosen)]
-    for seed, one in enumerate(sets):
-        one.add_soft_labels(soft_labels(one, seed))
-    told = score(sets, digits, plain).settings["soft_labels"]  # type: ignore[arg-type]
-    assert told == [one.soft_labels.fingerprint for one in sets]  # type: ignore[union-attr]
-    alike = [sets[0], dataclasses.replace(sets[0])]
-    assert score(alike, digits, plain).settings["soft_labels"] == told[0]  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("other", ["nowhere", ([[[0]]], [0])])
-def test_a_data_set_is_tested_on_its_own_test_split(other: Any, digits: ImageDataset) -> None:
-    with pytest.raises(UserError, match="digits takes no other data"):
-        evaluate(digits, other, repeats=1, epochs=1)

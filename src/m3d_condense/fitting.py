@@ -15,24 +15,13 @@ from m3d_condense.machine.engine import Engine, load_optimisers
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.protocols import Protocol
-from m3d_condense.scoring import (
-    Subject,
-    accuracies_of,
-    adapted,
-    called,
-    labels_of,
-    mirrored,
-    repeat_seed,
-    settings_of,
-    tested_on,
-    told_of,
-    trainer_for,
-)
+from m3d_condense.scoring import accuracies_of, repeat_seed, settings_of, trainer_for
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.sets.script import check_script, write_script
 from m3d_condense.sets.source import source_of
 from m3d_condense.sets.stored import StoredProtocol, stored_protocol
+from m3d_condense.subjects import Subject, adapted, called, labels_of, mirrored, tested_on, told_of
 from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.training.trained import TrainedNetwork, check_target
 

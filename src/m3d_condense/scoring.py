@@ -21,20 +21,25 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
-from m3d_condense.recipes import protocols
-from m3d_condense.recipes.given import Architecture, checked, several
+from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.protocols import MOST_READINGS, Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
-from m3d_condense.sets.condensed import CondensedSet, Score
-from m3d_condense.sets.soft import HARD, SOFT, check_labels
-from m3d_condense.sets.source import difference, source_of
-from m3d_condense.tools.errors import UserError
+from m3d_condense.sets.condensed import Score
+from m3d_condense.sets.soft import HARD
+from m3d_condense.subjects import (
+    Subject,
+    adapted,
+    check_alike,
+    labels_of,
+    mirrored,
+    subjects_of,
+    tested_on,
+    told_of,
+    training_set,
+)
 from m3d_condense.tools.progress import Reporter, notice, progress
 from m3d_condense.tools.seeds import derive
 from m3d_condense.training.trainer import Trainer, TrainingSet
-
-Subject = CondensedSet | ImageDataset
-"""What networks are trained on: a condensed set, or the training split of a data set."""
 
 
 @checked
@@ -85,10 +90,10 @@ def evaluate(
     """
     repeats = check_count("repeats", repeats, least=1, most=MOST_NETWORKS)
     readings = check_count("readings", readings, least=1, most=MOST_READINGS)
-    subjects = _subjects(subject)
+    subjects = subjects_of(subject)
     first = subjects[0]
     dataset = tested_on(first, data)
-    _check_alike(subjects, dataset, flip)
+    check_alike(subjects, dataset, flip)
     if flip is None:
         flip = mirrored(first, dataset)
     scored_by = adapted(protocol, first, epochs, flip)
@@ -104,88 +109,6 @@ def evaluate(
     if readings > 1:
         settings |= {"readings": readings, "best": [max(one) for one in read]}
     return Score.of(network, protocol, [one[-1] for one in read], settings)
-
-
-def labels_of(subjects: Sequence[Subject], asked: str | None) -> str:
-    """Return what networks are trained on, "hard" or "soft" labels: as asked, else soft where all subjects have them.
-
-    Raises:
-        UserError: for another kind of labels, or soft ones that a subject has not.
-    """
-    having = [isinstance(one, CondensedSet) and one.soft_labels is not None for one in subjects]
-    if asked is None:
-        return SOFT if all(having) else HARD
-    check_labels(asked)
-    if asked == SOFT and not all(having):
-        said = "what is trained on has no soft labels; m3d label adds them to a condensed set"
-        raise UserError(said, setting="labels", value=asked)
-    return asked
-
-
-def told_of(subjects: Sequence[Subject], labels: str) -> dict[str, Any]:
-    """Return what the settings of a training say of soft labels; nothing of hard ones, which are the usual.
-
-    These are the fingerprint of the labels, or where several subjects have different ones, a list of them.
-    """
-    if labels == HARD:
-        return {}
-    soft = [one.soft_labels for one in subjects if isinstance(one, CondensedSet) and one.soft_labels is not None]
-    found = list(dict.fromkeys(one.fingerprint for one in soft))
-    return {"labels": labels, "soft_labels": found[0] if len(found) == 1 else found}
-
-
-def tested_on(subject: Subject, data: Any) -> ImageDataset:
-    """Return the data set whose test split is used: a data set's own, or for a condensed set its source or `data`.
-
-    Raises:
-        UserError: as of `source_of`, and for a data set that is given other data.
-    """
-    if isinstance(subject, CondensedSet):
-        return source_of(subject, data)
-    if data is not None and data is not subject:
-        raise UserError(f"a data set is tested on its own test split, so {subject.name} takes no other data")
-    return subject
-
-
-def called(subject: Subject) -> str:
-    """Say what networks are trained on, in a few words."""
-    if isinstance(subject, CondensedSet):
-        return f"{subject.source.get('name', 'unnamed')}, condensed by {subject.method}"
-    return subject.name
-
-
-def _check_alike(subjects: Sequence[Subject], dataset: ImageDataset, flip: bool | None) -> None:
-    """Raise `UserError` for a subject that cannot take turns with the first: all are trained and tested as that is."""
-
-    def traits(one: Subject) -> dict[str, Any]:
-        images, factor = (one.images, one.factor) if isinstance(one, CondensedSet) else (one.train.images, 1)
-        return {
-            "classes": one.class_names,
-            "shape of the images": tuple(images.shape[1:]),
-            "number of images": len(images),
-            "factor": factor,
-            "normalisation": (one.mean, one.std),
-            "flip": mirrored(one, dataset) if flip is None else flip,
-        }
-
-    first = traits(subjects[0])
-    for number, one in enumerate(subjects[1:], 2):
-        own = traits(one)
-        differs = next((name for name in first if own[name] != first[name]), None)
-        if differs is None:
-            continue
-        said = f"{own[differs]} and not {first[differs]}"
-        if differs == "classes":
-            said = difference(own[differs], first[differs], f"number {number}", "the first")
-        who = f"number {number} of those that are trained on ({called(one)})"
-        raise UserError(f"{who} does not fit the first: its {differs}: {said}; score it by itself")
-
-
-def adapted(name: str, subject: Subject, epochs: int | None, flip: bool) -> Protocol:
-    """Return the protocol of this name as it is run on a subject; raises `UserError` for an unknown one."""
-    whole, factor = isinstance(subject, ImageDataset), subject.factor if isinstance(subject, CondensedSet) else 1
-    problem = subject.problem(mirrored=flip)
-    return protocols.protocol(name).adapted(problem, epochs=epochs, whole=whole, factor=factor)
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
@@ -215,32 +138,13 @@ def training_settings(protocol: Protocol) -> dict[str, Any]:
     return dataclasses.asdict(training) | augmentation | {"epochs": protocol.epochs}
 
 
-def _subjects(given: Any) -> list[Subject]:
-    """Return what networks are trained on, condensed sets read from their folders."""
-    subjects = [CondensedSet.load(one) if isinstance(one, str | Path) else one for one in several(given)]
-    wrong = [one for one in subjects if not isinstance(one, Subject)]
-    if wrong or not subjects:
-        found = f"a {type(wrong[0]).__name__}" if wrong else "nothing"
-        raise UserError(
-            f"networks are trained on a condensed set, its folder, or a data set from load(), not on {found}; "
-            "load((images, labels)) makes a data set of arrays"
-        )
-    return subjects
-
-
-def mirrored(subject: Subject, dataset: ImageDataset) -> bool:
-    """Return whether mirrored images keep their class: as a set's own settings say, or else its data set."""
-    own = subject.settings.get("flip") if isinstance(subject, CondensedSet) else None
-    return dataset.mirrored if own is None else bool(own)
-
-
 def trainer_for(
     name: str, protocol: Protocol, dataset: ImageDataset, first: Subject, repeats: int, engine: Engine
 ) -> Trainer:
     """Build the network once for all repeats, compiled where that pays back over them."""
     channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
     network = networks.build(name, channels=channels, num_classes=num_classes, size=size)
-    count = len(_training_set(first)[0])
+    count = len(training_set(first)[0])
     images = repeats * (protocol.steps(count) * min(protocol.training.batch, count) + len(dataset.test) / 3)
     together = math.ceil(repeats / current().size) if engine.stacks and not networks.mixes_images(network) else 1
     placed = engine.place(network, torch.zeros(1, channels, *size), images, stacked=together > 1)
@@ -266,7 +170,7 @@ def accuracies_of(
     """
     engine = trainer.placed.engine
     test = engine.resident(dataset.test.images), dataset.test.labels
-    sets = [_resident(engine, *_training_set(subject, labels)) for subject in subjects]
+    sets = [_resident(engine, *training_set(subject, labels)) for subject in subjects]
     steps, group = protocol.steps(len(sets[0][0])), current()
     starts, own = range(0, len(seeds), trainer.together), dict[int, list[list[float]]]()
     with progress(title, math.ceil(len(seeds) / group.size) * steps, unit="steps") as bar:
@@ -303,10 +207,3 @@ def _read(
 def _resident(engine: Engine, images: Tensor, labels: Tensor) -> TrainingSet:
     images = engine.resident(images)
     return images, labels.to(images.device)
-
-
-def _training_set(subject: Subject, labels: str = HARD) -> tuple[Tensor, Tensor]:
-    """Return images N×C×H×W, uint8 or floats in [0, 1], and their labels N, or probabilities N×K."""
-    if isinstance(subject, CondensedSet):
-        return subject.decode()[0], subject.decoded_labels(labels)
-    return subject.train.images, subject.train.labels

@@ -17,8 +17,8 @@ from m3d_condense.data.classes import asked_for, numbers_of
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.imagenet import SUBSETS
 from m3d_condense.data.load import load
-from m3d_condense.scoring import source_of
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.source import source_of
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import set_quiet
 

@@ -16,10 +16,10 @@ from m3d_condense.condensing.condensation import random_selections
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
-from m3d_condense.scoring import adapted, labels_of, mirrored
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.soft import HARD, SOFT, check_labels
 from m3d_condense.sets.source import source_of
+from m3d_condense.subjects import adapted, labels_of, mirrored
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 

@@ -20,8 +20,9 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.report.confusion import accuracy, confusion
-from m3d_condense.scoring import Subject, accuracies_of, adapted, mirrored, repeat_seed, trainer_for
+from m3d_condense.scoring import accuracies_of, repeat_seed, trainer_for
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.subjects import Subject, adapted, mirrored
 from m3d_condense.tools.cache import Tensors, kept
 from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.stopwatch import Stopwatch

@@ -21,13 +21,14 @@ from m3d_condense.moments import moment_distances
 from m3d_condense.networks import code_named
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.scoring import Subject, adapted, evaluate, mirrored, training_settings
+from m3d_condense.scoring import evaluate, training_settings
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.sets.soft import HARD, SOFT
 from m3d_condense.studies.job import Job, network_and_labels
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.record import MOMENTS, Fitted, Record
+from m3d_condense.subjects import Subject, adapted, mirrored
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import plain_json
 from m3d_condense.tools.progress import notice
