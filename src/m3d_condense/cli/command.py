@@ -18,8 +18,10 @@ class Command:
         summary: a line for ``m3d --help``.
         declare: returns the parser of its flags; imports no torch, so that help is quick.
         run: does what the flags say and returns the exit status.
+        shared: whether processes that torchrun has started share its work; else the first does it, and the others wait.
     """
 
     summary: str
     declare: Callable[[], ArgumentParser]
     run: Callable[[Namespace], int]
+    shared: bool = False

@@ -7,11 +7,15 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+from jsonargparse import Namespace
+
 from m3d_condense.cli import streams
 from m3d_condense.cli.arguments import parse
+from m3d_condense.cli.command import Command
 from m3d_condense.cli.commands import COMMANDS
 from m3d_condense.cli.streams import complain
 from m3d_condense.cli.wording import flag
+from m3d_condense.machine.group import ALONE, Group, working_in
 from m3d_condense.machine.joining import joined
 from m3d_condense.machine.memory import ran_out, too_little
 from m3d_condense.machine.process import wait_politely
@@ -23,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 (the system's fault), 2 (the user's) or 130.
 
     Of processes that torchrun has started, the first alone prints, and of what goes wrong alike in several, one tells.
+    What they cannot share, the first does, and the others wait for it.
     """
     wait_politely()
     streams.prepare()
@@ -72,8 +77,18 @@ def _run(argv: Sequence[str]) -> int:
 
             check_environment()
             with nullcontext() if group.leads else streams.muted():
-                return COMMANDS[command].run(given)
+                return carry_out(COMMANDS[command], given, group)
         except SystemExit as end:
             if isinstance(end.__context__, BrokenPipeError):  # rich's way to say that the reader has left
                 return 1
             raise UserError(f"code that was imported ended the program: sys.exit({end.code!r})") from None
+
+
+def carry_out(command: Command, given: Namespace, group: Group) -> int:
+    """Run a command in all processes of a group; or where they do not share its work, in the first as if alone."""
+
+    def by_itself() -> int:
+        with working_in(ALONE):
+            return command.run(given)
+
+    return command.run(given) if command.shared else group.by_first(by_itself)

@@ -74,4 +74,6 @@ def run(given: Namespace) -> int:
     return print_study(comparison, given.json, out)
 
 
-COMMAND = Command(summary="condense by several methods and score the sets, in one table", declare=declare, run=run)
+COMMAND = Command(
+    summary="condense by several methods and score the sets, in one table", declare=declare, run=run, shared=True
+)

@@ -110,4 +110,4 @@ def _estimate(given: Namespace, dataset: ImageDataset, running: Execution) -> in
     return 0
 
 
-COMMAND = Command(summary="make a condensed set of a labelled image data set", declare=declare, run=run)
+COMMAND = Command(summary="make a condensed set of a labelled image data set", declare=declare, run=run, shared=True)

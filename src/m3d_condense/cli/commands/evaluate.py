@@ -99,4 +99,6 @@ def _store(score: Score, entry: Entry) -> list[str]:
     return []
 
 
-COMMAND = Command(summary="train networks on condensed sets and test them on real images", declare=declare, run=run)
+COMMAND = Command(
+    summary="train networks on condensed sets and test them on real images", declare=declare, run=run, shared=True
+)

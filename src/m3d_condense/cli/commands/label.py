@@ -51,4 +51,4 @@ def run(given: Namespace) -> int:
     return 0
 
 
-COMMAND = Command(summary="store soft labels with a condensed set", declare=declare, run=run)
+COMMAND = Command(summary="store soft labels with a condensed set", declare=declare, run=run, shared=True)

@@ -96,4 +96,6 @@ def _grid(name: str | None) -> Grid:
     return GRIDS[name]
 
 
-COMMAND = Command(summary="make a table or figure of the M3D paper, ours beside the paper's", declare=declare, run=run)
+COMMAND = Command(
+    summary="make a table or figure of the M3D paper, ours beside the paper's", declare=declare, run=run, shared=True
+)

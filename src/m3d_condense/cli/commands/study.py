@@ -77,4 +77,6 @@ def run(given: Namespace) -> int:
     return print_study(results, given.json, out)
 
 
-COMMAND = Command(summary="vary the settings of a method, scored on held-out training images", declare=declare, run=run)
+COMMAND = Command(
+    summary="vary the settings of a method, scored on held-out training images", declare=declare, run=run, shared=True
+)

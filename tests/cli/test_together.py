@@ -1,0 +1,60 @@
+"""Commands in several processes that torchrun has started."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jsonargparse import ArgumentParser, Namespace
+from together import together
+
+from m3d_condense.cli.command import Command
+from m3d_condense.cli.commands import COMMANDS
+from m3d_condense.cli.main import carry_out
+from m3d_condense.data.load import load
+from m3d_condense.machine.group import current
+from m3d_condense.tools.errors import UserError
+from m3d_condense.training.trained import load_network
+
+
+@pytest.mark.parametrize(("shared", "ran_in"), [(True, [2, 2]), (False, [1])])
+def test_what_processes_cannot_share_the_first_does_as_if_it_were_alone(
+    shared: bool, ran_in: list[int], tmp_path: Path
+) -> None:
+    def run(_: Namespace) -> int:
+        own = current()
+        (tmp_path / f"{own.rank}-of-{own.size}").write_text(str(own.size))
+        return 3
+
+    command = Command(summary="", declare=ArgumentParser, run=run, shared=shared)
+    assert together(2, lambda: carry_out(command, Namespace(), current())) == [3, 3]
+    assert sorted(int(file.read_text()) for file in tmp_path.iterdir()) == ran_in
+
+
+def test_a_mistake_of_the_first_ends_all_of_them() -> None:
+    def run(_: Namespace) -> int:
+        raise UserError("no such thing")
+
+    command = Command(summary="", declare=ArgumentParser, run=run)
+    failed, *others = together(2, lambda: carry_out(command, Namespace(), current()))
+    assert {type(one) for one in (failed, *others)} == {UserError, SystemExit}  # one of them tells
+
+
+def test_commands_that_deal_their_work_are_those_that_share_it() -> None:
+    shared = {name for name, command in COMMANDS.items() if command.shared}
+    assert shared == {"condense", "label", "evaluate", "compare", "study", "paper"}
+
+
+@pytest.mark.slow
+def test_torchrun_trains_one_network_and_keeps_that(tmp_path: Path) -> None:
+    out = tmp_path / "network.safetensors"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    asked = ["train", "digits", "--network", "convnet-width16", "--epochs", "2", "--precision", "float32"]
+    train = [*torchrun, "-m", "m3d_condense", *asked, "--out", str(out)]
+    subprocess.run(train, check=True, capture_output=True, timeout=120)
+    trained, test = load_network(out), load("digits").test
+    right = (trained.predict(test.images) == test.labels).float().mean().item()
+    assert 100 * right == pytest.approx(trained.accuracy, abs=0.01)
+    assert trained.accuracy > 80
