@@ -56,6 +56,7 @@ def parts(layout: Layout) -> dict[str, list[str]]:
         ["runs/compare/comparison.json", "runs/compare/sets/m3d/condensed.json", "runs/compare/sets/m3d/preview.png"],
         ["runs/study/study.json", "runs/study/cells/a.json", "runs/study/sets/a/condensed.json"],
         ["runs/photos.checkpoint"],
+        ["runs/photos.metrics.jsonl", "runs/photos.preview.png", "runs/photos.timetable.json", "runs/.photos.m3d-lock"],
         ["runs/.photos.01234567.partial/preview.png", "runs/.photos.89abcdef.replaced/preview.png"],
         ["out/deep/down/condensed.json", "out/deep/down/preview.png", "out/.DS_Store"],
         ["runs/"],

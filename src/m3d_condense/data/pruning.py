@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 
 from m3d_condense.data.tree import Folder
 from m3d_condense.data.words import is_hidden, is_our_leftover, is_system_folder
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.leftovers import METRICS, PREVIEW
 from m3d_condense.tools.places import CONDENSED, STUDIES
 
 OURS = "of m3d's own results in"
@@ -45,12 +47,13 @@ def _kept(folder: Folder, unused: Counter[str]) -> Folder | None:
             ours |= rest is None
             kept += [] if rest is None else [rest]
     leftovers = [name for name in folder.others if is_our_leftover(name)]
-    others = tuple(name for name in folder.others if name not in leftovers)
+    leftovers += [name for name in folder.pictures if _is_preview(name, leftovers)]
+    pictures, others = (tuple(n for n in names if n not in leftovers) for names in (folder.pictures, folder.others))
     unused[f"{OURS} {folder.path or '.'}"] += len(leftovers)
-    if (ours or leftovers) and not kept and not folder.pictures and all(_is_litter(name) for name in others):
+    if (ours or leftovers) and not kept and not pictures and all(_is_litter(name) for name in others):
         unused["hidden"] += len(others)
         return None
-    return replace(folder, folders=tuple(kept), others=others)
+    return replace(folder, folders=tuple(kept), pictures=pictures, others=others)
 
 
 def _is_ours(folder: Folder) -> bool:
@@ -60,6 +63,11 @@ def _is_ours(folder: Folder) -> bool:
     if folder.name == "runs" and folder.files == 0:
         return True
     return not folder.pictures and bool(STUDIES & set(folder.others))
+
+
+def _is_preview(name: str, leftovers: Collection[str]) -> bool:
+    """Whether a picture shows how a run goes whose logged steps lie beside it."""
+    return name.endswith(PREVIEW) and name.removesuffix(PREVIEW) + METRICS in leftovers
 
 
 def _is_litter(name: str) -> bool:

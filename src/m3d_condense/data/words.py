@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from m3d_condense.data.labels import as_name
+from m3d_condense.tools.leftovers import BESIDE, PATTERN
 
 TRAIN, TEST, VALID = "train", "test", "validation"
 WORDS = {
@@ -161,8 +162,7 @@ def is_hidden(name: str) -> bool:
 
 def is_our_leftover(name: str) -> bool:
     """Whether a file or folder is a temporary name of ours, or lies beside a set that is being made."""
-    beside = (".checkpoint", ".metrics.jsonl", ".tensorboard", ".class-groups")
-    return name.endswith(beside) or re.fullmatch(r"\..+\.[0-9a-f]{8}\.(partial|replaced)", name) is not None
+    return name.endswith(BESIDE) or PATTERN.fullmatch(name) is not None
 
 
 def _plain(name: str) -> str:

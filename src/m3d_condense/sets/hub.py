@@ -14,6 +14,7 @@ from m3d_condense.recipes.given import checked
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import IMAGES, META, OURS, SOFT_LABELS, files_of
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.leftovers import CHECKPOINT
 from m3d_condense.tools.progress import is_quiet
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def to_push(folder: Path) -> dict[str, int]:
     """
     CondensedSet.load(folder)
     files = files_of(folder)
-    checkpoint = folder.resolve().with_name(f"{folder.resolve().name}.checkpoint")
+    checkpoint = folder.resolve().with_name(folder.resolve().name + CHECKPOINT)
     if checkpoint.exists():
         advice = "run the command that made the set again, to the end; or remove the checkpoint, to keep it as it is"
         raise UserError(f"{folder} is not finished: {checkpoint} says where its run goes on; {advice}")

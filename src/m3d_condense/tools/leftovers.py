@@ -1,4 +1,4 @@
-"""Temporary names beside what is being written: which process holds one, and what a killed process left behind.
+"""Names beside what is being written: what they are, which process holds one, and what a killed process left behind.
 
 What is written appears under ``.NAME.XXXXXXXX.partial`` and takes the place of NAME when it is complete. A folder that
 is replaced stands aside as ``.NAME.XXXXXXXX.replaced`` meanwhile, and ``.NAME.m3d-lock`` keeps others from writing
@@ -21,7 +21,12 @@ try:
 except ImportError:  # Windows, which lets nobody remove what is open
     fcntl = None  # type: ignore[assignment]
 
-SPARE = ".checkpoint"  # the longest ending that is put behind a name while it is written
+CHECKPOINT, METRICS, PREVIEW, TIMETABLE = ".checkpoint", ".metrics.jsonl", ".preview.png", ".timetable.json"
+GROUPS, TENSORBOARD = ".class-groups", ".tensorboard"
+BESIDE = (CHECKPOINT, METRICS, PREVIEW, TIMETABLE, GROUPS, TENSORBOARD)
+"""What is put behind a set's name for what lies beside it while it is made."""
+
+SPARE = max(BESIDE, key=len)
 PARTIAL, REPLACED, LOCK = "partial", "replaced", "m3d-lock"
 PATTERN = re.compile(rf"\.(?P<name>.+)\.(?:[0-9a-f]{{8}}\.(?:{PARTIAL}|{REPLACED})|{LOCK})", re.DOTALL)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.leftovers import TENSORBOARD
 from m3d_condense.tools.progress import notice
 
 PACKAGES = {"tensorboard": "torch.utils.tensorboard", "trackio": "trackio"}
@@ -113,6 +114,6 @@ def _tracker(name: str, target: Path, project: str, settings: Mapping[str, Any])
         raise UserError(f"it is not installed; pip install {name}", setting="track", value=name) from None
     if name == "trackio":
         return Trackio(module, project, target.name, settings)
-    folder = target.with_name(f"{target.name}.tensorboard")
+    folder = target.with_name(target.name + TENSORBOARD)
     notice(f"look on with: tensorboard --logdir {folder}")
     return TensorBoard(module, folder)
