@@ -134,8 +134,11 @@ def test_the_set_is_stored_and_found_again(digits: ImageDataset, tmp_path: Path)
     assert made(digits, 3, out=tmp_path / "set", overwrite=True).settings["class_groups"] == 3
 
 
-def test_what_a_run_of_other_groups_has_left_is_no_part_of_a_finished_one(digits: ImageDataset, tmp_path: Path) -> None:
-    left = tmp_path / "set.class-groups" / "1-of-2.checkpoint"
+@pytest.mark.parametrize("other", ["1-of-2", "1-of-30"])
+def test_what_a_run_of_other_groups_has_left_is_no_part_of_a_finished_one(
+    digits: ImageDataset, tmp_path: Path, other: str
+) -> None:
+    left = tmp_path / "set.class-groups" / f"{other}.checkpoint"
     left.parent.mkdir()
     left.write_text("of another run")
     first = made(digits, 3, out=tmp_path / "set")
@@ -143,11 +146,11 @@ def test_what_a_run_of_other_groups_has_left_is_no_part_of_a_finished_one(digits
     assert left.read_text() == "of another run"
 
 
-@pytest.mark.parametrize("method", ["m3d", "idc"])
+@pytest.mark.parametrize(("method", "overwrite"), [("m3d", False), ("m3d", True), ("idc", False)])
 def test_an_interrupted_run_goes_on_with_its_group(
-    digits: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    digits: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, overwrite: bool
 ) -> None:
-    settings = {"method": method, **(TRAINED if method == "idc" else {})}
+    settings = {"method": method, "overwrite": overwrite, **(TRAINED if method == "idc" else {})}
     straight = made(digits, 3, **settings)
     original, taken = Run.take_step, []
 
@@ -210,3 +213,11 @@ def test_what_others_put_beside_the_groups_stays(digits: ImageDataset, tmp_path:
 def test_groups_that_cannot_be_are_refused(digits: ImageDataset, asked: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         condense(digits, **TINY | asked)
+
+
+def test_a_group_of_other_settings_gives_way_where_it_may(digits: ImageDataset, tmp_path: Path) -> None:
+    part = tmp_path / "set.class-groups" / "1-of-2"
+    condense(digits.of_classes(range(5)), out=part, execution=Execution(compile="no"), **TINY | {"lr": 0.5})
+    with pytest.raises(UserError, match="1-of-2: holds a condensed set of other settings or data"):
+        made(digits, 2, out=tmp_path / "set")
+    assert torch.equal(made(digits, 2, out=tmp_path / "set", overwrite=True).images, made(digits, 1).images)

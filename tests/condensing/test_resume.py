@@ -177,6 +177,10 @@ def test_a_finished_run_is_returned_as_it_is(
         condense(other, out=out, execution=plain, **TINY)
     assert taken == []
     assert CondensedSet.load(out).created == first.created
+    stored = json.loads((out / "condensed.json").read_text())
+    del stored["settings"]["bits"]  # as before there was this setting
+    (out / "condensed.json").write_text(json.dumps(stored))
+    assert condense(digits, out=out, execution=plain, **TINY).created == first.created
     new = condense(digits, out=out, overwrite=True, execution=plain, **TINY | {"seed": 9})
     assert taken == list(range(6))
     assert torch.equal(CondensedSet.load(out).images, new.images)

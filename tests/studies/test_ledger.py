@@ -144,6 +144,16 @@ def test_a_job_made_with_other_settings_is_refused_by_their_names(filled: Path) 
         Ledger.open(filled, SHARED, [job(lr=0.25, momentum=0.1)])
 
 
+def test_a_record_that_is_older_than_a_setting_is_of_its_default(filled: Path) -> None:
+    file = filled / "cells" / f"{FIRST.name}.json"
+    stored = json.loads(file.read_text())
+    del stored["job"]["recipe"]["bits"]
+    file.write_text(json.dumps(stored))
+    assert opened(filled).missing(FIRST) == []
+    with pytest.raises(UserError, match=f"{FIRST.name}.json: made with other bits"):
+        Ledger.open(filled, SHARED, [job(bits=2)])
+
+
 def test_two_jobs_of_one_name_are_not_taken_for_one_another() -> None:
     ledger = Ledger({})
     ledger.keep(FIRST, record(FIRST, 50.0))

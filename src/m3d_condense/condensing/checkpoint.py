@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.recipes.recipe import completed
 from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import read_tensors, write_file_atomic
@@ -84,7 +85,7 @@ def read(path: Path, identity: dict[str, Any]) -> tuple[Progress, dict[str, Tens
     try:
         tensors, texts = read_tensors(path)
         digest = texts.pop("digest", None)
-        stored = json.loads(texts["identity"])
+        stored = _identity(texts["identity"])
         if texts.get("format_version") != str(FORMAT_VERSION):
             raise UserError(f"of the format version {texts.get('format_version')}, not {FORMAT_VERSION}")
         if digest != digest_of(tensors, texts):
@@ -161,10 +162,18 @@ def is_checkpoint(path: Path) -> bool:
 def belongs(path: Path, identity: Mapping[str, Any]) -> bool:
     """Tell whether a file is of a run with these settings and data, in whatever arithmetic."""
     try:
-        stored = json.loads(_texts(path).get("identity", "{}"))
+        stored = _identity(_texts(path).get("identity", "{}"))
     except (ValueError, RecursionError):
         return False
     return isinstance(stored, dict) and stored | {"arithmetic": None} == {**identity, "arithmetic": None}
+
+
+def _identity(text: str) -> Any:
+    """Return an identity that is stored as JSON, its recipe with the settings that are younger."""
+    found = json.loads(text)
+    if isinstance(found, dict) and isinstance(found.get("recipe"), dict):
+        found["recipe"] = completed(found["recipe"])
+    return found
 
 
 def _texts(path: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from m3d_condense.condensing import checkpoint
 from m3d_condense.condensing.working import Working
+from m3d_condense.recipes.recipe import completed
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.tools.errors import Setting, UserError
@@ -27,12 +28,14 @@ class Place:
             loop adds its arithmetic.
         execution: settings of the machine that were asked for, by name.
         overwrite: whether a set or a begun run of other settings gives way.
+        of_group: whether it is one of several groups of classes, whose finished set is a part of a run that has begun.
     """
 
     target: Path
     identity: dict[str, Any]
     execution: dict[str, Any]
     overwrite: bool
+    of_group: bool = False
 
     @property
     def working(self) -> Working:
@@ -52,21 +55,15 @@ class Place:
         if self.overwrite:
             if begun and not checkpoint.is_checkpoint(saved):
                 raise UserError(f"{saved} is no checkpoint of ours and would be lost; move it elsewhere")
-            return None
+            if not self.of_group:
+                return None
         if not is_condensed_set(self.target):
             return None
         found = CondensedSet.load(self.target)
-        recipe = {name: found.settings.get(name) for name in self.identity["recipe"]}
-        made_from = {"recipe": recipe, "fingerprint": found.source.get("fingerprint")}
-        if found.settings.get("class_groups") is not None:
-            made_from["class_groups"] = found.settings["class_groups"]
-        if "code" in self.identity:
-            made_from["code"] = found.settings.get("code", self.identity["code"])  # earlier versions stored none
-        grown_from = found.settings.get("start_from")
-        if isinstance(grown_from, dict):
-            made_from["start_from"] = {name: value for name, value in grown_from.items() if name != "set"}
+        made_from = self._identity_of(found)
         if made_from != self.identity:
-            if checkpoint.belongs(saved, self.identity):  # this very run has begun, to overwrite what is there
+            # With the latter, this very run has begun, to overwrite what is there.
+            if self.overwrite or checkpoint.belongs(saved, self.identity):
                 return None
             code = {"code": self.identity.get("code")}
             other = "code of its network" if made_from | code == self.identity | code else "settings or data"
@@ -76,10 +73,30 @@ class Place:
             return None
         again = f"{Setting('overwrite', True)} runs it again"
         if found.steps < self.identity["recipe"]["iterations"]:
+            if self.overwrite:
+                return None
             said = f"was stopped after {found.steps} of {self.identity['recipe']['iterations']} steps"
             raise UserError(f"{self.target}: {said}, and {saved.name} is not beside it to go on from; {again}")
-        notice(f"{self.target}: already condensed with these settings{self._otherwise(found)}; {again}")
+        hint = "" if self.of_group else f"; {again}"
+        notice(f"{self.target}: already condensed with these settings{self._otherwise(found)}{hint}")
         return found
+
+    def _identity_of(self, found: CondensedSet) -> dict[str, Any]:
+        """Return what a set is made from, as this run's identity says it.
+
+        Earlier versions stored no code of networks: it is taken to be the same.
+        """
+        settings = completed(found.settings)
+        recipe = {name: settings.get(name) for name in self.identity["recipe"]}
+        made_from = {"recipe": recipe, "fingerprint": found.source.get("fingerprint")}
+        if settings.get("class_groups") is not None:
+            made_from["class_groups"] = settings["class_groups"]
+        if "code" in self.identity:
+            made_from["code"] = settings.get("code", self.identity["code"])
+        grown_from = settings.get("start_from")
+        if isinstance(grown_from, dict):
+            made_from["start_from"] = {name: value for name, value in grown_from.items() if name != "set"}
+        return made_from
 
     def _otherwise(self, found: CondensedSet) -> str:
         """Say how else a set was made than is asked for now, in what moves its pixels by rounding alone."""

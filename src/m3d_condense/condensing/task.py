@@ -47,6 +47,7 @@ class Task:
         told: what the set's settings say of that.
         code: what they say of a user's network, see `networks.code_named`.
         overwrite: whether what is stored gives way.
+        of_group: whether these are the classes of one of several groups.
     """
 
     dataset: ImageDataset
@@ -59,6 +60,7 @@ class Task:
     told: dict[str, Any]
     code: dict[str, str]
     overwrite: bool
+    of_group: bool = False
 
     def timed(self, target: Path | None) -> Task:
         """Return it with its time limit divided, as is noted beside the target."""
@@ -80,13 +82,15 @@ class Task:
         if self.grown_from is not None:
             identity["start_from"] = self.grown_from.identity()
         asked = dataclasses.asdict(self.engine.execution)
-        return Place(target=target, identity=identity, execution=asked, overwrite=self.overwrite)
+        return Place(
+            target=target, identity=identity, execution=asked, overwrite=self.overwrite, of_group=self.of_group
+        )
 
 
 def in_one(task: Task, target: Path | None) -> CondensedSet:
     """Condense all the classes of a task together."""
     begun = target is not None and Working.beside(target).checkpoint.exists()
-    if task.timetable is not None and target is not None and (begun or not task.overwrite):
+    if task.timetable is not None and target is not None and (begun or task.of_group or not task.overwrite):
         known = current().by_first(partial(task.timetable.known, target))
         recipe = dataclasses.replace(task.recipe, **known)
         task = dataclasses.replace(task, recipe=recipe, timetable=task.timetable.beyond(known))
@@ -109,7 +113,7 @@ def in_groups(task: Task, count: int, target: Path | None) -> CondensedSet:
             dataset = task.dataset.of_classes(classes)
             notice(f"[{number + 1}/{count}] {dataset.num_classes} classes, from {dataset.class_names[0]} on")
             limit = None if task.time_limit is None else task.time_limit / count
-            part = dataclasses.replace(task, dataset=dataset, time_limit=limit)
+            part = dataclasses.replace(task, dataset=dataset, time_limit=limit, of_group=True)
             sets.append(in_one(part, None if place is None else place.working.group(number, count)))
         return groups.joined(sets, task.dataset, {"class_groups": count, "time_limit": task.time_limit})
 

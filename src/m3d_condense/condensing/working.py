@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m3d_condense.sets.folder import is_condensed_set
-
-CHECKPOINT, METRICS, PREVIEW, TIMETABLE = ".checkpoint", ".metrics.jsonl", ".preview.png", ".timetable.json"
-GROUPS = ".class-groups"
-"""Behind the set's name."""
+from m3d_condense.tools.leftovers import CHECKPOINT, GROUPS, METRICS, PREVIEW, TIMETABLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +58,18 @@ class Working:
 
     def has_groups(self, count: int) -> bool:
         """Whether sets of so many groups, or runs that make them, are there to go on from."""
-        return any(self.groups.glob(f"*-of-{count}*"))
+        return any(re.fullmatch(rf"\d+-of-{count}(\..+)?", name) for name in self._within_groups())
 
     def _clear_groups(self) -> None:
         """Remove the sets of groups, and their folder unless anything else is in it."""
-        if not self.groups.is_dir():
-            return
-        for entry in self.groups.iterdir():
-            if re.fullmatch(r"\d+-of-\d+", entry.name) and is_condensed_set(entry):
-                shutil.rmtree(entry)
+        for name in self._within_groups():
+            if re.fullmatch(r"\d+-of-\d+", name) and is_condensed_set(self.groups / name):
+                shutil.rmtree(self.groups / name)
         with suppress(OSError):
             self.groups.rmdir()
+
+    def _within_groups(self) -> list[str]:
+        return [entry.name for entry in self.groups.iterdir()] if self.groups.is_dir() else []
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, get_args, get_type_hints
 
 from m3d_condense.recipes.augmentation import Augmentation
@@ -218,6 +218,11 @@ class Recipe:
         if self.lr_schedule == "constant":
             return self.lr
         return self.lr * (1 + math.cos(math.pi * step / self.iterations)) / 2
+
+
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's settings as they were stored, and for those that are younger, their defaults."""
+    return {one.name: one.default for one in fields(Recipe) if one.default is not MISSING} | dict(stored)
 
 
 def meanings() -> dict[str, tuple[type[Any], str]]:

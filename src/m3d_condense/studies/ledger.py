@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from m3d_condense.condensing.checkpoint import is_checkpoint
-from m3d_condense.condensing.working import CHECKPOINT, METRICS, PREVIEW
 from m3d_condense.machine.process import restarted
-from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.recipes.recipe import Recipe, completed
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.soft import SOFT
 from m3d_condense.studies.job import Job, Scoring, network_and_labels
 from m3d_condense.studies.record import MOMENTS, Fitted, Record, as_json, read
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.leftovers import sweep_within, written_name
+from m3d_condense.tools.leftovers import CHECKPOINT, METRICS, PREVIEW, sweep_within, written_name
 
 __all__ = ["Ledger", "check_target", "data_scored", "is_study", "set_folder"]
 
@@ -84,7 +83,10 @@ class Ledger:
             UserError: what is known under the job's name was made with other settings.
         """
         known = self._records.setdefault(job.name, Record(job=job.identity()))
-        other = _differing(known.job, job.identity())
+        stored = known.job
+        if isinstance(stored.get("recipe"), dict):
+            stored = stored | {"recipe": completed(stored["recipe"])}
+        other = _differing(stored, job.identity())
         if other:
             where = job.name if self.folder is None else self.folder / CELLS / f"{job.name}.json"
             raise UserError(f"{where}: made with other {other}; {_remedy()}")
