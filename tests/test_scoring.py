@@ -14,11 +14,13 @@ from torch import Tensor
 from m3d_condense.condensing.condensation import condense, random_selections
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
+from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.protocols import Training
-from m3d_condense.scoring import evaluate
+from m3d_condense.scoring import evaluate, trainer_for
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.soft import SoftLabels
+from m3d_condense.subjects import adapted
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import Reporter, set_quiet
 from m3d_condense.training.trainer import Trainer
@@ -92,6 +94,17 @@ def test_there_are_at_most_as_many_readings_as_steps(
 ) -> None:
     made = score(chosen, digits, plain, epochs=1, readings=100)
     assert made.best == made.accuracies
+    assert made.settings["readings"] == 1
+
+
+@pytest.mark.parametrize(("memory", "together"), [(4.0, 3), (1e-5, 1)])
+def test_networks_are_trained_as_one_as_far_as_memory_goes(
+    chosen: CondensedSet, digits: ImageDataset, monkeypatch: pytest.MonkeyPatch, memory: float, together: int
+) -> None:
+    monkeypatch.setattr(Engine, "stacks", True)  # as on a GPU
+    engine = Engine(Execution(device="cpu", native=False, compile="no", memory=memory))
+    protocol = adapted("quick", chosen, 1, flip=False)
+    assert trainer_for("convnet1", protocol, digits, chosen, 3, engine).together == together
 
 
 def test_flip_can_be_asked_for(chosen: CondensedSet, digits: ImageDataset, plain: Execution) -> None:

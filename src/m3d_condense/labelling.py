@@ -5,6 +5,7 @@ Shapes: N stored images, l factor, K classes, C×H×W pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -163,7 +164,7 @@ def _of_file(trained: TrainedNetwork) -> dict[str, Any]:
         "network": trained.architecture,
         "accuracy": trained.accuracy,
         "trained_on": trained.trained_on,
-        "weights": f"sha256:{digest_of(weights, {})}",
+        "weights": f"sha256:{digest_of(weights, {}, math.inf)}",
     }
 
 
@@ -182,7 +183,7 @@ def _teacher(trained: TrainedNetwork) -> Teacher:
 def _pool(condensed: CondensedSet, recipe: Recipe, data: Any, engine: Engine) -> list[Teacher]:
     """Return the trained ends of the pool of a set's recipe, from the cache or trained now."""
     dataset = source_of(condensed, data)
-    encoders = begin(dataset, recipe, engine).encoders
+    encoders = begin(dataset, replace(recipe, initialisation="random"), engine).encoders  # whose images are not used
     assert isinstance(encoders, PoolEncoders)
     found = []
     for end in encoders.ends():

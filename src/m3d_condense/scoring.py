@@ -17,6 +17,7 @@ from torch import Tensor
 
 from m3d_condense import networks
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.costs import activation_bytes
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.execution import Execution
@@ -107,7 +108,7 @@ def evaluate(
         network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size
     )
     if readings > 1:
-        settings |= {"readings": readings, "best": [max(one) for one in read]}
+        settings |= {"readings": len(read[0]), "best": [max(one) for one in read]}
     return Score.of(network, protocol, [one[-1] for one in read], settings)
 
 
@@ -146,8 +147,11 @@ def trainer_for(
     network = networks.build(name, channels=channels, num_classes=num_classes, size=size)
     count = len(training_set(first)[0])
     images = repeats * (protocol.steps(count) * min(protocol.training.batch, count) + len(dataset.test) / 3)
-    together = math.ceil(repeats / current().size) if engine.stacks and not networks.mixes_images(network) else 1
-    placed = engine.place(network, torch.zeros(1, channels, *size), images, stacked=together > 1)
+    together, example = 1, torch.zeros(1, channels, *size)
+    if engine.stacks and not networks.mixes_images(network) and not networks.draws(network):
+        kept = protocol.training.batch * activation_bytes(network, example, torch.float32)
+        together = min(math.ceil(repeats / current().size), max(engine.budget // kept, 1))
+    placed = engine.place(network, example, images, stacked=together > 1)
     notice(placed.explain())
     return Trainer(placed, protocol.training, first.mean, first.std, together=together)
 

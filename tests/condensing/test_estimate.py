@@ -89,7 +89,7 @@ def test_a_selection_takes_no_steps(digits: ImageDataset) -> None:
 @pytest.mark.parametrize(
     ("method", "settings", "images", "shared"),
     [
-        ("m3d", {}, 0, False),
+        ("m3d", {"encoder_warmup": 6}, 0, True),  # which does nothing for random networks
         ("m3d-pool", {"encoder_count": 3, "encoder_steps": 7, "encoder_batch": 5}, 3 * 7 * 5, True),
         # Of 100 steps four networks, each warmed up by 6 batches of 5.
         ("idc", {"iterations": 100, "iterations_per_model": 30, "encoder_warmup": 6, "encoder_batch": 5}, 120, False),
@@ -111,6 +111,9 @@ def test_a_network_that_selects_is_counted(digits: ImageDataset) -> None:
     assert prepared(digits, asked).images > 0
     assert prepared(digits, lightened(asked)).images == 0
     assert prepared(digits, recipe("m3d", initialisation="herding", selection_features="pixels")).images == 0
+    pool = {"encoder_count": 2, "encoder_steps": 3, "encoder_batch": 5}
+    both = prepared(digits, recipe("m3d-pool", initialisation="herding", **pool))
+    assert both.images == prepared(digits, asked).images + 2 * 3 * 5
 
 
 def test_more_than_memory_holds_is_refused_before_the_trial(digits: ImageDataset) -> None:

@@ -84,7 +84,7 @@ def test_an_encoders_weights_take_no_gradient_and_its_images_do() -> None:
     used.features(images).sum().backward()
     assert images.grad is not None
     assert all(p.grad is None and not p.requires_grad for p in used.network.parameters())
-    assert used.network.training
+    assert not used.network.training  # nothing is dropped
 
 
 @pytest.mark.parametrize("num_classes", [1, 3, 10, 100])
@@ -233,6 +233,8 @@ def test_a_network_says_in_what_precision_it_runs() -> None:
         ({"device": "hpu"}, "device=hpu"),  # whose module is not here
         ({"precision": "float16"}, "precision=float16"),
         ({"compile": "maybe"}, "compile=maybe"),
+        ({"device": None}, "device: a name"),
+        ({"memory": "2"}, "memory=2: a number"),
         ({"memory": -1.0}, "memory=-1.0"),
         ({"memory": float("nan")}, "memory=nan"),
         ({"memory": 1e300}, "memory=1e[+]300: GiB, from 0 to 1048576"),
@@ -242,6 +244,10 @@ def test_executions_that_cannot_be_are_refused(execution: dict[str, object], mes
     with pytest.raises(UserError, match=message) as caught:
         Engine(Execution(**execution))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_a_device_of_torchs_stands_for_its_name() -> None:
+    assert Execution(device=torch.device("cpu"), memory=2) == Execution(device="cpu", memory=2.0)  # type: ignore[arg-type]
 
 
 def test_precision_is_what_was_asked_for() -> None:

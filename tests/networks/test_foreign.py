@@ -146,6 +146,12 @@ number = 3
 '''
 
 
+DRAWING: dict[str, Any] = {
+    **{"ipc": 2, "factor": 1, "iterations": 3, "batch_real": 8},
+    **{"encoder_steps": 2, "encoder_batch": 8, "encoder_count": 1, "iterations_per_model": 2},
+}
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mynets.py").write_text(USER)
@@ -329,6 +335,32 @@ def test_a_network_is_scored_and_trained_or_refused(digits: ImageDataset) -> Non
     assert len(evaluate(chosen, digits, network="mynets:half_frozen", **settings).accuracies) == 1
     with pytest.raises(UserError, match="network=mynets:frozen: it has nothing to train"):
         evaluate(chosen, digits, network="mynets:frozen", **settings)
+
+
+@pytest.mark.parametrize("method", ["m3d", "m3d-pool", "idc"])
+def test_what_a_network_draws_follows_from_the_seed_alone(digits: ImageDataset, method: str) -> None:
+    def made(global_seed: int) -> tuple[Tensor, list[float]]:
+        torch.manual_seed(global_seed)
+        condensed = condense(
+            digits, method=method, network="mynets:Random", execution=Execution(compile="no"), **DRAWING
+        )
+        score = evaluate(condensed, digits, network="mynets:Random", repeats=1, epochs=2, execution=Execution())
+        assert torch.initial_seed() == global_seed
+        assert torch.rand(()) == torch.rand((), generator=torch.Generator().manual_seed(global_seed))
+        return condensed.images, score.accuracies
+
+    (first, scored), (second, again) = made(1), made(2)
+    assert torch.equal(first, second)
+    assert scored == again
+
+
+def test_nothing_is_dropped_where_a_network_encodes(digits: ImageDataset) -> None:
+    network = networks.build("mynets:Random", channels=1, num_classes=10, size=(8, 8))
+    networks.set_encoding(network)
+    images = digits.train.images[:6].float()
+    assert torch.equal(network(images), network(images))
+    assert network.network.norm.training  # type: ignore[union-attr]
+    assert networks.mixes_images(network)
 
 
 def test_a_network_that_is_not_made_anew_is_refused() -> None:

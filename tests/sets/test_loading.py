@@ -76,6 +76,12 @@ def test_without_augmentation_every_decoded_image_comes_once_a_pass() -> None:
     assert found == {(x.numpy().tobytes(), int(y)) for x, y in expected}
 
 
+def test_a_pass_draws_nothing_of_the_callers() -> None:
+    before = torch.get_rng_state()
+    list(make().loader(batch_size=2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_the_seed_decides_every_pass() -> None:
     condensed = make()
     first, again, other = (condensed.loader(8, seed=seed) for seed in (0, 0, 1))

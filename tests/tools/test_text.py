@@ -19,7 +19,7 @@ from m3d_condense.sets.condensed import Score
 from m3d_condense.sets.preview import preview
 from m3d_condense.studies.results import Results
 from m3d_condense.tools.progress import notice, progress
-from m3d_condense.tools.text import UNSHOWABLE, shown
+from m3d_condense.tools.text import UNSHOWABLE, distinct, shown
 
 ESCAPES = "\x1b[31mred\x1b]0;title\x07\x9b2J\r\n\u202eback\x00\u2028"
 LONG = ESCAPES + "x" * 10**6
@@ -117,3 +117,14 @@ def test_the_folder_that_was_written(capsys: pytest.CaptureFixture[str]) -> None
     assert not raw(printed.out)
     assert not raw(printed.err)
     assert printed.out.splitlines() == [f"a�[31m {'b' * 20}"]
+
+
+def test_names_are_told_apart_by_a_number() -> None:
+    assert distinct(["crane", "crane", "crane 2", "owl", "crane"]) == [
+        "crane",
+        "crane 2",
+        "crane 2 2",
+        "owl",
+        "crane 3",
+    ]
+    assert distinct(["a", "a"], "{} ({})") == ["a", "a (2)"]

@@ -22,6 +22,7 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.memory import Peak, available_memory, peak_memory
 from m3d_condense.recipes import protocols
+from m3d_condense.recipes.effects import OF_ENCODERS
 from m3d_condense.recipes.given import checked, checked_seconds
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
@@ -145,16 +146,17 @@ class Prepared:
 
 
 def prepared(dataset: ImageDataset, recipe: Recipe) -> Prepared:
-    """Return what is trained for a run before its steps: a pool, a network that selects, or warm networks."""
-    batch = recipe.encoder_batch
-    if recipe.has_pool:
-        return Prepared(images=recipe.encoder_count * recipe.encoder_steps * batch, batch=batch)
+    """Return what is trained for a run before its steps: a pool or warm networks, and a network that selects."""
+    steps, warmed = recipe.encoder_count * recipe.encoder_steps if recipe.has_pool else 0, OF_ENCODERS["encoder_warmup"]
+    if recipe.encoders in warmed:
+        steps = math.ceil(recipe.iterations / recipe.iterations_per_model) * recipe.encoder_warmup
+    images, batch = steps * recipe.encoder_batch, recipe.encoder_batch
     if recipe.has_selector:
         protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
-        steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
-        return Prepared(images=steps * protocol.training.batch, batch=protocol.training.batch)
-    count = math.ceil(recipe.iterations / recipe.iterations_per_model)
-    return Prepared(images=count * recipe.encoder_warmup * batch, batch=batch, shared=False)
+        selecting = protocol.training.batch
+        batch = batch if images else selecting
+        images += min(protocol.steps(len(dataset.train)), SELECTOR_STEPS) * selecting
+    return Prepared(images=images, batch=batch, shared=recipe.encoders not in warmed)
 
 
 def lightened(recipe: Recipe) -> Recipe:

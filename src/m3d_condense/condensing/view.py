@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from m3d_condense.condensing.shards import Shard
 from m3d_condense.machine.costs import at_rest
 from m3d_condense.machine.engine import Placed, in_pieces
-from m3d_condense.networks import initialise, mixes_images
+from m3d_condense.networks import initialise, mixes_images, set_encoding
 from m3d_condense.tools.errors import UserError
 
 NO_MAPS = "this objective compares the maps of a network's blocks, which this network does not show"
@@ -37,7 +37,8 @@ class Encoder:
     def __init__(self, placed: Placed) -> None:
         self.placed = placed
         self.trainable = [parameter for parameter in placed.network.parameters() if parameter.requires_grad]
-        self.network = cast(Any, placed.network.requires_grad_(False).train())
+        self.network = cast(Any, placed.network.requires_grad_(False))
+        set_encoding(placed.network)
         self.confidence = 1.0
         self.teacher: Encoder | None = None
         self._mixes = mixes_images(self.network)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.text import distinct
 
 
 def class_names(items: Any) -> list[str]:
@@ -48,17 +48,7 @@ def _names(classes: Any) -> list[str]:
     if not isinstance(classes, list | tuple):
         return []
     names = [one[0] if isinstance(one, list | tuple) and one else one for one in classes]
-    return _apart(names) if all(isinstance(name, str) for name in names) else []
-
-
-def _apart(names: Sequence[str]) -> list[str]:
-    """Number the classes that are called as an earlier one, as the second crane of ImageNet: crane 2."""
-    counts: Counter[str] = Counter()
-    found = []
-    for name in names:
-        counts[name] += 1
-        found.append(name if counts[name] == 1 else f"{name} {counts[name]}")
-    return found
+    return distinct(names) if all(isinstance(name, str) for name in names) else []
 
 
 def _numbered(numbers: Any) -> list[str]:

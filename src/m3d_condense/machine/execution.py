@@ -39,6 +39,9 @@ class Execution:
         object.__setattr__(self, "native", of_kind("native", self.native, bool))
         if self.compile not in ("auto", "yes", "no"):
             raise UserError("auto, yes or no", setting="compile", value=self.compile)
+        device = str(self.device) if isinstance(self.device, torch.device) else self.device
+        object.__setattr__(self, "device", of_kind("device", device, str))
+        object.__setattr__(self, "memory", of_kind("memory", self.memory, float))
         if not 0.0 <= self.memory <= MOST_MEMORY:
             raise UserError(f"GiB, from 0 to {MOST_MEMORY}", setting="memory", value=self.memory)
 

@@ -17,6 +17,7 @@ from m3d_condense.networks.densenet import DenseNet
 from m3d_condense.networks.foreign import Foreign, did_you_mean, from_callable, from_timm
 from m3d_condense.networks.layers import NORMS
 from m3d_condense.networks.resnet import ResNet
+from m3d_condense.networks.trying import drawing
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import UserError
 
@@ -114,9 +115,7 @@ def initialise(network: nn.Module, seed: int) -> None:
     do when they are made. Modules draw from torch's global generator, whose state is put back afterwards; those of
     this package draw on the CPU, so that a seed makes the same network on every device.
     """
-    devices = {p.device for p in network.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(d.index for d in devices)):
-        torch.manual_seed(seed)
+    with drawing(network, seed):
         if isinstance(network, Foreign):
             network.refill()
             return
@@ -149,3 +148,19 @@ def mixes_images(network: nn.Module) -> bool:
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     return any(norm.training or norm.running_mean is None for norm in norms)
+
+
+def draws(network: nn.Module) -> bool:
+    """Whether a network may draw at random while it is trained, as by dropout: any that is not ours."""
+    return isinstance(network, Foreign)
+
+
+def set_encoding(network: nn.Module) -> None:
+    """Put a network in the mode in which it encodes: batch norm by the statistics of its batch, all else at rest.
+
+    So the features follow from the weights and the batch alone: nothing is dropped at random.
+    """
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.train()

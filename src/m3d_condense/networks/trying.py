@@ -1,4 +1,4 @@
-"""Trying a network in training mode, in which it may give or need other things than at rest."""
+"""A network in training mode, in which it may draw at random, and give or need other things than at rest."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from torch import Tensor, nn
 
 
 @contextmanager
+def drawing(network: nn.Module, seed: int) -> Iterator[None]:
+    """Have a network draw what it draws from this seed; torch's random state is as before afterwards."""
+    devices = {p.device.index for p in network.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices)):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def in_training(network: nn.Module) -> Iterator[None]:
     """Hold a network in training mode; its mode, its buffers and torch's random state are as before afterwards."""
     training = network.training
@@ -18,8 +27,7 @@ def in_training(network: nn.Module) -> Iterator[None]:
         for module in network.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
-    devices = {p.device.index for p in network.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
+    with drawing(network, 0):
         try:
             yield
         finally:

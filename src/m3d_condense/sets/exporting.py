@@ -30,13 +30,14 @@ from m3d_condense.data.labels import as_name
 from m3d_condense.recipes.given import checked
 from m3d_condense.recipes.recipe import FULL
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.sets.tables import distinct, eight_bit_batches, png, write_table
+from m3d_condense.sets.tables import eight_bit_batches, png, write_table
 from m3d_condense.sets.text import one_line
 from m3d_condense.sets.torch_files import read_torch
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import check_folder, check_place, write_file, write_folder
 from m3d_condense.tools.places import check_outside_data
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.text import distinct
 
 NAME_LENGTH = 60  # letters of a class name in a folder's name: 240 bytes at most, of 255 that a name may have
 SYSTEM = r"((con|prn|aux|nul|com\d|lpt\d)(\..*)?)?"  # names that Windows reserves, and no name at all
@@ -223,7 +224,7 @@ def _is_parquet(file: Path) -> bool:
 
 
 def _write_webdataset(condensed: CondensedSet, file: Path, stored: bool) -> None:
-    names, soft = distinct(condensed.class_names), _soft(condensed, stored)
+    names, soft = distinct(condensed.class_names, "{} ({})"), _soft(condensed, stored)
     with file.open("wb") as sink, tarfile.open(fileobj=sink, mode="w", pax_headers={"comment": MARK}) as archive:
         for number, image, label in _images(condensed, stored):
             said: dict[str, Any] = {"label": label, "class_name": names[label]}

@@ -120,6 +120,7 @@ def loader(
         AugmentedImages(normalised(images), labels, augmentation, normalised, generator(seed, "augment")),
         batch_sampler=EvenBatches(len(images), batch_size, generator(seed, "order")),
         collate_fn=_as_given,
+        generator=generator(seed, "workers"),  # in place of torch's own, whose state is the caller's
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tiles import decode
+from m3d_condense.tools.text import distinct
 
 DECODED, STORED = "default", "stored"
 TABLES = {DECODED: "data/train-00000-of-00001.parquet", STORED: "stored/train-00000-of-00001.parquet"}
@@ -82,7 +83,8 @@ def png(image: Tensor, texts: PngInfo | None = None) -> bytes:
 
 def _schema(class_names: Sequence[str], made_by: str | None, *, soft: bool) -> pa.Schema:
     features: dict[str, Any] = {"image": {"_type": "Image"}}
-    features["label"] = {"_type": "ClassLabel", "names": distinct(class_names)}
+    # `datasets` wants no name twice.
+    features["label"] = {"_type": "ClassLabel", "names": distinct(class_names, "{} ({})")}
     columns = [("image", PIXELS), ("label", pa.int64())]
     if soft:
         features["probabilities"] = {"_type": "Sequence", "feature": {"_type": "Value", "dtype": "float32"}}
@@ -91,17 +93,3 @@ def _schema(class_names: Sequence[str], made_by: str | None, *, soft: bool) -> p
     if made_by is not None:
         metadata["made_by"] = made_by
     return pa.schema(columns, metadata=metadata)
-
-
-def distinct(names: Sequence[str]) -> list[str]:
-    """Return the names with a number behind each that was there before: `datasets` wants no name twice."""
-    taken: set[str] = set()
-    result = []
-    for name in names:
-        candidate, number = name, 1
-        while candidate in taken:
-            number += 1
-            candidate = f"{name} ({number})"
-        taken.add(candidate)
-        result.append(candidate)
-    return result

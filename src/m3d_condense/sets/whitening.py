@@ -26,8 +26,10 @@ def unwhiten(images: Tensor, real: Tensor) -> Tensor:
         shapes = f"{tuple(images.shape[1:])} in the file, {tuple(real.shape[1:])} in the data"
         raise UserError(f"whitened images can only be turned back at the size of the data: {shapes}")
     size = images[0].numel()
-    if size > LARGEST or len(real) < 2:
+    if size > LARGEST:
         raise UserError(f"whitening of {size} values an image cannot be undone here; at most {LARGEST}")
+    if len(real) < 2:
+        raise UserError("whitening is undone by the statistics of the real images, of which two at least must be given")
     mean, covariance = _moments(real)
     values, vectors = torch.linalg.eigh(covariance)
     root = (vectors * (values.clamp(min=0) + EPSILON).sqrt()) @ vectors.T

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 LONGEST = 2000  # characters of a message
 # Control characters, line and paragraph separators, changes of the reading direction.
@@ -38,3 +39,15 @@ def kib(nbytes: float) -> str:
 def counted(number: int, what: str) -> str:
     """Return a number of things for a reader, such as "1 epoch" and "1,000 epochs"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def distinct(names: Sequence[str], form: str = "{} {}") -> list[str]:
+    """Return the names, each that was there before with a number in this form, such as the second crane: crane 2."""
+    taken: dict[str, None] = {}
+    for name in names:
+        candidate, number = name, 1
+        while candidate in taken:
+            number += 1
+            candidate = form.format(name, number)
+        taken[candidate] = None
+    return list(taken)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 
 from m3d_condense.machine.engine import Placed, in_pieces
 from m3d_condense.machine.mapped import let_go
-from m3d_condense.networks import initialise
+from m3d_condense.networks import draws, initialise
 from m3d_condense.networks.foreign import Foreign
-from m3d_condense.networks.trying import fewest_images
+from m3d_condense.networks.trying import drawing, fewest_images
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import Reporter
@@ -140,13 +141,23 @@ class Trainer:
         """
         inputs = self._augmented([images for images, _ in batch], streams)
         mixed = [augment.cutmix(one, stream, self.training.cutmix) for one, stream in zip(inputs, streams, strict=True)]
-        logits = self._logits(torch.stack([images for images, _, _ in mixed])).float()
+        with self._drawing(streams[0]):
+            logits = self._logits(torch.stack([images for images, _, _ in mixed])).float()
         total = logits.new_zeros(())
         for guess, (_, labels), (_, order, share) in zip(logits, batch, mixed, strict=True):
             total = total + share * F.cross_entropy(guess, labels)
             if share < 1.0:
                 total = total + (1 - share) * F.cross_entropy(guess, labels[order.to(labels.device)])
         return total
+
+    @contextmanager
+    def _drawing(self, stream: torch.Generator) -> Iterator[None]:
+        """Have a network that draws at random do so from a stream."""
+        if not draws(self.network):
+            yield
+            return
+        with drawing(self.network, int(torch.randint(2**62, (), generator=stream))):
+            yield
 
     def _augmented(self, batches: Sequence[Tensor], streams: Sequence[torch.Generator]) -> Tensor:
         """Return the networks' images n×B×C×H×W, normalised and augmented: all in one call, which a GPU wants."""

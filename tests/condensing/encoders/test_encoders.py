@@ -110,7 +110,7 @@ def test_no_weight_takes_a_gradient_when_the_pixels_do(digits: ImageDataset, pla
     assert not any(parameter.requires_grad for parameter in encoder.network.parameters())
     made.advance(0, pixels_of(digits))
     encoder = made.at(1)
-    assert encoder.network.training
+    assert not encoder.network.training  # nothing is dropped
     assert not any(parameter.requires_grad for parameter in encoder.network.parameters())
 
 
@@ -262,6 +262,12 @@ def test_a_network_that_never_moves_is_left_after_the_passes_allowed(
     made.at(0)
     answers.advance(made, 0, pixels_of(digits))
     assert answers.passes == 40
+
+
+def test_one_real_image_of_a_class_is_enough(digits: ImageDataset, plain: Execution) -> None:
+    asked = {"ipc": 1, "iterations": 2, "batch_real": 1, "network": "convnet1-width8"}
+    made = condense(digits, method="cafe", execution=plain, **asked)  # type: ignore[arg-type]
+    assert made.steps == 2
 
 
 def test_a_network_that_has_settled_is_replaced(

@@ -78,7 +78,7 @@ class DynamicEncoders(LearningSource):
     def _query(self, step: int, number: int) -> float:
         """Return the accuracy on random training images: half as many a class as a step compares, on average."""
         learner = self.learner
-        count = self.recipe.batch_real // 2 * learner.num_classes
+        count = self.recipe.batch_real * learner.num_classes // 2
         stream = generator(self.recipe.seed, "query", step, number)
         index = torch.randint(len(learner.real), (count,), generator=stream).to(learner.real.device)
         return learner.accuracy(learner.real[index], learner.labels[index])

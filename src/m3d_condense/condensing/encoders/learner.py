@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing.encoders.source import EncoderSource, Material
+from m3d_condense.networks import set_encoding
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.tools.progress import Reporter
 from m3d_condense.tools.seeds import derive, generator
@@ -62,7 +63,7 @@ class Learner:
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share in [0, 1] of these images (N×C×H×W, uint8) that the network names right."""
         share = shares(self.trainer.predictions(images), labels)[0]
-        self.encoder.network.train()
+        set_encoding(self.encoder.network)
         return share
 
     def state(self) -> dict[str, Tensor]:
@@ -102,11 +103,13 @@ class Learner:
         self._freeze()
 
     def _free(self) -> None:
+        self.encoder.network.train()
         for parameter in self.encoder.trainable:
             parameter.requires_grad_(True)
 
     def _freeze(self) -> None:
-        self.encoder.network.requires_grad_(False).train()
+        self.encoder.network.requires_grad_(False)
+        set_encoding(self.encoder.network)
 
 
 def _check(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
