@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from m3d_condense import networks
 from m3d_condense.condensing.encoders.pool import PoolEncoders
 from m3d_condense.condensing.run import begin
-from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.engine import Engine, at_once
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
 from m3d_condense.recipes.given import checked, several
@@ -35,7 +35,6 @@ from m3d_condense.training.trained import TrainedNetwork, load_network
 from m3d_condense.training.trainer import check_converged, classes_of
 
 POOL = "pool"
-PIECE = 256  # images that a network sees at once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,7 +128,8 @@ def ensemble(teachers: Iterable[Teacher], images: Tensor, temperature: float, de
     said = []
     for teacher in teachers:
         network = teacher.network.to(device).eval()
-        logits = torch.cat([network(teacher.normalise(part.to(device))) for part in torch.split(images, PIECE)])
+        parts = torch.split(images, at_once(images, device))
+        logits = torch.cat([network(teacher.normalise(part.to(device))) for part in parts])
         check_converged(classes_of(logits))
         said.append(torch.softmax(logits.cpu().double() / temperature, dim=1))
     return torch.stack(said).mean(0).float()

@@ -101,7 +101,7 @@ def test_many_images_are_named_in_pieces_to_the_same_labels(monkeypatch: pytest.
     kept, sizes = trained("convnet1-batch"), []
     whole = kept.predict(IMAGES)
     kept.network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
-    monkeypatch.setattr(trained_networks, "TOGETHER", 2)
+    monkeypatch.setattr(trained_networks, "at_once", lambda images, device: 2)
     assert torch.equal(kept.predict(IMAGES), whole)
     assert sizes == [2, 2, 1]
 

@@ -162,7 +162,7 @@ class Watcher:
         images = scores * (self.steps * min(protocol.training.batch, count) + len(dataset.test) / 3)
         placed = engine.place(network, torch.zeros(1, dataset.channels, *dataset.size), images)
         self.trainer = Trainer(placed, protocol.training, dataset.mean, dataset.std)
-        self.test = tuple(part.to(engine.device) for part in (dataset.test.images, dataset.test.labels))
+        self.test = engine.resident(dataset.test.images), dataset.test.labels
         notice(
             f"watching the test accuracy of {WATCHER}, {self.steps} steps of the protocol {WATCHED_BY}, every {every} "
             "steps; it decides nothing"

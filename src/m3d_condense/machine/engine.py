@@ -196,10 +196,7 @@ class Placed:
 
     def piece(self, images: Tensor, together: int = 1) -> int:
         """Return how many of these images …×H×W go at once through the network, or `together` networks as one."""
-        on_cpu = self.native or self.engine.device.type != "cuda"
-        pixels = images.shape[-2] * images.shape[-1] * together
-        most = max((CPU_PIXELS if on_cpu else GPU_PIXELS) // pixels, 1)
-        return most if self.native or not on_cpu else min(most, PIECE)
+        return at_once(images, self.engine.device, together, native=self.native is not None)
 
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function of images, and more, that calls this network, as the network runs."""
@@ -239,6 +236,13 @@ class Placed:
             return native_matching(self.network, distance)
         plain = derived_matching(self.network, distance)
         return Matching(self.compile(plain.gradients), self.compile(plain.to_images))
+
+
+def at_once(images: Tensor, device: torch.device, networks: int = 1, *, native: bool = False) -> int:
+    """Return how many of these images …×H×W go at once through a network on a device, or through several as one."""
+    pixels = images.shape[-2] * images.shape[-1] * networks
+    most = max((GPU_PIXELS if device.type == "cuda" else CPU_PIXELS) // pixels, 1)
+    return most if native or device.type == "cuda" else min(most, PIECE)
 
 
 def in_pieces(function: Callable[[Tensor], Any], images: Tensor, most: int) -> Any:

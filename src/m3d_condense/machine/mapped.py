@@ -25,7 +25,7 @@ class _Map(mmap.mmap):
 
 
 def map_images(path: Path, shape: Sequence[int]) -> Tensor:
-    """Return the bytes of a file as a tensor, uint8, of a shape; what is written to it stays in memory.
+    """Return the bytes of a file as a tensor, uint8, of a shape, to be read: what is written to it is lost by `let_go`.
 
     Raises:
         OSError: the file cannot be opened.

@@ -70,9 +70,10 @@ def _rendered(found: Sequence[Facts], compared: Sequence[Compared], budget: int)
         undefined=StrictUndefined,
     )
     environment.filters["close"] = _close
+    now = datetime.now(UTC)
     return environment.get_template("page.html.jinja").render(
         title=_title(found),
-        created=datetime.now(UTC).strftime("%-d %B %Y"),
+        created=f"{now.day} {now:%B %Y}",
         generator=f"m3d report {_version()}",
         style=(HERE / "page.css").read_text(encoding="utf-8"),
         script=(HERE / "page.js").read_text(encoding="utf-8"),

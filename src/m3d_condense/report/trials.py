@@ -120,7 +120,7 @@ def trials(
 
     def train(subject: Subject, number: int) -> Tensors:
         accuracies_of(trainer, protocol, [subject], dataset, [repeat_seed(setup.seed, number)], title)
-        named = trainer.predictions(dataset.test.images.to(trainer.device))[0].cpu()
+        named = trainer.predictions(dataset.test.images)[0].cpu()
         weights = {PREFIX + name: value for name, value in trainer.network.state_dict().items()}
         return {"confusion": confusion(dataset.test.labels, named, dataset.num_classes), **weights}
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from m3d_condense import networks
+from m3d_condense.machine.engine import at_once
 from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import Setting, UserError
@@ -27,7 +28,6 @@ from m3d_condense.training.trainer import check_converged, classes_of
 FORMAT_VERSION = 1
 KEY = "m3d_condense"  # of the metadata of a safetensors file
 AGAIN = "train the network again"
-TOGETHER = 256  # images that go through the network at once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +100,7 @@ class TrainedNetwork:
         inputs = self.normalise(images.to(device) if isinstance(images, Tensor) else images)
         if inputs.ndim != 4:
             raise UserError(f"images of {tuple(inputs.shape)} do not fit: a batch of N×C×H×W is wanted")
-        parts = (inputs,) if self.network.training else torch.split(inputs, TOGETHER)
+        parts = (inputs,) if self.network.training else torch.split(inputs, at_once(inputs, device))
         labels = torch.cat([classes_of(self.network(part)) for part in parts])
         check_converged(labels)
         return labels
