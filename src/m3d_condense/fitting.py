@@ -149,9 +149,7 @@ def _trained(
     ((accuracy,),) = accuracies_of(
         trainer, protocol, [subject], dataset, [repeat_seed(seed, 0)], f"Training {architecture}", labels
     )
-    network = networks.build(
-        architecture, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size
-    )
+    network = networks.build(architecture, **dataset.shape)
     network.load_state_dict(trainer.network.state_dict())
     return TrainedNetwork(
         network=network.eval(),

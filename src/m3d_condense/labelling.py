@@ -187,9 +187,7 @@ def _pool(condensed: CondensedSet, recipe: Recipe, data: Any, engine: Engine) ->
     assert isinstance(encoders, PoolEncoders)
     found = []
     for end in encoders.ends():
-        network = networks.build(
-            recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size
-        )
+        network = networks.build(recipe.network, **dataset.shape)
         network.load_state_dict(end)
         found.append(Teacher(network=network, normalise=condensed.normalise))
     return found

@@ -189,10 +189,9 @@ class _Measure:
         self, dataset: ImageDataset, network: str, images: int, seed: int, execution: Execution | None
     ) -> None:
         self.dataset, self.network, self.seed = dataset, network, seed
-        shape = {"channels": dataset.channels, "num_classes": dataset.num_classes, "size": dataset.size}
-        built = networks.build(network, **shape)  # type: ignore[arg-type]
+        built = networks.build(network, **dataset.shape)
         engine = Engine(execution)
-        placed = engine.place(built, torch.zeros(1, dataset.channels, *dataset.size), images / 3)  # forward alone
+        placed = engine.place(built, dataset.example, images / 3)  # forward alone
         self.encoder, self.device, self.arithmetic = Encoder(placed), engine.device, placed.arithmetic
         self.encoder.network.eval()
         self.normalised = Normalisation(dataset.mean, dataset.std, engine.device)

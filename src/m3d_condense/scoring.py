@@ -104,9 +104,7 @@ def evaluate(
     seeds = [repeat_seed(seed, r) for r in range(repeats)]
     read = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}", labels, readings)
     settings = settings_of(scored_by, trainer, dataset, seed, flip) | told_of(subjects, labels)
-    settings |= networks.code_named(
-        network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size
-    )
+    settings |= networks.code_named(network, **dataset.shape)
     if readings > 1:
         settings |= {"readings": len(read[0]), "best": [max(one) for one in read]}
     return Score.of(network, protocol, [one[-1] for one in read], settings)
@@ -143,11 +141,10 @@ def trainer_for(
     name: str, protocol: Protocol, dataset: ImageDataset, first: Subject, repeats: int, engine: Engine
 ) -> Trainer:
     """Build the network once for all repeats, compiled where that pays back over them."""
-    channels, num_classes, size = dataset.channels, dataset.num_classes, dataset.size
-    network = networks.build(name, channels=channels, num_classes=num_classes, size=size)
+    network = networks.build(name, **dataset.shape)
     count = len(training_set(first)[0])
     images = repeats * (protocol.steps(count) * min(protocol.training.batch, count) + len(dataset.test) / 3)
-    together, example = 1, torch.zeros(1, channels, *size)
+    together, example = 1, dataset.example
     if engine.stacks and not networks.mixes_images(network) and not networks.draws(network):
         kept = protocol.training.batch * activation_bytes(network, example, torch.float32)
         together = min(math.ceil(repeats / current().size), max(engine.budget // kept, 1))

@@ -50,7 +50,7 @@ def test_commands_that_deal_their_work_are_those_that_share_it() -> None:
 @pytest.mark.slow
 def test_torchrun_trains_one_network_and_keeps_that(tmp_path: Path) -> None:
     out = tmp_path / "network.safetensors"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     asked = ["train", "digits", "--network", "convnet-width16", "--epochs", "2", "--precision", "float32"]
     train = [*torchrun, "-m", "m3d_condense", *asked, "--out", str(out)]
     subprocess.run(train, check=True, capture_output=True, timeout=120)

@@ -95,7 +95,7 @@ def entries(given: Namespace) -> list[Entry]:
         one.labels(given.labels)
     for dataset in {source.dataset.fingerprint: source.dataset for source in sources}.values():
         for name in given.networks:
-            networks.build(name, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)
+            networks.build(name, **dataset.shape)
     return sets + _beside(sources, given)
 
 

@@ -139,7 +139,7 @@ def _check_network(condensed: CondensedSet, dataset: ImageDataset | None, asked:
     """Raise `UserError` for a network that takes no such images, before any work."""
     if dataset is not None:
         name = Setup.of(condensed, asked.network, asked.protocol).network
-        networks.build(name, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)
+        networks.build(name, **dataset.shape)
 
 
 def _command(condensed: CondensedSet, dataset: ImageDataset | None) -> str:

@@ -106,7 +106,7 @@ def condense(
         load_optimisers()
     engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, settings, class_groups)
     told = _told(grown_from, start_from)
-    code = code_named(recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)
+    code = code_named(recipe.network, **dataset.shape)
     task = Task(
         dataset=dataset,
         recipe=recipe,

@@ -136,15 +136,15 @@ def selector(
     dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch, *, trained: bool = True
 ) -> Encoder:
     """Return a network that chooses real images, for evaluation: trained on the data, or a random one."""
-    network = networks.build(
-        recipe.network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size
-    )
+    network = networks.build(recipe.network, **dataset.shape)
     protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
     training = dataclasses.replace(protocol.training, cutmix=0.0)
     steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
-    example = torch.zeros(1, dataset.channels, *dataset.size)
     trainer = Trainer(
-        engine.place(network, example, steps * training.batch if trained else 0), training, dataset.mean, dataset.std
+        engine.place(network, dataset.example, steps * training.batch if trained else 0),
+        training,
+        dataset.mean,
+        dataset.std,
     )
     seed = derive(recipe.seed, "selection")
     networks.initialise(network, seed)

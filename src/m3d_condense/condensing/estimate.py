@@ -7,8 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from m3d_condense import networks
 from m3d_condense.condensing import groups
 from m3d_condense.condensing.condensation import recipe_for
@@ -171,8 +169,7 @@ def lightened(recipe: Recipe) -> Recipe:
 
 def _image_seconds(dataset: ImageDataset, recipe: Recipe, batch: int, engine: Engine) -> float:
     """Return the seconds that a network of the recipe is trained on an image."""
-    shape = {"channels": dataset.channels, "num_classes": dataset.num_classes, "size": dataset.size}
-    network = networks.build(recipe.network, **shape)  # type: ignore[arg-type]
+    network = networks.build(recipe.network, **dataset.shape)
     training = Training(batch=min(batch, len(dataset.train)), lr=recipe.encoder_lr, augmentation=recipe.siamese)
-    placed = engine.place(network, torch.zeros(1, dataset.channels, *dataset.size), TRAINED * training.batch)
+    placed = engine.place(network, dataset.example, TRAINED * training.batch)
     return training_seconds(placed, training, dataset, TRAINED) / training.batch

@@ -151,8 +151,7 @@ class Watcher:
 
     def __init__(self, dataset: ImageDataset, recipe: Recipe, engine: Engine, every: int) -> None:
         self.dataset, self.recipe, self.every = dataset, recipe, every
-        shape = {"channels": dataset.channels, "num_classes": dataset.num_classes, "size": dataset.size}
-        network = networks.build(WATCHER, **shape)  # type: ignore[arg-type]
+        network = networks.build(WATCHER, **dataset.shape)
         protocol = protocols.protocol(WATCHED_BY).adapted(
             dataset.problem(ipc=recipe.ipc, mirrored=recipe.flip), factor=recipe.factor
         )
@@ -160,7 +159,7 @@ class Watcher:
         self.steps = min(protocol.steps(count), WATCHED_STEPS)
         scores = math.ceil(recipe.iterations / every)
         images = scores * (self.steps * min(protocol.training.batch, count) + len(dataset.test) / 3)
-        placed = engine.place(network, torch.zeros(1, dataset.channels, *dataset.size), images)
+        placed = engine.place(network, dataset.example, images)
         self.trainer = Trainer(placed, protocol.training, dataset.mean, dataset.std)
         self.test = engine.resident(dataset.test.images), dataset.test.labels
         notice(

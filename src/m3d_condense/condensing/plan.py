@@ -54,10 +54,9 @@ def plan(
             are to step one after the other, or are fewer than the processes; or for more images of a class than the
             memory holds.
     """
-    num_classes, size = dataset.num_classes, dataset.size
+    num_classes, example = dataset.num_classes, dataset.example
     shard = Shard(num_classes=num_classes, group=current())
-    network = networks.build(recipe.network, channels=dataset.channels, num_classes=num_classes, size=size)
-    example = torch.zeros(1, dataset.channels, *size)
+    network = networks.build(recipe.network, **dataset.shape)
     per_class = min(recipe.ipc * recipe.factor**2, recipe.batch_synthetic)
     seen = seen_numbers(network, example, objective.layered)
     if networks.mixes_images(network) or objective.twice:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -68,6 +68,14 @@ class Split:
         return Split(images=images, labels=self.labels[rows] - classes.start)
 
 
+class Shape(TypedDict):
+    """What a network follows from: C, K, and (H, W) in pixels."""
+
+    channels: int
+    num_classes: int
+    size: tuple[int, int]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
     """Which classes of a whole data set a data set has, by their numbers there."""
@@ -117,6 +125,16 @@ class ImageDataset:
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return self.train.images.shape[2], self.train.images.shape[3]
+
+    @property
+    def shape(self) -> Shape:
+        """What a network for these images is built by."""
+        return {"channels": self.channels, "num_classes": self.num_classes, "size": self.size}
+
+    @property
+    def example(self) -> Tensor:
+        """One black image 1×C×H×W, float32, such as a network for these images takes."""
+        return torch.zeros(1, self.channels, *self.size)
 
     @property
     def whole(self) -> ImageDataset:

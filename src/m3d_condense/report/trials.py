@@ -172,9 +172,8 @@ def features(
         seed: of a random network.
         weights: of a trained one, in its place.
     """
-    built = networks.build(network, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)
-    example = torch.zeros(1, dataset.channels, *dataset.size)
-    encoder = Encoder(engine.place(built, example, 0))
+    built = networks.build(network, **dataset.shape)
+    encoder = Encoder(engine.place(built, dataset.example, 0))
     if weights is None:
         encoder.refill(derive(seed, "report"))
     else:

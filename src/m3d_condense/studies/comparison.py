@@ -145,4 +145,4 @@ def _methods(asked: Sequence[str], random: bool, sort: str, settings: Mapping[st
 def check_networks(names: Iterable[str], dataset: ImageDataset) -> None:
     """Raise `UserError` for a network that could score no set of these images."""
     for name in names:
-        networks.build(name, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)
+        networks.build(name, **dataset.shape)

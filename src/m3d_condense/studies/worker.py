@@ -93,8 +93,7 @@ class Worker:
         """Return the digest of a user's network as it is now, "" of others."""
         key = network, dataset.fingerprint
         if key not in self._codes:
-            shape = {"channels": dataset.channels, "num_classes": dataset.num_classes, "size": dataset.size}
-            self._codes[key] = code_named(network, **shape).get("code", "")  # type: ignore[arg-type]
+            self._codes[key] = code_named(network, **dataset.shape).get("code", "")
         return self._codes[key]
 
     def work(self, jobs: Sequence[Job]) -> None:

@@ -253,4 +253,4 @@ def _job(
 def _check_networks(asked: Asked, dataset: ImageDataset) -> None:
     """Raise `UserError` for a network that could score no set of these images."""
     for name in asked.scoring(high=False).networks:
-        networks.build(name, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)
+        networks.build(name, **dataset.shape)
