@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from m3d_condense.cli.main import main
-from m3d_condense.studies.paper.durations import duration
 from m3d_condense.studies.paper.grids import GRIDS
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -59,22 +58,6 @@ def test_an_estimate_is_printed_and_nothing_written(capsys: pytest.CaptureFixtur
     assert [cost["sets"] for cost in told["costs"]] == [2, 2]
     assert told["total"] > 0
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0.0 s"),
-        (9.96, "10.0 s"),
-        (12.3, "12 s"),
-        (119, "119 s"),
-        (120, "2 min"),
-        (5399, "90 min"),
-        (5400, "1.5 h"),
-    ],
-)
-def test_times_are_written_in_the_unit_that_suits_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

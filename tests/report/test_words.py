@@ -4,20 +4,7 @@ from typing import Any
 
 import pytest
 
-from m3d_condense.report.words import duration, share, verdict
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.42, "0.4 s"), (9.96, "10 s"), (59.7, "1 min 0 s"), (330, "5 min 30 s"), (7500, "2 h 5 min")],
-)
-def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-def test_shares_keep_two_digits() -> None:
-    assert [share(value) for value in (0.0, 0.534, 0.028, 0.00039)] == ["0 %", "53 %", "2.8 %", "0.039 %"]
-
+from m3d_condense.report.words import verdict
 
 Accuracies = tuple[float | None, float | None, float | None]
 COST: dict[str, Any] = {"ipc": 10, "nbytes": 307_200, "whole_bytes": 153_600_000, "seconds": 330.0, "steps": 1000}

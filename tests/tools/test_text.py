@@ -19,7 +19,7 @@ from m3d_condense.sets.condensed import Score
 from m3d_condense.sets.preview import preview
 from m3d_condense.studies.results import Results
 from m3d_condense.tools.progress import notice, progress
-from m3d_condense.tools.text import UNSHOWABLE, distinct, shown
+from m3d_condense.tools.text import UNSHOWABLE, distinct, duration, percent, shown
 
 ESCAPES = "\x1b[31mred\x1b]0;title\x07\x9b2J\r\n\u202eback\x00\u2028"
 LONG = ESCAPES + "x" * 10**6
@@ -128,3 +128,30 @@ def test_names_are_told_apart_by_a_number() -> None:
         "crane 3",
     ]
     assert distinct(["a", "a"], "{} ({})") == ["a", "a (2)"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.42, "0.4 s"), (9.96, "10 s"), (59.7, "1 min"), (330, "5 min 30 s"), (7199.7, "2 h"), (7500, "2 h 5 min")],
+)
+def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (1.0, "100 %"),
+        (0.9996, "100 %"),
+        (0.5, "50 %"),
+        (0.0996, "10 %"),
+        (0.0949, "9.5 %"),
+        (0.00695, "0.69 %"),
+        (0.0002, "0.02 %"),
+        (0.0000781, "0.0078 %"),
+        (1e-5, "0.001 %"),
+        (1e-6, "below 0.001 %"),
+    ],
+)
+def test_percentages_are_plain_numbers(share: float, text: str) -> None:
+    assert percent(share) == text

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from m3d_condense.cli.streams import as_shown
-from m3d_condense.cli.tables import print_lines
-from m3d_condense.studies.paper.durations import duration
+from m3d_condense.cli.tables import cell, print_lines
 from m3d_condense.studies.paper.grids import GRIDS, Grid
+from m3d_condense.tools.text import duration
 
 if TYPE_CHECKING:
     from m3d_condense.studies.paper.estimate import Estimate
@@ -54,10 +52,10 @@ def print_reproduction(made: Reproduction, as_json: bool) -> None:
     for line in lines:
         if DIFFERS in line:
             line[DIFFERS] = numbered.get(line[DIFFERS], "")
-    Console().print(_cell(made.title), highlight=False)
+    Console().print(cell(made.title), highlight=False)
     _print([{NARROW.get(name, name): text for name, text in line.items()} for line in lines])
     below = [f"note {number}: {text}" for text, number in numbered.items()]
-    Console().print(*map(_cell, [*below, *made.notes()]), highlight=False, sep="\n")
+    Console().print(*map(cell, [*below, *made.notes()]), highlight=False, sep="\n")
 
 
 def print_estimate(found: Estimate, as_json: bool) -> None:
@@ -81,7 +79,7 @@ def print_estimate(found: Estimate, as_json: bool) -> None:
         _print(lines)
     whole = f"About {duration(found.total)} in all on this machine ({found.machine})"
     finished = f"; {found.finished} sets are finished and left out" if found.finished else ""
-    Console().print(*map(_cell, [whole + finished, *found.missing]), highlight=False, sep="\n")
+    Console().print(*map(cell, [whole + finished, *found.missing]), highlight=False, sep="\n")
 
 
 def _described(grid: Grid) -> dict[str, str]:
@@ -97,7 +95,3 @@ def _print(lines: list[dict[str, str]]) -> None:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     print_lines(lines, table, left=TEXTS, wrapped=WRAPPED)
     print()
-
-
-def _cell(text: str) -> str:
-    return escape(as_shown(text))

@@ -20,7 +20,7 @@ from m3d_condense.machine.memory import readable
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.tools.progress import notice
-from m3d_condense.tools.text import counted, kib
+from m3d_condense.tools.text import counted, duration, kib, percent
 
 if TYPE_CHECKING:
     from m3d_condense.condensing.estimate import Estimate
@@ -77,7 +77,7 @@ def print_comparison(comparison: Results, as_json: bool) -> None:
         return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     print_lines(comparison.table(), table, left=("method", "network"), wrapped=("method", "network"))
-    Console().print(*map(_cell, comparison.notes()), highlight=False, sep="\n")
+    Console().print(*map(cell, comparison.notes()), highlight=False, sep="\n")
 
 
 def print_lines(
@@ -99,9 +99,9 @@ def print_lines(
         parts = [word for text in texts for word in text.split()] if column in wrapped else texts
         least.append(max(map(cell_len, [*as_shown(column).split(), *parts]), default=0))
         natural = max(map(cell_len, [as_shown(column), *texts]))
-        table.add_column(_cell(column), justify="left" if column in left else "right", width=natural)
+        table.add_column(cell(column), justify="left" if column in left else "right", width=natural)
     for line in lines:
-        table.add_row(*map(_cell, line.values()))
+        table.add_row(*map(cell, line.values()))
     console = Console()
     console.width = _narrowed(table, least, console)
     console.print(table, highlight=False)
@@ -145,10 +145,10 @@ def print_info(engine: Engine) -> None:
 
     versions, hardware = describe_environment()
     table = _facts()
-    table.add_row("versions", _cell(", ".join(f"{name} {number}" for name, number in versions.items())))
-    table.add_row("machine", _cell(", ".join(f"{name} {value}" for name, value in hardware.items())))
+    table.add_row("versions", cell(", ".join(f"{name} {number}" for name, number in versions.items())))
+    table.add_row("machine", cell(", ".join(f"{name} {value}" for name, value in hardware.items())))
     for name, text in _uses(engine).items():
-        table.add_row(name, _cell(text))
+        table.add_row(name, cell(text))
     for name, method in METHODS.items():
         table.add_row(f"method {name}", method.title)
     for name, protocol in PROTOCOLS.items():
@@ -195,7 +195,6 @@ def summary(condensed: CondensedSet, dataset: ImageDataset, out: Path) -> str:
 
 def print_estimate(found: Estimate, time_limit: float | None) -> None:
     """Print what a condensation will take."""
-    from m3d_condense.studies.paper.durations import duration
     from m3d_condense.studies.table import PEAKS
 
     steps = f"{found.iterations:,}"
@@ -217,7 +216,7 @@ def print_estimate(found: Estimate, time_limit: float | None) -> None:
         lines[f"within {duration(time_limit)}"] = f"about {found.within(time_limit):,} steps"
     table = _facts()
     for name, text in lines.items():
-        table.add_row(name, _cell(text))
+        table.add_row(name, cell(text))
     Console().print(table)
 
 
@@ -238,17 +237,6 @@ def notice_labels(before: SoftLabels | None, condensed: CondensedSet, folder: Pa
     )
 
 
-def percent(share: float) -> str:
-    """Write a share in percent: whole percents from ten up, below that two digits that count.
-
-    >>> percent(1.0), percent(0.028), percent(0.00039), percent(1e-9)
-    ('100 %', '2.8 %', '0.039 %', 'below 0.001 %')
-    """
-    number = 100 * share
-    if number < 0.001:
-        return "below 0.001 %"
-    return f"{number:.0f} %" if number >= 9.95 else f"{number:.2g} %"
-
-
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text for rich, as standard output will show it."""
     return escape(as_shown(text))

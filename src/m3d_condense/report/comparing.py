@@ -11,12 +11,11 @@ import msgspec
 
 from m3d_condense.report import charts
 from m3d_condense.report.facts import Facts
-from m3d_condense.report.words import duration
 from m3d_condense.sets.text import one_line
 from m3d_condense.studies.table import Row
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import read_json
-from m3d_condense.tools.text import kib
+from m3d_condense.tools.text import duration, kib
 
 FILE = "comparison.json"
 

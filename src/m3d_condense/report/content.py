@@ -13,13 +13,13 @@ from m3d_condense.report.intervals import interval
 from m3d_condense.report.records import Audit, Bar, ClassBars, Content, MistakenRow, Moments, ScoreRow, Way
 from m3d_condense.report.sheet import Sheet
 from m3d_condense.report.trials import Trials
-from m3d_condense.report.words import duration, verdict
+from m3d_condense.report.words import verdict
 from m3d_condense.report.yardsticks import share_of_the_way, yardsticks
 from m3d_condense.sets.bits import in_bits
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.stored import scored_by
 from m3d_condense.sets.text import escaped_json, one_line
-from m3d_condense.tools.text import counted
+from m3d_condense.tools.text import counted, duration
 
 WORST, MISTAKES = 5, 3  # classes whose confusion is shown, and the classes they are taken for
 LOG_FROM = 20  # the greatest loss over the least, from which the axis is logarithmic

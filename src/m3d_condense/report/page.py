@@ -6,7 +6,6 @@ import base64
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from m3d_condense.report.comparing import Compared, comparison, of_facts
@@ -17,6 +16,7 @@ from m3d_condense.sets.folder import REPORT, is_condensed_set
 from m3d_condense.sets.text import one_line
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import check_place, write_file_atomic
+from m3d_condense.tools.versions import installed
 
 LIMIT = 2_000_000  # bytes of the page
 BUDGET = 1_200_000  # bytes of its pixels, at first
@@ -74,7 +74,7 @@ def _rendered(found: Sequence[Facts], compared: Sequence[Compared], budget: int)
     return environment.get_template("page.html.jinja").render(
         title=_title(found),
         created=f"{now.day} {now:%B %Y}",
-        generator=f"m3d report {_version()}",
+        generator=f"m3d report {installed()}",
         style=(HERE / "page.css").read_text(encoding="utf-8"),
         script=(HERE / "page.js").read_text(encoding="utf-8"),
         sets=shown,
@@ -97,10 +97,3 @@ def _title(found: Sequence[Facts]) -> str:
     if len(found) > 1 and len(methods) == 1:
         return f"{what}: {len(found)} sets of {how}"
     return f"{what}, condensed by {how}"
-
-
-def _version() -> str:
-    try:
-        return version("m3d-condense")
-    except PackageNotFoundError:
-        return ""

@@ -4,25 +4,7 @@ from __future__ import annotations
 
 from m3d_condense.machine.memory import readable
 from m3d_condense.report.yardsticks import share_of_the_way
-from m3d_condense.tools.text import counted
-
-
-def duration(seconds: float) -> str:
-    """Write a duration: 0.4 s, 42 s, 5 min 30 s, 2 h 5 min."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, second = divmod(whole, 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours} h {minute} min" if hours else f"{minutes} min {second} s"
-
-
-def share(value: float) -> str:
-    """Write a share in percent, with two digits that count below ten: 53 %, 2.8 %, 0.04 %."""
-    percent = 100 * value
-    return f"{percent:.0f} %" if abs(percent) >= 9.95 or percent == 0 else f"{percent:.2g} %"
+from m3d_condense.tools.text import counted, duration, percent
 
 
 def verdict(
@@ -44,7 +26,7 @@ def verdict(
         seconds, steps: that making it took.
         random, condensed, whole: accuracies in percent; None where they are not known.
     """
-    part = "" if whole_bytes is None else f", {share(nbytes / whole_bytes)} of the data"
+    part = "" if whole_bytes is None else f", {percent(nbytes / whole_bytes)} of the data"
     made = f"condensed in {duration(seconds)}" if steps else "selected, not condensed"
     size = f"{counted(ipc, 'image')} a class, {readable(nbytes)}{part}, {made}"
     if condensed is None:
@@ -65,4 +47,4 @@ def verdict(
         return f"{sentence} That is worse than random images."
     if way > 1:
         return f"{sentence} That is more than all the data give under this protocol."
-    return f"{sentence} That is {share(way)} of the way from random selection to all the data."
+    return f"{sentence} That is {percent(way)} of the way from random selection to all the data."

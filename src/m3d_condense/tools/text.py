@@ -51,3 +51,32 @@ def distinct(names: Sequence[str], form: str = "{} {}") -> list[str]:
             candidate = form.format(name, number)
         taken[candidate] = None
     return list(taken)
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in the two largest of its units.
+
+    >>> duration(0.42), duration(42), duration(330), duration(600), duration(7500)
+    ('0.4 s', '42 s', '5 min 30 s', '10 min', '2 h 5 min')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    larger, smaller = ((hours, "h"), (minute, "min")) if hours else ((minutes, "min"), (second, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in (larger, smaller) if number)
+
+
+def percent(share: float) -> str:
+    """Write a share in percent: whole percents from ten up, below that two digits that count.
+
+    >>> percent(1.0), percent(0.028), percent(0.00039), percent(1e-9), percent(0.0)
+    ('100 %', '2.8 %', '0.039 %', 'below 0.001 %', '0 %')
+    """
+    number = 100 * share
+    if 0 < number < 0.001:
+        return "below 0.001 %"
+    return f"{number:.0f} %" if number >= 9.95 or number == 0 else f"{number:.2g} %"

@@ -11,11 +11,11 @@ from typing import Any
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.paper.cells import Asked, Cell
-from m3d_condense.studies.paper.durations import duration
 from m3d_condense.studies.paper.grids import Grid
 from m3d_condense.studies.paper.published import Published
 from m3d_condense.studies.record import MOMENTS, Record
 from m3d_condense.studies.table import Row, make_rows
+from m3d_condense.tools.text import duration
 
 __all__ = ["Beside", "make_beside", "rank_orders"]
 

@@ -13,11 +13,10 @@ from typing import Any
 from m3d_condense.recipes.papers import M3D
 from m3d_condense.studies.paper.beside import Beside, rank_orders, shown
 from m3d_condense.studies.paper.cells import Asked, paper_repeats
-from m3d_condense.studies.paper.durations import duration
 from m3d_condense.studies.record import Record
 from m3d_condense.studies.table import BEST, environments
 from m3d_condense.tools import files
-from m3d_condense.tools.text import kib
+from m3d_condense.tools.text import duration, kib
 
 __all__ = ["Reproduction"]
 
