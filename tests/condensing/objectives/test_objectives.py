@@ -166,7 +166,10 @@ def test_means_of_maps_do_not_depend_on_their_order_in_memory(channels_last: tup
 def test_every_name_of_this_room_is_a_choice_and_builds() -> None:
     assert set(NAMES) <= set(OBJECTIVES)
     for name in NAMES:
-        assert objective_named(name).joint == objective_named(name, cross_entropy=0.1).joint == (name == "layers")
+        alone, beside = objective_named(name), objective_named(name, cross_entropy=0.1)
+        assert alone.joint == (name == "layers")
+        for trait in ("joint", "layered", "twice", "passes"):
+            assert getattr(alone, trait) == getattr(beside, trait), (name, trait)
 
 
 @pytest.mark.parametrize("name", NAMES)

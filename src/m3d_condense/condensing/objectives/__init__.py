@@ -21,7 +21,8 @@ class WithCrossEntropy(Objective):
 
     def __init__(self, objective: Objective, weight: float) -> None:
         self.objective, self.weight = objective, weight
-        self.joint, self.layered, self.passes = objective.joint, objective.layered, objective.passes
+        self.joint, self.layered = objective.joint, objective.layered
+        self.twice, self.passes = objective.twice, objective.passes
 
     def __call__(self, real: View, synthetic: View, constants: bool = False) -> Tensor:
         """Return K losses."""
