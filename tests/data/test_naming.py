@@ -110,6 +110,34 @@ def test_a_name_in_a_folder_is_not_that_of_a_picture_in_another() -> None:
     assert index.find("", "fish/3", None) == index.find("", "more/3.png", None) == "more/fish/3.png"
 
 
+def test_a_folder_that_is_not_there_is_not_another_where_rows_name_folders() -> None:
+    paths = [f"video1/{n}.png" for n in range(10)]
+    text = rows("file,label", *(f"video{1 + n // 5}/{n}.png,{'ab'[n % 2]}" for n in range(10)))
+    for root in ("", "/data/d/", "C:\\d\\"):
+        found = read(paths, {"labels.csv": text.replace("video", f"{root}video")})
+        assert found.parts[0].files == tuple(paths[:5])
+        assert "labels.csv: 5 rows without a picture left out" in found.notices
+    flat = [path.rpartition("/")[2] for path in paths]
+    assert labels(read(flat, {"labels.csv": text})) == {"train": list("ab" * 5)}
+    beside = read([*paths[:5], *flat[5:]], {"labels.csv": text.replace("video1", "d/video1").replace("video2", "d")})
+    assert labels(beside) == {"train": list("ab" * 5)}
+
+
+@pytest.mark.parametrize("root", ["", "/home/me/d/"])
+def test_lists_of_all_classes_divide_the_pictures_of_some(root: str) -> None:
+    counts = {"airfield": 10, "bar": 6}
+    paths = [f"images/{name}/{n}.jpg" for name, count in counts.items() for n in range(count)]
+    named = [f"{name}/{n}.jpg" for name, count in {**counts, "casino": 12}.items() for n in range(count)]
+    texts = {
+        "train.txt": rows(*(root + path for n, path in enumerate(named) if n % 3)),
+        "test.txt": rows(*(root + path for n, path in enumerate(named) if n % 3 == 0)),
+    }
+    found = read(paths, texts)
+    assert found.parts[1].files == tuple(path for n, path in enumerate(paths) if n % 3 == 0)
+    assert sum(len(part.files) for part in found.parts) == len(paths)
+    assert "test.txt: 4 rows without a picture left out" in found.notices
+
+
 def test_capital_letters_and_accents_tell_pictures_apart_only_where_they_must() -> None:
     index = Index(["a.png", "A.png", "b.PNG", unicodedata.normalize("NFD", "é.png")])
     assert index.find("", "x/a.png", None) == "a.png"

@@ -5,13 +5,29 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from m3d_condense.data.words import is_drawn, split_name
 
 _Key = tuple[str | None, str]
 SAME = 50  # pictures of one name at most, among which the same capital letters are looked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Match:
+    """A picture that a name finds.
+
+    Attributes:
+        path: of the picture.
+        parts: how many last parts of the name are those of its path.
+        before: the other parts of the name, as those of a folder on another machine.
+    """
+
+    path: str
+    parts: int
+    before: str = ""
 
 
 class Index:
@@ -33,18 +49,36 @@ class Index:
 
     def find(self, folder: str, value: str, role: str | None) -> str | None:
         """Find the picture that a file in `folder`, which lists the split `role`, calls `value`."""
+        match = self._match(folder, value, role)
+        return None if match is None else match.path
+
+    def find_all(self, folder: str, values: Iterable[str], role: str | None) -> dict[str, str | None]:
+        """Find the pictures that the rows of one file call so.
+
+        Where some rows name a picture with its folder, what they write before that is where the data lay, and a row
+        that writes anything else before a name means another folder, which is not there.
+        """
+        matches = {value: self._match(folder, value, role) for value in set(values)}
+        found = {value: match for value, match in matches.items() if match is not None}
+        roots = {match.before for match in found.values() if match.parts > 1}
+        kept = {value: match.path for value, match in found.items() if not roots or match.before in {"", *roots}}
+        return {value: kept.get(value) for value in matches}
+
+    def _match(self, folder: str, value: str, role: str | None) -> _Match | None:
         value = value.strip().replace("\\", "/")
         if not value:
             return None
+        parts = [part for part in posixpath.normpath(value).split("/") if part not in ("", ".", "..")]
         for path in (posixpath.join(folder, value), value):
             if path in self.paths or (path := posixpath.normpath(path)) in self.paths:
-                return path
-        parts = [part for part in posixpath.normpath(value).split("/") if part not in ("", ".", "..")]
+                return _Match(path=path, parts=len(parts))
         for depth in range(min(len(parts), self._deepest), 0, -1):
             for of in (role, None) if role is not None else (None,):
                 found = self._ending(parts[-depth:], of)
                 if found is not None:
-                    return found if self._lies_within(found, parts[:-depth]) else None
+                    before = parts[:-depth]
+                    within = self._lies_within(found, before)
+                    return _Match(path=found, parts=depth, before=_folded("/".join(before))) if within else None
         return None
 
     def is_name(self, folder: str, value: str, role: str | None) -> bool:

@@ -58,7 +58,7 @@ def namings(path: str, table: Table, index: Index) -> list[Naming]:
     folder, role = posixpath.dirname(path), about(path)
     found = []
     for name, values in zip(table.names, table.values, strict=True):
-        known = {value: index.find(folder, value, role) for value in set(values)}
+        known = index.find_all(folder, values, role)
         found.append(Naming(column=name, values=values, pictures=[known[value] for value in values]))
     return found
 
