@@ -38,6 +38,33 @@ def test_a_first_row_of_equal_cells_names_no_columns() -> None:
     assert "Columns not used: 3 (labels.csv)" in found.notices
 
 
+PEOPLE = ["Doe, John", "Smith, John", "Roe, Jane"]
+
+
+@pytest.mark.parametrize("sign", [",", ";"])
+@pytest.mark.parametrize("name", ["file", "id"])
+def test_signs_within_labels_are_not_taken_for_ends_of_cells(sign: str, name: str) -> None:
+    people = [person.replace(",", sign) for person in PEOPLE]
+    text = rows(f"{name}{sign}label", *(f"{n}.png{sign}{people[n % 3]}" for n in range(4)))
+    with pytest.raises(UserError, match=f"each row has a cell more than there are names of columns, and {name} names"):
+        read(FLAT, {"labels.csv": text})
+    quoted = rows(f"{name}{sign}label", *(f'{n}.png{sign}"{people[n % 3]}"' for n in range(4)))
+    assert labels(read(FLAT, {"labels.csv": quoted})) == {"train": [people[n % 3] for n in range(4)]}
+    with pytest.raises(UserError, match="labels.csv: all of its rows have more or fewer cells than the first"):
+        read(FLAT, {"labels.csv": text.replace("John", f"John{sign} Jr").replace("Jane", f"Jane{sign} Jr")})
+
+
+def test_names_of_rows_may_be_those_of_pictures() -> None:
+    text = rows("label,size", "0.png,a,3", "1.png,b,4", "2.png,b,3")
+    assert labels(read(FLAT, {"labels.csv": text}, label_column="label")) == {"train": ["a", "b", "b"]}
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+def test_blanks_before_quotation_marks_are_no_part_of_cells(sign: str) -> None:
+    text = rows(f'"file"{sign} "label"', *(f'"{n}.png"{sign} "{PEOPLE[n % 3]}"' for n in range(4)))
+    assert labels(read(FLAT, {"labels.csv": text})) == {"train": [PEOPLE[n % 3] for n in range(4)]}
+
+
 def test_a_file_column_of_one_name_with_another_is_refused() -> None:
     with pytest.raises(UserError, match="two columns called file"):
         read(FLAT, {"labels.csv": rows("file,label,file", "0.png,a,x", "1.png,b,y")})

@@ -131,7 +131,7 @@ def _read(
     columns = namings(path, table, index)
     naming = naming_column(columns, path, table, index, file_column, where)
     if naming is None:
-        if (told := unnamed(columns, path, index)) is not None:
+        if (told := unnamed(columns, path, table, index)) is not None:
             unread[path], sure = told
             if sure and file_column in (None, *table.names):
                 raise UserError(f"{where}: {unread[path]}; correct it, or move the file away")

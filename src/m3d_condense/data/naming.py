@@ -72,7 +72,7 @@ def naming_column(
     columns, one with the endings of files comes first, then one that is called after pictures, then one that does not
     count the rows: numbers of rows or classes may be names of pictures, and masks may lie beside these.
 
-    Raises UserError where several columns that name different pictures may be meant.
+    Raises UserError where several columns that name different pictures may be meant, or rows may be cut wrongly.
     """
     asked = [found for found in columns if file_column in (None, found.column)]
     possible = [found for found in asked if _names_enough(found, path, table, index)]
@@ -87,10 +87,21 @@ def naming_column(
                 f"{where}: the columns {chosen.column} and {other.column} name different images; "
                 f"give {Setting('image_column')} one of them"
             )
+    _check_surplus(chosen, columns, table, where)
     return chosen
 
 
-def unnamed(columns: Sequence[Naming], path: str, index: Index) -> tuple[str, bool] | None:
+def _check_surplus(chosen: Naming, columns: Sequence[Naming], table: Table, where: str) -> None:
+    """Raise UserError where a column without a name names the pictures, and one that is called after them does not."""
+    called = [found.column for found in columns if found.called > 1 and found.count == 0]
+    if table.surplus and chosen.column == "" and called:
+        raise UserError(
+            f"{where}: each row has a cell more than there are names of columns, and {called[0]} names no image: put "
+            "quotation marks around labels that hold the sign between cells, or give the first column a name too"
+        )
+
+
+def unnamed(columns: Sequence[Naming], path: str, table: Table, index: Index) -> tuple[str, bool] | None:
     """Say of a list in which no column names pictures what is wrong with it, and whether it surely should name some.
 
     It should if it is called after labels or a split and has names of picture files, or is as long as a list of the
@@ -99,6 +110,8 @@ def unnamed(columns: Sequence[Naming], path: str, index: Index) -> tuple[str, bo
     """
     words = tokens(posixpath.splitext(posixpath.basename(path))[0])
     rows = len(columns[0].values) if columns else 0
+    if not LISTS.isdisjoint(words) and rows == 0 and table.ragged is not None:
+        return "all of its rows have more or fewer cells than the first", False
     if LISTS.isdisjoint(words) or rows == 0:
         return None
     files = [found.values for found in columns if 2 * sum(map(_is_file, found.values)) >= rows]

@@ -52,6 +52,7 @@ class Table:
         values: of each column.
         ragged: the number of the first row, from 1, that has more or fewer cells than the names; such rows are not
             among the columns.
+        surplus: whether each row has a cell more than there are names, and the first column is without one.
         twice: a name that two columns have.
         plain: whether it is a list without names, such as `labels.txt`.
         unclear: the number of the first row of a plain list, from 1, with words parted by spaces after its second
@@ -62,6 +63,7 @@ class Table:
     names: Sequence[str] = ()
     values: Sequence[list[str]] = ()
     ragged: int | None = None
+    surplus: bool = False
     twice: str | None = None
     plain: bool = False
     unclear: int | None = None
@@ -95,7 +97,7 @@ def parse(path: str, text: str, named: Callable[[str], bool] = lambda _: False) 
                 return _of_list(lines, named)
             text = "\n".join(lines)
         delimiter, text = _delimiter(text)
-        names, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        names, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True))
         return _of_rows(names, rows)
     except (ValueError, RecursionError, csv.Error):
         return Table()
@@ -126,14 +128,15 @@ def _parts_with_signs(lines: Sequence[str], named: Callable[[str], bool]) -> boo
 def _of_rows(names: list[str], lines: list[list[str]]) -> Table:
     rows = [row for row in lines if any(cell.strip() for cell in row)]
     names = names or [str(number + 1) for number in range(len(rows[0]) if rows else 0)]
-    if rows and all(len(row) == len(names) + 1 for row in rows):  # a sign too many in each row, or rows with names
-        names = [*names, ""] if not any(row[-1].strip() for row in rows) else ["", *names]
+    longer = bool(rows) and all(len(row) == len(names) + 1 for row in rows)
+    surplus = longer and any(row[-1].strip() for row in rows)  # rows with names, or signs within cells
+    names = ["", *names] if surplus else [*names, ""] if longer else names
     ragged = next((number for number, row in enumerate(rows, 1) if len(row) != len(names)), None)
     even = [row for row in rows if len(row) == len(names)]
     columns = [(name.strip(), [row[i] for row in even]) for i, name in enumerate(names)]
     columns = [(name, values) for name, values in columns if name or any(value.strip() for value in values)]
-    named = [name for name, _ in columns]
-    return Table(names=named, values=[values for _, values in columns], ragged=ragged, twice=name_twice(named))
+    named, values = [name for name, _ in columns], [values for _, values in columns]
+    return Table(names=named, values=values, ragged=ragged, surplus=surplus, twice=name_twice(named))
 
 
 def _of_list(lines: list[str], named: Callable[[str], bool]) -> Table:
