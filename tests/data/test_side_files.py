@@ -129,6 +129,18 @@ def test_a_class_of_as_many_words_as_it_has_is_the_rest_of_the_line() -> None:
         read(pictures, {"labels.txt": rows("0 cat train", "1 polar bear train", "2 cat test", "3 polar bear test")})
 
 
+def test_a_class_may_end_with_a_number() -> None:
+    kinds = ["type 1", "type 2", "healthy"]
+    pictures = [f"{number}.jpg" for number in range(9)]
+    lines = [f"{number}.jpg {kinds[number % 3]}" for number in range(9)]
+    assert labels(read(pictures, {"labels.txt": rows(*lines)})) == {"train": kinds * 3}
+    for odd in ("8.jpg type", "8.jpg healthy 2"):  # numbers that some lines only have after the same word
+        found = read(pictures, {"labels.txt": rows(*lines[:8], odd)})
+        assert set(labels(found)["train"]) == {"type", "healthy"}
+    numbers = [line.replace("type", "7").replace("healthy", "8") for line in lines]
+    assert labels(read(pictures, {"labels.txt": rows(*numbers)})) == {"train": ["7", "7", "8"] * 3}
+
+
 def test_a_plain_list_may_name_the_split_after_the_class() -> None:
     found = read(FLAT, {"labels.txt": rows("0.png cat train 3", "1.png dog train 4", "2.png dog test 4")})
     assert labels(found) == {"train": ["cat", "dog"], "test": ["dog"]}

@@ -147,7 +147,8 @@ def _of_list(lines: list[str], named: Callable[[str], bool]) -> Table:
     rows = _with_names([_cells(line) for line in lines], lines, named)
     wordy = ["\t" not in line and not all(map(_stands_alone, row[2:])) for line, row in zip(lines, rows, strict=True)]
     unclear = wordy.index(True) + 1 if any(wordy) else None
-    if unclear is not None and _are_classes(rows):
+    numbered = unclear is None and not any("\t" in line for line in lines) and _have_numbers(rows)
+    if (unclear is not None or numbered) and _are_classes(rows):
         return replace(_of_rows([], [[row[0], " ".join(row[1:])] for row in rows]), plain=True)
     if unclear is not None:
         rows = [[row[0], " ".join(row[1:])] if words else row for row, words in zip(rows, wordy, strict=True)]
@@ -183,6 +184,12 @@ def _are_classes(rows: Sequence[Sequence[str]]) -> bool:
     classes = {tuple(row[1:]) for row in rows}
     splits = any(len(row) > 2 and row[-1].casefold() in ROLES for row in rows)
     return len({len(row) for row in rows}) > 1 and 2 * len(classes) <= len(rows) and not splits
+
+
+def _have_numbers(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a number may belong to the name of a class, as in ``type 1``: the same words have one or have none."""
+    behind = {(row[1], len(row)) for row in rows if len(row) > 1}
+    return len(behind) == len({word for word, _ in behind}) and not any(is_number(word) for word, _ in behind)
 
 
 def _cells(line: str) -> list[str]:
