@@ -9,9 +9,41 @@ import pyarrow.parquet as pq
 import pytest
 from lists_beside import FLAT, labels, read, rows
 
-from m3d_condense.data.side_files import parse
+from m3d_condense.data.side_files import parse, side_files
 from m3d_condense.data.tables import as_lines
+from m3d_condense.data.tree import tree
 from m3d_condense.tools.errors import UserError
+
+
+def beside(pictures: list[str], files: list[str]) -> list[str]:
+    return side_files(tree([*pictures, *files], {".jpg"}))
+
+
+def test_all_files_that_may_list_labels_are_looked_at() -> None:
+    lists = [f"c{number:03d}/list.csv" for number in range(203)]
+    assert beside([f"c{number:03d}/0.jpg" for number in range(203)], lists) == lists
+
+
+def test_what_is_said_of_each_picture_is_no_list() -> None:
+    pictures = [f"train/train_{number:04d}.jpg" for number in range(205)]
+    captions = [path.replace("jpg", "txt") for path in pictures]
+    assert beside(pictures, [*captions, "train/metadata.csv"]) == ["train/metadata.csv"]
+    apart = [f"labels/{path}" for path in captions]
+    assert beside(pictures, [*apart, "train.txt"]) == ["train.txt"]
+    curves = ["loss/train.jpg", "loss/test.jpg", "birds.jpg"]
+    lists = ["birds.csv", "test.txt", "train.txt"]
+    assert beside([*pictures, *curves], [*captions, *lists]) == lists
+
+
+@pytest.mark.parametrize("around", ["", "archive/food-101/", "a/b/c/d/e/"])
+def test_lists_are_looked_for_from_the_folder_that_is_entered(around: str) -> None:
+    pictures = [f"{around}food-101/images/{name}/0.jpg" for name in ("pie", "ribs")]
+    lists = [f"{around}food-101/meta/train.txt", f"{around}labels.csv"]
+    assert sorted(beside(pictures, lists)) == sorted(lists)
+
+
+def test_lists_far_below_the_classes_are_not_looked_at() -> None:
+    assert beside(["pie/0.jpg", "ribs/0.jpg"], ["pie/a/b/x.csv", "pie/a/b/c/x.csv"]) == ["pie/a/b/x.csv"]
 
 
 @pytest.mark.parametrize(

@@ -7,28 +7,52 @@ import io
 import json
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from m3d_condense.data.columns import name_twice
 from m3d_condense.data.numbered import IMAGES, SPLIT
-from m3d_condense.data.tree import Folder, ending
+from m3d_condense.data.tree import Folder, ending, stem_of
 from m3d_condense.data.words import ROLES, tokens
 
 SIGNS = ",;\t|"  # between the cells of a row
 TABLES = {".csv", ".tsv", ".jsonl"}
 LISTS = {"annotations", "annotation", "labels", "label", *ROLES}  # words in the names of plain lists
-DEEPEST, MOST = 3, 200  # folders below the root that are looked at; files
+DEEPEST = 3  # folders that are looked at below the one that is entered
 
 
 def side_files(root: Folder) -> list[str]:
-    """Name the files that may list labels, as paths from the root; none of what is to be submitted somewhere."""
+    """Name the files that may list labels, as paths from the root; none of what is to be submitted somewhere.
+
+    Several files of one ending that are called as pictures are, say the caption of each: they list nothing.
+    """
     found: list[str] = []
+    deepest = _depth(_entered(root)) + DEEPEST
     for folder in root.walk():
-        if folder.path.count("/") < DEEPEST:
+        if _depth(folder) <= deepest:
             numbers = SPLIT in folder.others
             found += folder.paths(name for name in folder.others if _may_list(name) or (numbers and name == IMAGES))
-    return found[:MOST]
+    called = {_stem(path) for path in root.all_pictures()}
+    own = {path for path in found if _stem(path) in called and not LISTS.issuperset(tokens(_stem(path)))}
+    alike = Counter(map(ending, own))
+    return [path for path in found if path not in own or alike[ending(path)] == 1]
+
+
+def _entered(folder: Folder) -> Folder:
+    """Return the folder of the data within single folders around it."""
+    while len(folder.filled) == 1:
+        folder = folder.filled[0]
+    return folder
+
+
+def _depth(folder: Folder) -> int:
+    """How many folders below the root it lies."""
+    return len(folder.path.split("/")) if folder.path else 0
+
+
+def _stem(path: str) -> str:
+    return stem_of(posixpath.basename(path))
 
 
 def lists_labels(path: str) -> bool:
