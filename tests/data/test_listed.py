@@ -162,6 +162,30 @@ def test_columns_of_splits_that_say_too_little_or_too_much_are_refused(text: str
         read(FLAT, {"list.csv": text})
 
 
+def test_whole_numbers_are_the_same_classes_however_they_are_written() -> None:
+    text = rows("file,label", "0.png,0", "1.png,1.0", "2.png,0.0", "3.png,1.")
+    assert labels(read(FLAT, {"labels.csv": text})) == {"train": ["0", "1", "0", "1"]}
+    by_split = {"train.csv": rows("file,label", "0.png,0", "1.png,1"), "test.csv": rows("file,label", "2.png,0.0")}
+    assert labels(read(FLAT, by_split)) == {"train": ["0", "1"], "test": ["0"]}
+    lines = rows(*(json.dumps({"file_name": f"{n}.png", "label": [0, 1.0][n % 2]}) for n in range(4)))
+    assert labels(read(FLAT, {"metadata.jsonl": lines})) == {"train": ["0", "1", "0", "1"]}
+    missing = text.replace("2.png,0.0", "2.png,nan")
+    assert labels(read(FLAT, {"labels.csv": missing})) == {"train": ["0", "1", "nan", "1"]}
+    names = text.replace("0.png,0", "0.png,none of them")
+    assert labels(read(FLAT, {"labels.csv": names})) == {"train": ["none of them", "1.0", "0.0", "1."]}
+
+
+def test_numbers_between_whole_ones_are_no_classes() -> None:
+    text = rows("file,label,species", *(f"{n}.png,{n % 2}.5,{'ab'[n % 2]}" for n in range(4)))
+    for column in (None, "label"):
+        with pytest.raises(
+            UserError, match=r"labels\.csv: the label 0\.5 in row 1 is no class: labels that are numbers"
+        ):
+            read(FLAT, {"labels.csv": text}, label_column=column)
+    measured = text.replace("label", "weight")
+    assert labels(read(FLAT, {"labels.csv": measured})) == {"train": ["a", "b", "a", "b"]}
+
+
 def test_labels_that_look_like_splits_are_labels() -> None:
     lines = ["0.png,valid", "1.png,invalid", "2.png,valid", "3.png,valid"]
     for column in ("label", "quality"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain
 from m3d_condense.data.finding import said_by
+from m3d_condense.data.labels import NO_LABEL
 from m3d_condense.data.naming import Naming
 from m3d_condense.data.side_files import Table, is_number
 from m3d_condense.tools.errors import UserError
@@ -56,16 +58,17 @@ class Labels:
 def labels_of(file: ListFile, given: str | None) -> Labels | None:
     """Return the labels in a file, in the column `given` if it is not None; None where there are none.
 
-    Raises UserError where several columns may be meant.
+    Raises UserError where several columns may be meant, and for numbers between whole ones.
     """
     columns = _possible(file, given)
     if given is not None:
-        return Labels(columns=[given], values=_attribute(columns, given)) if given in columns else None
+        return Labels(columns=[given], values=_whole(_attribute(columns, given), file)) if given in columns else None
     hot = one_hot(columns)
     if hot is not None and not any(plain(name) in LABELS for name in columns):
         return Labels(columns=list(columns), values=hot)
+    columns = {name: values for name, values in columns.items() if plain(name) in LABELS or _fraction(values) is None}
     name = choose_labels(columns, file.where)
-    return None if name is None else Labels(columns=[name], values=columns[name])
+    return None if name is None else Labels(columns=[name], values=_whole(columns[name], file))
 
 
 def labels_like(file: ListFile, labelled: Iterable[tuple[ListFile, Labels]]) -> Labels | None:
@@ -85,7 +88,12 @@ def labels_like(file: ListFile, labelled: Iterable[tuple[ListFile, Labels]]) -> 
     return None
 
 
-def without_boxes(values: list[str]) -> list[str]:
+def as_labels(values: list[str]) -> list[str]:
+    """Return the cells of a column as labels: without boxes, and whole numbers as integers."""
+    return _as_integers(_without_boxes(values))
+
+
+def _without_boxes(values: list[str]) -> list[str]:
     """Return the class of each cell where all hold one and its boxes, as ``n01440764 1 2 3 4 n01440764 5 6 7 8``."""
     classes = []
     for value in values:
@@ -102,6 +110,37 @@ def _boxed(words: Sequence[str]) -> str | None:
     numbers = [word for place, word in enumerate(words) if place % 5]
     one = len(classes) == 1 and len(words) % 5 == 0 and all(map(is_number, numbers))
     return words[0] if one and not is_number(words[0]) else None
+
+
+def _as_integers(values: list[str]) -> list[str]:
+    """Write 1 for 1.0 in a column that holds nothing but numbers."""
+    if not _are_numbers(values):
+        return values
+    written = {value: re.sub(r"^([+-]?[0-9]+)\.0*$", r"\1", value.strip()) for value in set(values)}
+    return [written[value] for value in values]
+
+
+def _are_numbers(values: Sequence[str]) -> bool:
+    """Whether values are numbers, but for those that are missing."""
+    return all(is_number(value) or value.strip().lower() in NO_LABEL for value in set(values))
+
+
+def _fraction(values: Sequence[str]) -> str | None:
+    """Return the first number between whole ones in a column of numbers; None where there is none."""
+    if not _are_numbers(values):
+        return None
+    return next((v for v in dict.fromkeys(values) if is_number(v) and not float(v).is_integer()), None)
+
+
+def _whole(values: Sequence[str], file: ListFile) -> Sequence[str]:
+    """Return labels; raises UserError for numbers between whole ones."""
+    wrong = _fraction(values)
+    if wrong is not None:
+        raise UserError(
+            f"{file.where}: the label {wrong} in row {values.index(wrong) + 1} is no class: labels that are numbers "
+            "must be whole; give integers or names"
+        )
+    return values
 
 
 def _of_another_split(file: ListFile, other: ListFile) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from m3d_condense.data.finding import Index, about, lies_in, said_by
-from m3d_condense.data.label_columns import Labels, ListFile, labels_like, labels_of, without_boxes
+from m3d_condense.data.label_columns import Labels, ListFile, as_labels, labels_like, labels_of
 from m3d_condense.data.naming import are_first_row, naming_column, namings, unnamed
 from m3d_condense.data.side_files import parse
 from m3d_condense.data.split_columns import splits_of
@@ -139,7 +139,7 @@ def _read(
     if table.twice is not None:
         called = f"called {table.twice}" if table.twice else "without a name"
         raise UserError(f"{where} has two columns {called}: give one of them another name")
-    others = {name: without_boxes(values) for name, values in table.columns.items() if name != naming.column}
+    others = {name: as_labels(values) for name, values in table.columns.items() if name != naming.column}
     if posixpath.splitext(posixpath.basename(path))[0] == CELEBA:
         others = {name: [PARTITION.get(value.strip(), value) for value in values] for name, values in others.items()}
     said: Sequence[str | None] = [said_by(path)] * len(naming.pictures)
