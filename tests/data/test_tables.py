@@ -160,6 +160,26 @@ def test_ids_with_other_names_in_the_test_split_are_matched_by_name(tmp_path: Pa
     assert data.test.labels.tolist() == [1, 1, 0]
 
 
+@pytest.mark.parametrize("named", [0, 1])
+def test_ids_without_names_are_those_of_the_other_files(tmp_path: Path, named: int) -> None:
+    with_names(tmp_path / f"train-{named}.parquet", ["cat", "dog"], [0, 1, 0, 1])
+    write(tmp_path / f"train-{1 - named}.parquet", PNGS[:4], label=[1, 0, 1, -1])
+    write(tmp_path / "test.parquet", PNGS[:2], label=[0, 1])
+    data = load(tmp_path)
+    assert data.class_names == ("cat", "dog")
+    rows = [[0, 1, 0, 1], [1, 0, 1]]
+    assert data.train.labels.tolist() == [*rows[named], *rows[1 - named]]
+    write(tmp_path / f"train-{1 - named}.parquet", PNGS[:2], label=[7, 0])
+    with pytest.raises(UserError, match="no class of training: 7"):
+        load(tmp_path)
+    with_names(tmp_path / "train-2.parquet", ["dog", "cat"], [0, 1])
+    said = (
+        rf"train-{1 - named}.parquet has ids without names, for which train-{named}.parquet and train-2.parquet differ"
+    )
+    with pytest.raises(UserError, match=said):
+        load(tmp_path)
+
+
 def test_files_of_one_split_with_other_names_are_matched_by_name(tmp_path: Path) -> None:
     with_names(tmp_path / "train-0.parquet", ["cat", "dog"], [0, 1, 0, 1])
     with_names(tmp_path / "train-1.parquet", ["dog", "cat"], [0, 1, 0, 1])

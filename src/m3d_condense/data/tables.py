@@ -96,13 +96,21 @@ class Table:
         return values
 
     def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
-        """Return all labels, and the names that ids among them stand for; names instead of ids if files differ."""
+        """Return all labels, and the names that ids among them stand for; names instead of ids if files differ.
+
+        Files without names have those of the others. Raises UserError where these differ.
+        """
         named = [class_names(pq.read_schema(file), column) for file in self.files]
-        if len(set(named)) < 2:
-            return self.values(column), named[0]
+        known = sorted(set(named) - {()}, key=named.index)
+        if len(known) < 2:
+            return self.values(column), known[0] if known else ()
         values: list[Any] = []
         for file, names in zip(self.files, named, strict=True):
-            values += by_name(replace(self, files=(file,)).values(column), names)
+            own = replace(self, files=(file,)).values(column)
+            if not names and any(isinstance(v, int | float) and v == v and v != -1 for v in own):
+                first, second = (self.files[named.index(names)].name for names in known[:2])
+                raise UserError(f"{file} has ids without names, for which {first} and {second} differ; give it names")
+            values += by_name(own, names)
         return values, ()
 
     def mode(self, column: str) -> str | None:
