@@ -131,3 +131,47 @@ def test_columns_of_lists_that_are_not_used_are_told() -> None:
     paths = ["train/a/0.png", "train/b/0.png", "val/1.png", "val/2.png"]
     found = read(paths, {"val/labels.csv": rows("file,label,size", "1.png,a,7", "2.png,b,8")})
     assert "Columns not used: size (val/labels.csv)" in found.notices
+
+
+SIGNS = [f"Final_Training/Images/{k:05d}/00000_{n:05d}.png" for k in (0, 1) for n in range(2)]
+TESTED = [f"Final_Test/Images/{n:05d}.png" for n in range(2)]
+HEADER = "Filename;Width;Height;ClassId"
+
+
+def test_labels_of_the_test_split_are_folders_as_lists_of_training_say() -> None:
+    texts = {
+        f"Final_Training/Images/{k:05d}/GT-{k:05d}.csv": rows(
+            HEADER, *(f"00000_{n:05d}.png;29;{30 + n};{k}" for n in range(2))
+        )
+        for k in (0, 1)
+    }
+    tested = {"GT-final_test.csv": rows(HEADER, "00000.png;53;54;1", "00001.png;42;45;0")}
+    found = read([*SIGNS, *TESTED], {**texts, **tested})
+    assert labels(found) == {"train": ["00000"] * 2 + ["00001"] * 2, "test": ["00001", "00000"]}
+    assert f"{', '.join(texts)}: the same classes as the folders, whose names are taken" in found.notices
+    with pytest.raises(UserError, match=r"^GT-final_test\.csv lists classes that are not in the training split: 0, 1;"):
+        read([*SIGNS, *TESTED], tested)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "expected"),
+    [
+        (["0", "0", "1", "1"], ["1", "0"], ["2", "1"]),  # numbers of classes from 0 on, of folders from 1 on
+        (["0", "0", "1", "1"], ["2", "0"], None),
+        (["x", "x", "y", "y"], ["2", "1"], ["2", "1"]),
+        (["x", "x", "y", "y"], ["y", "x"], ["2", "1"]),
+    ],
+)
+def test_labels_that_are_names_of_other_folders_are_those_that_lists_say(
+    train: list[str], test: list[str], expected: list[str] | None
+) -> None:
+    paths = ["train/1/0.png", "train/1/1.png", "train/2/2.png", "train/2/3.png", "test/4.png", "test/5.png"]
+    texts = {
+        "train.csv": rows("id,label", *(f"{n},{label}" for n, label in enumerate(train))),
+        "test.csv": rows("id,label", *(f"{n},{label}" for n, label in enumerate(test, 4))),
+    }
+    if expected is None:
+        with pytest.raises(UserError, match="not in the training split: 2"):
+            read(paths, texts)
+    else:
+        assert labels(read(paths, texts))["test"] == expected

@@ -58,14 +58,26 @@ def joined(parts: list[Part], lists: Listed, shown: str, notes: Notes) -> tuple[
     if not rest:
         return _divided(parts, lists, notes)
     role = TEST if any(row.role == TEST for row in rest.values()) else VALID
-    rows = {path: as_name(row.label) for path, row in rest.items() if row.role == role}
-    unknown = sorted(set(rows.values()) - set(parts[0].labels))
-    if unknown:
-        sources = some(lists.sources)
-        raise UserError(f"{sources} lists classes that are not in the training split: {some(unknown)}; correct it")
+    names = _folders_of_labels(by_folder, lists)
+    listed = {path: as_name(row.label) for path, row in rest.items() if row.role == role}
+    unknown = sorted(set(listed.values()) - names.keys())
     used = sorted({row.source for row in rest.values()})
+    if unknown:
+        raise UserError(f"{some(used)} lists classes that are not in the training split: {some(unknown)}; correct it")
     notes.lines.append(f"The labels of the {role} split, which is the test split, are read from {some(used)}")
-    return [*parts, Part(name=role, files=tuple(rows), labels=tuple(rows.values()))], used
+    labels = tuple(names[label] for label in listed.values())
+    return [*parts, Part(name=role, files=tuple(listed), labels=labels)], used
+
+
+def _folders_of_labels(by_folder: dict[str, str], lists: Listed) -> dict[str, str]:
+    """Return the folder's name of each label: what lists of pictures in folders tell, else the label itself."""
+    pairs = {(as_name(row.label), by_folder[path]) for path, row in lists.rows.items() if path in by_folder}
+    told = dict(pairs)
+    itself = {name: name for name in by_folder.values()}
+    if not len(told) == len(set(told.values())) == len(pairs):
+        return itself
+    shifted = any(label in itself and label != name for label, name in told.items())
+    return told if shifted else {**itself, **told}
 
 
 def _check_agreement(by_folder: dict[str, str], lists: Listed, shown: str, notes: Notes) -> None:
@@ -73,6 +85,7 @@ def _check_agreement(by_folder: dict[str, str], lists: Listed, shown: str, notes
 
     A file whose column is not called labels is not used where it differs.
     """
+    agreeing: list[str] = []
     choice = f"For those of the file give {Setting('label_column')}, for the folders move the file away"
     for source in list(lists.sources):
         rows = {path: as_name(row.label) for path, row in lists.rows.items() if row.source == source}
@@ -93,7 +106,9 @@ def _check_agreement(by_folder: dict[str, str], lists: Listed, shown: str, notes
                 f"first: which are meant? {choice}"
             )
         elif pairs:
-            notes.lines.append(f"{source}: the same classes as the folders, whose names are taken")
+            agreeing.append(source)
+    if agreeing:
+        notes.lines.append(f"{some(agreeing)}: the same classes as the folders, whose names are taken")
 
 
 def _is_dropped(path: str, notes: Notes) -> bool:
