@@ -169,8 +169,22 @@ def test_a_class_may_end_with_a_number() -> None:
     for odd in ("8.jpg type", "8.jpg healthy 2"):  # numbers that some lines only have after the same word
         found = read(pictures, {"labels.txt": rows(*lines[:8], odd)})
         assert set(labels(found)["train"]) == {"type", "healthy"}
+    scores = [f"{line} 0.5" if line.endswith("y") else line.replace(" 1", " .5") for line in lines]
+    assert set(labels(read(pictures, {"labels.txt": rows(*scores)}))["train"]) == {"type", "healthy"}
     numbers = [line.replace("type", "7").replace("healthy", "8") for line in lines]
     assert labels(read(pictures, {"labels.txt": rows(*numbers)})) == {"train": ["7", "7", "8"] * 3}
+
+
+@pytest.mark.parametrize("tested", [["type 1", "healthy", "type 2"], ["type 1", "type 2"]])
+def test_numbers_belong_to_classes_in_a_list_if_they_do_in_another(tested: list[str]) -> None:
+    kinds = ["type 1", "type 2", "healthy"]
+    texts = {
+        "test.txt": rows(*(f"{number}.jpg {kind}" for number, kind in enumerate(tested, 6))),
+        "train.txt": rows(*(f"{number}.jpg {kinds[number % 3]}" for number in range(6))),
+    }
+    found = read([f"{number}.jpg" for number in range(9)], texts)
+    assert labels(found) == {"train": kinds * 2, "test": tested}
+    assert not any("Columns" in line for line in found.notices)
 
 
 def test_a_plain_list_may_name_the_split_after_the_class() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain
@@ -71,12 +71,14 @@ def labels_of(file: ListFile, given: str | None) -> Labels | None:
     return None if name is None else Labels(columns=[name], values=_whole(columns[name], file))
 
 
-def labels_like(file: ListFile, labelled: Iterable[tuple[ListFile, Labels]]) -> Labels | None:
+def labels_like(file: ListFile, labelled: Sequence[tuple[ListFile, Labels]]) -> Labels | None:
     """Return the labels in a file that does not tell them by itself, as where no class stands there twice.
 
     They are in the column that holds the labels of a list of the same form for another split, or whose words are all
-    classes of another list.
+    classes of another list, as all that stands after the names may be.
     """
+    if any(_are_among(file.table.rest, {value.strip() for value in labels.values}) for _, labels in labelled):
+        return Labels(columns=[*file.others, *file.table.further], values=file.table.rest)
     for other, labels in labelled:
         (name, *more), classes = labels.columns, {value.strip() for value in labels.values}
         alike = other.naming.column == file.naming.column and list(other.table.names) == list(file.table.names)

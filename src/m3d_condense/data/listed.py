@@ -161,8 +161,8 @@ def _labelled(files: Sequence[ListFile], found: Listed, label_column: str | None
             problems[file.path] = error
     sure = [(file, labels) for file in files if (labels := known.get(file.path)) is not None]
     for file in files:
-        if label_column is None and known.get(file.path) is None:
-            known[file.path] = labels_like(file, sure)
+        if label_column is None and (known.get(file.path) is None or file.table.rest):
+            known[file.path] = labels_like(file, sure) or known.get(file.path)
     found.problem = next((problems[path] for path in problems if known.get(path) is None), None)
     return [(file, labels) for file in files if (labels := known.get(file.path)) is not None]
 

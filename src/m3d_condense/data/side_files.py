@@ -81,6 +81,7 @@ class Table:
         plain: whether it is a list without names, such as `labels.txt`.
         unclear: the number of the first row of a plain list, from 1, with words parted by spaces after its second
             cell: these are one column with that cell, for it may be a class of several words.
+        rest: what stands after the names of a plain list, where classes may end with a number.
         further: the names of columns of numbers that not all rows of a plain list have; they are not among the columns.
     """
 
@@ -91,6 +92,7 @@ class Table:
     twice: str | None = None
     plain: bool = False
     unclear: int | None = None
+    rest: Sequence[str] = ()
     further: Sequence[str] = ()
 
     @property
@@ -171,16 +173,17 @@ def _of_list(lines: list[str], named: Callable[[str], bool]) -> Table:
     rows = _with_names([_cells(line) for line in lines], lines, named)
     wordy = ["\t" not in line and not all(map(_stands_alone, row[2:])) for line, row in zip(lines, rows, strict=True)]
     unclear = wordy.index(True) + 1 if any(wordy) else None
-    numbered = unclear is None and not any("\t" in line for line in lines) and _have_numbers(rows)
+    rest = [" ".join(row[1:]) for row in rows]
+    numbered = not any(sign in line for line in lines for sign in '\t"') and _end_with_numbers(rows)
     if (unclear is not None or numbered) and _are_classes(rows):
-        return replace(_of_rows([], [[row[0], " ".join(row[1:])] for row in rows]), plain=True)
+        return replace(_of_rows([], [[row[0], words] for row, words in zip(rows, rest, strict=True)]), plain=True)
     if unclear is not None:
         rows = [[row[0], " ".join(row[1:])] if words else row for row, words in zip(rows, wordy, strict=True)]
     widths = {len(row) for row in rows}
     uneven = len(widths) > 1 and min(widths) > 1 and all(is_number(cell) for row in rows for cell in row[2:])
     further = [str(number) for number in range(3, max(widths) + 1)] if uneven else []
     table = _of_rows([], [row[:2] for row in rows] if uneven else rows)
-    return replace(table, plain=True, unclear=unclear, further=further)
+    return replace(table, plain=True, unclear=unclear, rest=rest if numbered else (), further=further)
 
 
 def _with_names(rows: list[list[str]], lines: Sequence[str], named: Callable[[str], bool]) -> list[list[str]]:
@@ -210,10 +213,12 @@ def _are_classes(rows: Sequence[Sequence[str]]) -> bool:
     return len({len(row) for row in rows}) > 1 and 2 * len(classes) <= len(rows) and not splits
 
 
-def _have_numbers(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether a number may belong to the name of a class, as in ``type 1``: the same words have one or have none."""
-    behind = {(row[1], len(row)) for row in rows if len(row) > 1}
-    return len(behind) == len({word for word, _ in behind}) and not any(is_number(word) for word, _ in behind)
+def _end_with_numbers(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether classes may end with a number, as ``type 1``: one after some words, in all rows in which these stand."""
+    words = {row[1] for row in rows if len(row) > 1}
+    numbered = {row[1] for row in rows if len(row) == 3 and row[2].isdecimal()}
+    plain = {row[1] for row in rows if len(row) == 2}
+    return numbered.isdisjoint(plain) and numbered | plain == words and bool(words) and not any(map(is_number, words))
 
 
 def _cells(line: str) -> list[str]:
