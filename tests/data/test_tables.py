@@ -243,6 +243,23 @@ def test_a_column_of_paths_is_read(tmp_path: Path) -> None:
     assert load(file).class_names == ("a", "b")
 
 
+@pytest.mark.parametrize("form", ["text", "objects"])
+def test_pictures_that_a_table_names_are_not_called_unused(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"images/{number}.png" for number in range(6)]
+    (tmp_path / "images").mkdir()
+    for name, data in zip(names, PNGS, strict=False):
+        (tmp_path / name).write_bytes(data)
+    images = names[:5] if form == "text" else [{"bytes": None, "path": name} for name in names[:5]]
+    write(tmp_path / "train.parquet", images, label=["a", "b", "a", "b", None])
+    load(tmp_path)
+    assert f"Not used in {tmp_path}: 2 images\n" in capsys.readouterr().err
+    write(tmp_path / "train.parquet", PNGS[:4], label=["a", "b"] * 2)
+    load(tmp_path)
+    assert f"Not used in {tmp_path}: 6 images\n" in capsys.readouterr().err
+
+
 def test_a_bad_note_of_datasets_is_passed_over(tmp_path: Path) -> None:
     for note in (b"{", b"[]", b'{"info": 3}', b'{"info": {"features": {"label": {"_type": "ClassLabel"}}}}'):
         table = pa.table({"image": PNGS, "label": CAT_DOG}).replace_schema_metadata({b"huggingface": note})

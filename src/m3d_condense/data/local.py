@@ -23,7 +23,7 @@ from m3d_condense.data.raster import readable_endings
 from m3d_condense.data.shards import Shards
 from m3d_condense.data.side_files import lists_labels, side_files
 from m3d_condense.data.splits import some
-from m3d_condense.data.tables import Files, as_lines, table
+from m3d_condense.data.tables import Files, ImageColumn, as_lines, table
 from m3d_condense.data.tree import Folder, ending, is_picture, listing, tree
 from m3d_condense.data.words import ORDER, ROLES, TRAIN, split_name
 from m3d_condense.tools.errors import UserError
@@ -104,11 +104,19 @@ def _folder(root: Path, image_column: str | None, label_column: str | None) -> F
         for line in layout.notices:
             notice(line)
         return _rows(root, layout)
+    rows, class_names = _parquet(shards.assigned(found, str(root)), root, image_column, label_column)
+    _notice_unused(root, unused + skipped + _beside_tables(root, folder, rows))
+    return rows, class_names
+
+
+def _beside_tables(root: Path, folder: Folder, parts: Sequence[Rows]) -> Counter[str]:
+    """Count the files beside parquet files that these do not name for an image."""
+    named = {file for part in parts if isinstance(part.images, ImageColumn) for file in part.images.files()}
+    unused: Counter[str] = Counter()
     for below in folder.walk():
-        unused.update("images" for _ in below.pictures)
+        unused["images"] += sum((root / path).resolve() not in named for path in below.paths(below.pictures))
         unused.update(ending(name) for name in below.others if not shards.is_parquet(name))
-    _notice_unused(root, unused + skipped)
-    return _parquet(shards.assigned(found, str(root)), root, image_column, label_column)
+    return unused
 
 
 def _pictures(

@@ -129,24 +129,24 @@ class Table:
             raise UserError(FLAT, setting="image_column", value=column)
         return ImageColumn(table=self, column=column, rows=rows)
 
-    def _names_pictures(self, column: str) -> bool:
-        if not holds_text(self.schema.field(column).type):
-            return False
-        return is_picture(Path(self._first(column) or "").name, readable_endings())
-
-    def _is_encoded(self, column: str) -> bool:
-        """Whether the first of lists of numbers from 0 to 255, if there is one, is the bytes of a picture."""
-        first = self._first(column)
-        try:
-            return first is None or bool(header(("", bytes(first))))
-        except (UserError, TypeError):
-            return False
-
-    def _first(self, column: str) -> Any:
+    def first(self, column: str) -> Any:
         """Return the first value of a column; None where there is none."""
         with opened(self.files[0]) as parquet:
             batch = next(parquet.iter_batches(batch_size=1, columns=[column]), None)
         return next(iter(batch.column(0).to_pylist()), None) if batch is not None else None
+
+    def _names_pictures(self, column: str) -> bool:
+        if not holds_text(self.schema.field(column).type):
+            return False
+        return is_picture(Path(self.first(column) or "").name, readable_endings())
+
+    def _is_encoded(self, column: str) -> bool:
+        """Whether the first of lists of numbers from 0 to 255, if there is one, is the bytes of a picture."""
+        first = self.first(column)
+        try:
+            return first is None or bool(header(("", bytes(first))))
+        except (UserError, TypeError):
+            return False
 
 
 def table(name: str, files: Sequence[Path], folder: Path) -> Table:
@@ -236,6 +236,14 @@ class ImageColumn(Column):
 
     A path that leads out of the folder of the data raises UserError.
     """
+
+    def files(self) -> set[Path]:
+        """Return the files that the rows name; none where the table holds the images themselves."""
+        first = self.table.first(self.column)
+        if not isinstance(first, str) and (not isinstance(first, dict) or first.get("bytes") is not None):
+            return set()
+        items = [item for batch in self.iter(batch_size=1024) for item in batch.column(0).to_pylist()]
+        return {Path(item["path"]) for item in items if item["path"] is not None}
 
     def _batch(self, values: Any, rows: NDArray[np.int64], file: Path) -> Any:
         if values.type == IMAGE and values.field("bytes").null_count == 0:
