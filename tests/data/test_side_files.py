@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -122,6 +123,26 @@ def test_columns_of_other_values_of_a_metadata_parquet_are_named(tmp_path: Path)
         "boxes": ["", ""],
         "label": ["a", "b"],
     }
+
+
+@pytest.mark.parametrize("name", ["label", "kind"])
+@pytest.mark.parametrize("several", [["cat", "dog"], {"cat": 1}, ["cat"]])
+def test_several_labels_of_a_picture_are_refused(name: str, several: object) -> None:
+    cells = ["cat", "dog", several, "cat"]
+    lines = [{"file_name": f"{n}.png", name: cells[n], "boxes": [[n]], "size": {"w": 1}} for n in range(4)]
+    text = rows(*map(json.dumps, lines))
+    for column in (None, name) if name == "label" else (name,):
+        with pytest.raises(UserError, match=rf"metadata\.jsonl: row 3 holds no single {name}: give one label an image"):
+            read(FLAT, {"metadata.jsonl": text}, label_column=column)
+    single = rows(*(json.dumps({**line, name: "cd"[n % 2]}) for n, line in enumerate(lines)))
+    assert labels(read(FLAT, {"metadata.jsonl": single})) == {"train": list("cdcd")}
+
+
+def test_several_labels_of_a_picture_in_a_metadata_parquet_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "metadata.parquet"
+    pq.write_table(pa.table({"file_name": ["0.png", "1.png"], "label": [["cat", "dog"], ["dog"]]}), file)
+    with pytest.raises(UserError, match=r"metadata\.parquet: row 1 holds no single label: give one label an image"):
+        read(FLAT, {"metadata.parquet": as_lines(file)})
 
 
 @pytest.mark.parametrize(

@@ -58,17 +58,17 @@ class Labels:
 def labels_of(file: ListFile, given: str | None) -> Labels | None:
     """Return the labels in a file, in the column `given` if it is not None; None where there are none.
 
-    Raises UserError where several columns may be meant, and for numbers between whole ones.
+    Raises UserError where several columns may be meant, for several labels in a row and for numbers between whole ones.
     """
     columns = _possible(file, given)
     if given is not None:
-        return Labels(columns=[given], values=_whole(_attribute(columns, given), file)) if given in columns else None
+        return _checked(file, given, _attribute(columns, given)) if given in columns else None
     hot = one_hot(columns)
     if hot is not None and not any(plain(name) in LABELS for name in columns):
         return Labels(columns=list(columns), values=hot)
-    columns = {name: values for name, values in columns.items() if plain(name) in LABELS or _fraction(values) is None}
+    columns = {name: values for name, values in columns.items() if plain(name) in LABELS or _may_be(file, name)}
     name = choose_labels(columns, file.where)
-    return None if name is None else Labels(columns=[name], values=_whole(columns[name], file))
+    return None if name is None else _checked(file, name, columns[name])
 
 
 def labels_like(file: ListFile, labelled: Sequence[tuple[ListFile, Labels]]) -> Labels | None:
@@ -134,15 +134,22 @@ def _fraction(values: Sequence[str]) -> str | None:
     return next((v for v in dict.fromkeys(values) if is_number(v) and not float(v).is_integer()), None)
 
 
-def _whole(values: Sequence[str], file: ListFile) -> Sequence[str]:
-    """Return labels; raises UserError for numbers between whole ones."""
+def _may_be(file: ListFile, name: str) -> bool:
+    """Whether a column that is not called labels may hold some: no numbers between whole ones, one value a row."""
+    return name not in file.table.several and _fraction(file.others[name]) is None
+
+
+def _checked(file: ListFile, name: str, values: Sequence[str]) -> Labels:
+    """Return the labels in a column; raises UserError for several in a row and for numbers between whole ones."""
+    if name in file.table.several:
+        raise UserError(f"{file.where}: row {file.table.several[name]} holds no single {name}: give one label an image")
     wrong = _fraction(values)
     if wrong is not None:
         raise UserError(
             f"{file.where}: the label {wrong} in row {values.index(wrong) + 1} is no class: labels that are numbers "
             "must be whole; give integers or names"
         )
-    return values
+    return Labels(columns=[name], values=values)
 
 
 def _of_another_split(file: ListFile, other: ListFile) -> bool:

@@ -69,6 +69,12 @@ def holds_labels(kind: Any) -> bool:
     )
 
 
+def holds_several(kind: Any) -> bool:
+    """Whether values of an Arrow type are lists of what may be labels."""
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return listed and holds_labels(kind.value_type)
+
+
 def check_images(kind: Any, column: str) -> None:
     """Raise UserError where values of an Arrow type are no images, and neither bytes nor paths of these."""
     if is_flat(kind) and not pa.types.is_uint8(kind.value_type):

@@ -8,8 +8,8 @@ import json
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from m3d_condense.data.columns import name_twice
 from m3d_condense.data.numbered import IMAGES, SPLIT
@@ -81,6 +81,7 @@ class Table:
         plain: whether it is a list without names, such as `labels.txt`.
         unclear: the number of the first row of a plain list, from 1, with words parted by spaces after its second
             cell: these are one column with that cell, for it may be a class of several words.
+        several: of columns of JSON lines, the number of the first row, from 1, that holds no single value.
         rest: what stands after the names of a plain list, where classes may end with a number.
         further: the names of columns of numbers that not all rows of a plain list have; they are not among the columns.
     """
@@ -92,6 +93,7 @@ class Table:
     twice: str | None = None
     plain: bool = False
     unclear: int | None = None
+    several: Mapping[str, int] = field(default_factory=dict)
     rest: Sequence[str] = ()
     further: Sequence[str] = ()
 
@@ -252,7 +254,13 @@ def _of_records(lines: list[str]) -> Table:
     rows = [record for record in records if isinstance(record, dict)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     values = [[_as_text(row.get(name)) for row in rows] for name in names]
-    return Table(names=names, values=values, twice=next((name for name in twice if name is not None), None))
+    several: dict[str, int] = {}
+    for number, row in enumerate(rows, 1):
+        for name, value in row.items():
+            if isinstance(value, list | dict):
+                several.setdefault(name, number)
+    told = next((name for name in twice if name is not None), None)
+    return Table(names=names, values=values, twice=told, several=several)
 
 
 def _as_text(value: object) -> str:

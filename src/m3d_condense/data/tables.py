@@ -28,6 +28,7 @@ from m3d_condense.data.schema import (
     features,
     holds_bytes,
     holds_labels,
+    holds_several,
     holds_text,
     is_kind,
 )
@@ -164,14 +165,14 @@ def _check_names(file: Path, columns: Sequence[str]) -> None:
 
 
 def as_lines(file: Path) -> str:
-    """Return the columns as lines of JSON, a row a line; values that are neither numbers nor text are null.
+    """Return the columns as lines of JSON, a row a line; values other than numbers, text and lists of these are null.
 
     Raises UserError for a file that cannot be read, or has two columns of one name.
     """
     with opened(file) as parquet:
         schema = parquet.schema_arrow
         _check_names(file, schema.names)
-        columns = [field.name for field in schema if holds_labels(field.type)]
+        columns = [field.name for field in schema if holds_labels(field.type) or holds_several(field.type)]
         rows = parquet.read(columns=columns).to_pylist()
     for column in columns:
         names = class_names(schema, column)
