@@ -427,6 +427,17 @@ def test_a_list_of_other_things_than_labels_is_not_used() -> None:
         assert any("people.csv" in line for line in found.notices)
 
 
+def test_a_list_of_pictures_without_known_labels_is_named_with_its_columns() -> None:
+    paths = [f"{split}/{split}{number}.png" for split in ("train", "test") for number in range(8)]
+    texts = {"train.csv": rows("Image,Id", *(f"train{number}.png,w_{number % 2}" for number in range(8)))}
+    said = "look like splits, .*; train.csv names images, but it is not clear which column holds their labels: give "
+    with pytest.raises(UserError, match=f"{said}label_column one of: Id$"):
+        read(paths, texts)
+    with pytest.raises(UserError, match="named wrong; train.csv names images, .* one of: Id$"):
+        read(paths, texts, label_column="wrong")
+    assert labels(read(paths, texts, label_column="Id")) == {"train": ["w_0", "w_1"] * 4}
+
+
 def test_a_column_that_is_named_comes_before_the_folders() -> None:
     paths, texts = ["p1/0.png", "p2/1.png"], {"meta.csv": rows("image_id,dx,sex", "0,nv,m", "1,mel,f")}
     assert labels(read(paths, texts, label_column="dx")) == {"train": ["nv", "mel"]}

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.io
 from pictures import folder, noise
 from PIL import Image
 
@@ -304,6 +305,31 @@ def test_files_of_other_kinds_are_named_with_what_to_do(tmp_path: Path, name: st
 def test_folders_of_other_kinds_are_named_with_what_to_do(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match="sub-folder of images per class; it holds 1 file that look like .*: "):
+        load(tmp_path)
+
+
+def test_what_is_data_if_it_is_given_itself_is_named(tmp_path: Path) -> None:
+    images, labels = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 4
+    (tmp_path / "sub").mkdir()
+    np.savez(tmp_path / "sub" / "data.npz", images=images, labels=labels)
+    scipy.io.savemat(tmp_path / "sub" / "faces.mat", {"images": images, "labels": labels})
+    (tmp_path / "new.mat").write_bytes(b"MATLAB 7.3 MAT-file")
+    (tmp_path / "a.csv").write_text("a,b")
+    with pytest.raises(UserError, match="per class; give .*/sub/data.npz, .*/sub/faces.mat itself$") as caught:
+        load(tmp_path)
+    for word in str(caught.value).replace(",", " ").split():
+        if word.startswith(str(tmp_path / "sub")):
+            assert load(word).num_classes == 4
+    Image.new("L", (8, 8)).save(tmp_path / "0.png")
+    with pytest.raises(UserError, match="holds no class folders .*; or give sub/data.npz, sub/faces.mat itself, if"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("splits", [False, True])
+def test_a_folder_above_one_of_save_to_disk_names_that(tmp_path: Path, splits: bool) -> None:
+    one = datasets.Dataset.from_dict({"a": [1]})
+    (datasets.DatasetDict(train=one, test=one) if splits else one).save_to_disk(tmp_path / "kept" / "mine")
+    with pytest.raises(UserError, match=f"per class; give {tmp_path}/kept/mine itself$"):
         load(tmp_path)
 
 

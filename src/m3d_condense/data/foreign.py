@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from m3d_condense.data.tree import Folder, ending
 from m3d_condense.tools.text import counted
@@ -49,3 +50,26 @@ def content(folder: Folder) -> str | None:
     for (what, advice), count in kinds.most_common(1):
         return f"{counted(count, 'file')} that look like {what}: {advice}"
     return None
+
+
+def by_itself(root: Path, folder: Folder) -> list[str]:
+    """Name, from the root, what is read if it is given itself: folders that `save_to_disk` made, .npz and .mat."""
+    found: list[str] = []
+    for below in folder.walk():
+        if is_saved(below.others) and not any(below.path.startswith(f"{path}/") for path in found):
+            found.append(below.path)
+        found += [path for path in below.paths(below.others) if _holds_arrays(root / path)]
+    return found
+
+
+def is_saved(names: Sequence[str]) -> bool:
+    """Whether files of these names are a data set that `datasets` has saved, in one folder or in several."""
+    return "dataset_dict.json" in names or {"state.json", "dataset_info.json"} <= set(names)
+
+
+def _holds_arrays(file: Path) -> bool:
+    """Whether a file of arrays is one that is read, by its name, and by its beginning if it is MATLAB's."""
+    if ending(file.name) != ".mat":
+        return ending(file.name) == ".npz"
+    with file.open("rb") as opened:
+        return opened.read(10) != b"MATLAB 7.3"

@@ -16,9 +16,9 @@ from m3d_condense.data.labels import natural_key
 from m3d_condense.data.listed import Listed, listed
 from m3d_condense.data.tree import Folder, ending
 from m3d_condense.data.words import TRAIN
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 
-SHOWN = 3  # lists that name no picture, of which each is told what is wrong
+SHOWN = 3  # lists that cannot be used, of which each is told what is wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,17 @@ def pictures_layout(
 
 def _with_lists(refusal: UserError, lists: Listed) -> UserError:
     """Return what is refused with what is wrong with lists that could not be used."""
-    return UserError("; ".join([str(refusal), *_unread(lists, "{}: {}")]))
+    return UserError("; ".join([str(refusal), *_unlabelled(lists), *_unread(lists, "{}: {}")]))
+
+
+def _unlabelled(lists: Listed) -> list[str]:
+    """Say of the first lists that name pictures, but tell no labels, which columns these may stand in."""
+    columns = {path: names for path, names in lists.unused.items() if names and path not in lists.sources}
+    return [
+        f"{path} names images, but it is not clear which column holds their labels: "
+        f"give {Setting('label_column')} one of: {', '.join(name or 'one without a name' for name in names)}"
+        for path, names in list(columns.items())[:SHOWN]
+    ]
 
 
 def _unread(lists: Listed, form: str) -> list[str]:

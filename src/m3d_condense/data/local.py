@@ -82,11 +82,11 @@ def _check_parquet(path: Path) -> None:
 
 
 def _folder(root: Path, image_column: str | None, label_column: str | None) -> Found:
-    if _is_saved(root):
-        return _saved(root, image_column, label_column)
     endings = readable_endings()
     paths, skipped = listing(root, endings)
     whole = tree(paths, endings)
+    if foreign.is_saved(whole.others):
+        return _saved(root, image_column, label_column)
     known = exported.read(root, whole) if image_column is None and label_column is None else None
     if known is not None:
         rows, class_names, others = known
@@ -133,8 +133,9 @@ def _pictures(
     except UserError as refusal:
         if complete:
             return None
-        if found:
-            raise UserError(f"{refusal}; or give {some(found)} itself, if the data are there") from refusal
+        others = found or foreign.by_itself(root, folder)
+        if others:
+            raise UserError(f"{refusal}; or give {some(others)} itself, if the data are there") from refusal
         raise
     if complete:
         raise UserError(
@@ -191,12 +192,6 @@ def _parquet(assigned: Shards, folder: Path, image_column: str | None, label_col
     return labelled(train, tests, image_column=image_column, label_column=label_column)
 
 
-def _is_saved(root: Path) -> bool:
-    """Whether `datasets` has saved a data set there."""
-    names = ("state.json", "dataset_info.json")
-    return (root / "dataset_dict.json").is_file() or all((root / name).is_file() for name in names)
-
-
 def _saved(root: Path, image_column: str | None, label_column: str | None) -> Found:
     import datasets
 
@@ -207,8 +202,10 @@ def _saved(root: Path, image_column: str | None, label_column: str | None) -> Fo
 
 
 def _nothing(root: Path, folder: Folder, unused: Counter[str]) -> str:
-    kinds = foreign.content(folder)
+    given, kinds = foreign.by_itself(root, folder), foreign.content(folder)
     held = f"; it holds {kinds}" if kinds else ""
+    if given:
+        held = f"; give {some([str(root / path) for path in given])} itself"
     left = f"; left out are {_counted(unused)}" if +unused else ""
     return f"{root} holds neither parquet files nor one sub-folder of images per class{held}{left}"
 
