@@ -436,6 +436,9 @@ def test_a_list_of_pictures_without_known_labels_is_named_with_its_columns() -> 
     with pytest.raises(UserError, match="named wrong; train.csv names images, .* one of: Id$"):
         read(paths, texts, label_column="wrong")
     assert labels(read(paths, texts, label_column="Id")) == {"train": ["w_0", "w_1"] * 4}
+    lines = [{"file_name": path, "objects": {"category": [1, 2]}} for path in paths]
+    with pytest.raises(UserError, match="or list their labels in a labels.csv$"):
+        read(paths, {"metadata.jsonl": rows(*map(json.dumps, lines))})
 
 
 def test_a_column_that_is_named_comes_before_the_folders() -> None:

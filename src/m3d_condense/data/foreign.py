@@ -68,8 +68,8 @@ def is_saved(names: Sequence[str]) -> bool:
 
 
 def _holds_arrays(file: Path) -> bool:
-    """Whether a file of arrays is one that is read, by its name, and by its beginning if it is MATLAB's."""
+    """Whether a file is one of arrays that is read, by its name, and by its beginning if it is MATLAB's."""
     if ending(file.name) != ".mat":
         return ending(file.name) == ".npz"
     with file.open("rb") as opened:
-        return opened.read(10) != b"MATLAB 7.3"
+        return opened.read(10) == b"MATLAB 5.0"

@@ -91,11 +91,10 @@ def _with_lists(refusal: UserError, lists: Listed) -> UserError:
 
 def _unlabelled(lists: Listed) -> list[str]:
     """Say of the first lists that name pictures, but tell no labels, which columns these may stand in."""
-    columns = {path: names for path, names in lists.unused.items() if names and path not in lists.sources}
     return [
         f"{path} names images, but it is not clear which column holds their labels: "
-        f"give {Setting('label_column')} one of: {', '.join(name or 'one without a name' for name in names)}"
-        for path, names in list(columns.items())[:SHOWN]
+        f"give {Setting('label_column')} one of: {', '.join(columns)}"
+        for path, columns in list(lists.unlabelled.items())[:SHOWN]
     ]
 
 

@@ -44,6 +44,7 @@ class Listed:
         splits: the split that a file names for a picture, with labels or without; None where files contradict.
         dividing: the files that name splits.
         undivided: pictures of which a file lists the labels, but that files which name training pictures leave out.
+        unlabelled: files that list pictures, but no labels that are known, and the columns that may hold these.
         unread: files that are called as lists but name no pictures, and what is wrong with each.
         unused: the columns of a file that say nothing that is used.
         problem: why a file that lists pictures could not be used, where there is one.
@@ -59,6 +60,7 @@ class Listed:
     splits: dict[str, str | None] = field(default_factory=dict)
     dividing: list[str] = field(default_factory=list)
     undivided: list[str] = field(default_factory=list)
+    unlabelled: dict[str, list[str]] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     unused: dict[str, list[str]] = field(default_factory=dict)
     problem: UserError | None = None
@@ -164,6 +166,10 @@ def _labelled(files: Sequence[ListFile], found: Listed, label_column: str | None
         if label_column is None and (known.get(file.path) is None or file.table.rest):
             known[file.path] = labels_like(file, sure) or known.get(file.path)
     found.problem = next((problems[path] for path in problems if known.get(path) is None), None)
+    for file in files:
+        columns = [name for name in file.others if name and name not in file.table.several]
+        if columns and known.get(file.path) is None:
+            found.unlabelled[file.path] = columns
     return [(file, labels) for file in files if (labels := known.get(file.path)) is not None]
 
 

@@ -133,9 +133,8 @@ def _pictures(
     except UserError as refusal:
         if complete:
             return None
-        others = found or foreign.by_itself(root, folder)
-        if others:
-            raise UserError(f"{refusal}; or give {some(others)} itself, if the data are there") from refusal
+        if found:
+            raise UserError(f"{refusal}; or give {some(found)} itself, if the data are there") from refusal
         raise
     if complete:
         raise UserError(
