@@ -332,6 +332,19 @@ def test_celeba_is_read_as_downloaded_once_an_attribute_is_named(ending: str) ->
     assert "Columns not used: Young, No_Beard (list_attr_celeba.csv)" in found.notices
 
 
+def test_names_of_images_that_say_splits_are_told() -> None:
+    paths = [f"faces/{split}_{number}.png" for split in ("train", "test") for number in range(4)]
+    text = rows(*(f"{path[6:]} {number % 2}" for number, path in enumerate(paths)))
+    said = (
+        "The names of the images say test and train, which divides nothing: if these are splits, put each into a folder"
+    )
+    assert any(line.startswith(said) for line in read(paths, {"labels.txt": text}).notices)
+    divided = read(paths, {"labels.txt": text, "test.txt": rows(*(path[6:] for path in paths[4:]))})
+    assert labels(divided) == {"train": ["0", "1"] * 2, "test": ["0", "1"] * 2}
+    one = read([path.replace("test_", "") for path in paths], {"labels.txt": text.replace("test_", "")})
+    assert not any("divides nothing" in line for line in [*divided.notices, *one.notices])
+
+
 def test_a_number_for_each_image_is_no_label() -> None:
     paths = [f"train/n0{k}/n0{k}_{n}.png" for k in (1, 2) for n in range(3)]
     text = rows(*(f"{path.removeprefix('train/').removesuffix('.png')} {row}" for row, path in enumerate(paths, 1)))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from m3d_condense.data.columns import unused_columns
+from m3d_condense.data.finding import said_by
 from m3d_condense.data.folders import Notes, Part, by_folders
 from m3d_condense.data.joining import by_lists, joined
 from m3d_condense.data.labels import natural_key
@@ -122,7 +123,7 @@ def _classes(labels: Iterable[str], shown: str) -> tuple[str, ...]:
 def _layout(
     root: Folder, parts: list[Part], classes: tuple[str, ...], notes: Notes, lists: Listed, sources: Sequence[str]
 ) -> Layout:
-    notes.lines += _unread(lists, "{} is not used: {}")
+    notes.lines += _unread(lists, "{} is not used: {}") + _split_names(parts)
     missing = {path: count for path in sources if (count := lists.missing[path]) > 0}
     notes.lines += [f"{path}: {count} rows without a picture left out" for path, count in missing.items()]
     notes.lines += [f"{unused_columns(lists.unused[path])} ({path})" for path in sources if lists.unused[path]]
@@ -130,6 +131,17 @@ def _layout(
     unused: Counter[str] = Counter()
     _count(root, used, notes, notes.outside, unused)
     return Layout(parts=tuple(parts), classes=classes, notices=tuple(notes.lines), unused=+unused)
+
+
+def _split_names(parts: Sequence[Part]) -> list[str]:
+    """Say so where the names of all images are those of several splits, of which nothing else tells."""
+    names = sorted({said_by(path) or "" for path in parts[0].files})
+    if len(parts) > 1 or len(names) < 2 or "" in names:
+        return []
+    return [
+        f"The names of the images say {' and '.join(names)}, which divides nothing: if these are splits, put each into "
+        "a folder called so, or list them in a train.txt and a test.txt"
+    ]
 
 
 def _count(folder: Folder, used: set[str], notes: Notes, words: str, unused: Counter[str]) -> None:
