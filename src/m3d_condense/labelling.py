@@ -21,7 +21,7 @@ from m3d_condense.condensing.run import begin
 from m3d_condense.machine.engine import Engine, at_once
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
-from m3d_condense.recipes.given import checked, several
+from m3d_condense.recipes.given import checked, of_kind, several
 from m3d_condense.recipes.recipe import LARGEST, Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import store_soft_labels
@@ -77,6 +77,7 @@ def label(
         UserError: a set without a pool and no networks given; networks of other images or classes; a set that has
             other soft labels.
     """
+    temperature = of_kind("temperature", temperature, float)
     if not 0 < temperature <= LARGEST:
         raise UserError(f"a number above 0, at most {LARGEST:.0f}", setting="temperature", value=temperature)
     condensed = replace(subject) if isinstance(subject, CondensedSet) else CondensedSet.load(subject)
@@ -89,7 +90,7 @@ def label(
     files = _distinct(condensed, given)
     recipe = pool_recipe(condensed) if not files else None
     told = [_of_file(one) for one in files] if recipe is None else _of_pool(condensed, recipe)
-    origin = {"temperature": float(temperature), "networks": told}
+    origin = {"temperature": temperature, "networks": told}
     if condensed.soft_labels is not None and condensed.soft_labels.origin == origin:
         notice(f"{folder or 'the set'}: has these soft labels already")
         return condensed

@@ -18,7 +18,9 @@ from commands import run
 
 import m3d_condense
 from m3d_condense import networks
+from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data import sources
+from m3d_condense.data.load import load
 from m3d_condense.recipes.protocols import PROTOCOLS
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import evaluate
@@ -144,6 +146,24 @@ def test_a_stored_set_as_config_repeats_its_run() -> None:
     assert first.source == second.source
     assert run("condense", "--config", "one/condensed.json", "--seed", "6", "--out", "three") == 0
     assert bytes_of("three") != bytes_of("one")
+
+
+def test_of_a_stored_set_another_method_or_preset_takes_what_is_no_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("condense", "digits", "--ipc", "2", "--seed", "5", "--method", "random", "--out", "one") == 0
+    assert run("condense", "--config", "one", "--method", "dm", *TINY[2:], "--out", "two") == 0
+    assert "its data, ipc and seed are taken" in capsys.readouterr().err
+    made, usual = CondensedSet.load("two"), recipe_for(load("digits"), "dm", "quick", 2, {})
+    assert (made.method, made.settings["ipc"], made.settings["seed"]) == ("dm", 2, 5)
+    assert made.steps == made.settings["iterations"] > 0
+    for name in ("objective", "optimizer", "lr", "lr_schedule", "augmentation"):
+        assert made.settings[name] == getattr(usual, name)
+    assert run("condense", "--config", "one", "--method", "random", "--out", "three") == 0
+    assert bytes_of("three") == bytes_of("one")
+
+
+def test_a_name_with_blanks_is_quoted_in_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("condense", "digits", "--ipc", "1", "--method", "random", "--out", "a set") == 0
+    assert "m3d evaluate 'a set'" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_not_made_again(capsys: pytest.CaptureFixture[str]) -> None:

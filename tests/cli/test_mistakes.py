@@ -45,7 +45,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "abbreviated flag": (["condense", "digits", "--iter", "3"], "unrecognized arguments: --iter 3"),
     "abbreviated config": (["condense", "digits", "--conf", "c.yaml"], "unrecognized arguments: --conf c.yaml"),
     "working folder": (["condense", "digits", "--out", ".", *TINY], ". is the working folder"),
-    "above the working folder": (["condense", "digits", "--out", "no/../..", *TINY], "is the working folder"),
+    "back from no folder": (["condense", "digits", "--out", "no/../a", *TINY], "there is no folder no to go back from"),
     "working folder of a comparison": (["compare", "digits", "--out", "."], "--out .: name a file or folder of its"),
     "meta device": (["condense", "digits", "--device", "meta", *TINY], "--device meta"),
     "device that is not built in": (["condense", "digits", "--device", "hpu", *TINY], "--device hpu"),

@@ -17,6 +17,7 @@ import pytest
 from faults import commands
 from killing import begun, ended
 
+from m3d_condense.cli.main import main
 from m3d_condense.condensing.run import Run
 
 pytestmark = pytest.mark.faults
@@ -136,6 +137,10 @@ def test_without_permission(
             assert (status, len(lines)) == (2, 1), lines
             assert "cannot be written to (Permission denied)" in lines[0]
             assert ended(begun(as_nobody(lambda: commands.condense(place / "set", iterations=2)))) == 0
+        for command in (["train", "digits", "--out", str(place / "x.safetensors")], ["report", str(place / "set")]):
+            status, lines = said(as_nobody(lambda asked=command: main(asked)), err)  # type: ignore[misc]
+            assert (status, len(lines)) == (2, 1), lines
+            assert "cannot be written to (Permission denied)" in lines[0]
         before = commands.accuracies(place / "set")
         status, lines = said(as_nobody(lambda: commands.evaluate(place / "set")), err)
         assert (status, len(lines)) == (1, 1), lines

@@ -47,6 +47,7 @@ def test_one_experiment_of_several_is_taken(tmp_path: Path, capsys: pytest.Captu
     assert "holds 2 sets; the first is taken, and experiment=N takes another" in capsys.readouterr().err
     assert imported(file, experiment=2).images.unique().tolist() == [102]
     assert "experiment=3: " in refused(file, experiment=3)
+    assert "experiment=0: " in refused(file, experiment=0)
 
 
 def test_labels_of_another_name_are_told(tmp_path: Path) -> None:

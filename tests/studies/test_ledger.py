@@ -122,6 +122,7 @@ def test_a_command_that_torchrun_starts_again_discards_nothing(
         ({"lr": 0.5}, "other lr;"),
         ({"lr": None, "time_limit": 1.0}, "other time_limit, lr;"),
         ({"data": "mnist", "fingerprint": "sha256:2"}, "other data;"),
+        ({"scored_on": "a fifth"}, "other hold_out;"),
         ({"kernel": "linear"}, "other kernel;"),
     ],
 )

@@ -106,6 +106,16 @@ def test_foreign_content_and_files_are_refused_before_writing(tmp_path: Path) ->
     assert not (tmp_path / "new").exists()
 
 
+def test_a_folder_that_is_not_there_is_not_gone_back_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some calls of the system pass over it, and others do not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    for name in ("no/../b", "a/no/../../b", "a/../no/../b"):
+        with pytest.raises(UserError, match="there is no folder (a/|a/../)?no to go back from"):
+            check_folder(Path(name), nothing)
+    check_folder(Path("a/../b/c"), nothing)
+
+
 def test_the_working_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a" / "b")

@@ -58,11 +58,12 @@ def _check_blank(arguments: Sequence[str]) -> None:
 def _configure(arguments: Sequence[str], commands: Mapping[str, ArgumentParser]) -> Config | None:
     """Make the settings of ``--config``, if that is given, the defaults of its command, before flags are read."""
     finder = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    finder.add_argument("--config")
-    path = finder.parse_known_args(list(arguments))[0].config
-    if path is None or arguments[0] not in commands:
+    for name in ("config", "method", "preset"):
+        finder.add_argument(f"--{name}")
+    given = finder.parse_known_args(list(arguments))[0]
+    if given.config is None or arguments[0] not in commands:
         return None
-    found = read(Path(path), sets=arguments[0] == "condense")
+    found = read(Path(given.config), sets=arguments[0] == "condense").under(given.method, given.preset)
     apply(found, commands[arguments[0]])
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from m3d_condense.cli.wording import VALUE, mistakes_worded, short
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.progress import notice
 
 LARGEST = 2**20  # bytes of a file
 ENDINGS = (".yaml", ".yml", ".json")  # of a file of settings
@@ -41,11 +42,26 @@ class Config:
         settings: values by name, not yet checked.
         code: the network of a condensed set, where using it imports code, which a set does not decide; it is not
             among the settings.
+        of_set: whether they are those of a condensed set.
     """
 
     path: Path
     settings: Mapping[str, Any]
     code: str | None = None
+    of_set: bool = False
+
+    def under(self, method: str | None, preset: str | None) -> Config:
+        """Return what is left of a set's settings where another method or preset is asked for: all that is no recipe.
+
+        The rest of a recipe follows from its method and its preset.
+        """
+        own = self.settings.get("method"), self.settings.get("preset")
+        if not self.of_set or (method or own[0], preset or own[1]) == own:
+            return self
+        notice(f"{self.path}: its data, ipc and seed are taken; the other settings are those of what is asked for")
+        dropped = {field.name for field in fields(Recipe)} - {"method", "preset", "ipc", "seed"}
+        kept = {name: value for name, value in self.settings.items() if name not in dropped}
+        return replace(self, settings=kept, code=None)
 
 
 def read(path: Path, *, sets: bool) -> Config:
@@ -106,9 +122,9 @@ def _of_set(found: Found) -> Config:
         settings["class_groups"] = condensed.settings["class_groups"]
     network = str(settings.get("network"))
     if not imports_code(network):
-        return Config(path=folder, settings=settings)
+        return Config(path=folder, settings=settings, of_set=True)
     del settings["network"]
-    return Config(path=folder, settings=settings, code=network)
+    return Config(path=folder, settings=settings, code=network, of_set=True)
 
 
 def _content(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -31,9 +32,10 @@ def run(given: Namespace) -> int:
     condensed.save(out)
     tiles = f", each of {condensed.factor}×{condensed.factor} tiles" if condensed.factor > 1 else ""
     count, named = len(condensed.images), condensed.num_classes
+    score = f"m3d evaluate {shlex.quote(str(out))}" + (" --data DATA" if given.data is None else "")
     notice(
         f"{count:,} images{tiles}, of {named:,} classes, read as {condensed.settings['pixels']}; look at "
-        f"{out / 'preview.png'}, score with: m3d evaluate {out}" + (" --data DATA" if given.data is None else "")
+        f"{out / 'preview.png'}, score with: {score}"
     )
     print(as_shown(str(out)))
     return 0

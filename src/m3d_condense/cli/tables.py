@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
@@ -189,7 +190,7 @@ def summary(condensed: CondensedSet, dataset: ImageDataset, out: Path) -> str:
     return (
         f"{len(condensed.images)} images for {len(dataset.train)} ({share}), "
         f"{readable(condensed.nbytes)}, in {condensed.seconds:.0f} s; look at {out / 'preview.png'}, "
-        f"score with: m3d evaluate {out}"
+        f"score with: m3d evaluate {shlex.quote(str(out))}"
     )
 
 
@@ -233,7 +234,8 @@ def notice_labels(before: SoftLabels | None, condensed: CondensedSet, folder: Pa
     by = counted(networks, "network")
     notice(
         f"soft labels of {count:,} decoded images by {by} at temperature {soft.origin['temperature']:g}: "
-        f"{kib(soft.nbytes)} KiB beside {kib(condensed.nbytes)} KiB of pixels; score with: m3d evaluate {folder}"
+        f"{kib(soft.nbytes)} KiB beside {kib(condensed.nbytes)} KiB of pixels; "
+        f"score with: m3d evaluate {shlex.quote(str(folder))}"
     )
 
 

@@ -22,7 +22,7 @@ from m3d_condense.networks import code_named
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.effects import idle
 from m3d_condense.recipes.given import checked, checked_seconds
-from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.places import check_outside_data
@@ -166,5 +166,6 @@ def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overri
 @checked
 def random_selections(dataset: ImageDataset, ipc: int, count: int, seed: int = 0) -> list[CondensedSet]:
     """Draw `count` independent random selections of `ipc` real images per class, for `evaluate`."""
+    count = check_count("count", count, least=1, most=MOST_NETWORKS)
     seeds = [derive(seed, "selection", number) for number in range(count)]
     return [condense(dataset, ipc=ipc, method="random", seed=one) for one in seeds]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ def asked_for(classes: Classes | None) -> list[str] | None:
     """
     if classes is None:
         return None
+    if not isinstance(classes, os.PathLike | Iterable):
+        raise UserError("names in a list, the name of a subset, or a file of them", setting="classes", value=classes)
     if not isinstance(classes, str | os.PathLike):
         texts = [str(text) for text in classes]
     elif str(classes) in SUBSETS:

@@ -6,6 +6,7 @@ import dataclasses
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.splitting import drawn_of_each
+from m3d_condense.recipes.given import of_kind
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.seeds import generator
 
@@ -25,6 +26,7 @@ def held_out(dataset: ImageDataset, share: float = 0.1, seed: int = 0) -> ImageD
     Raises:
         UserError: for another share, or a class of a single image.
     """
+    share = of_kind("hold_out", share, float)
     if not 0 < share < 1:
         raise UserError("a number between 0 and 1", setting="hold_out", value=share)
     labels = dataset.train.labels

@@ -16,6 +16,7 @@ from m3d_condense.sets.folder import REPORT, is_condensed_set
 from m3d_condense.sets.text import one_line
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import check_place, write_file_atomic
+from m3d_condense.tools.locks import check_writable
 from m3d_condense.tools.versions import installed
 
 LIMIT = 2_000_000  # bytes of the page
@@ -33,6 +34,7 @@ def check_target(out: Path) -> None:
         raise UserError("is a folder; name a file", setting="out", value=out)
     if out.exists() and MARK not in out.read_bytes()[:4096]:
         raise UserError("there is a file of this name, which would be lost; name another", setting="out", value=out)
+    check_writable(out)
 
 
 def write_page(found: Sequence[Facts], compared: Sequence[Compared], out: Path) -> None:

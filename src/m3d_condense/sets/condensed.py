@@ -267,6 +267,8 @@ class CondensedSet:
         Raises:
             UserError: `path` does not hold this set.
         """
+        if not isinstance(score, Score):
+            raise UserError(f"a score is what evaluate returns, not a {type(score).__name__}", setting="score")
         if path is None:
             self.scores = with_newer(self.scores, [score])
             return

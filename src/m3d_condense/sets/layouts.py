@@ -102,7 +102,7 @@ def _labels_beside(file: Path) -> Path:
 def _experiment(file: Path, data: Sequence[Any], number: int | None) -> Content:
     if number is None and len(data) > 1:
         notice(f"{file} holds {len(data)} sets; the first is taken, and {Setting('experiment', 'N')} takes another")
-    number = number or 1
+    number = 1 if number is None else number
     if not 1 <= number <= len(data):
         raise UserError(f"{file} holds {len(data)} of them, counted from 1", setting="experiment", value=number)
     chosen = data[number - 1]

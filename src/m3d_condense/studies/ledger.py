@@ -29,6 +29,7 @@ from m3d_condense.tools.leftovers import CHECKPOINT, METRICS, PREVIEW, sweep_wit
 __all__ = ["Ledger", "check_target", "data_scored", "is_study", "set_folder"]
 
 STUDY, CELLS, TRIALS, SETS = "study.json", "cells", "trials", "sets"
+SETTING_OF = {"fingerprint": "data", "scored_on": "hold_out"}  # what a study is told by, and who decides it
 NO_SETTINGS = ("data", "label", "recipe", "scoring")  # names in a job's identity that are no keywords
 
 
@@ -234,7 +235,7 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
 def _differing(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     """Say which settings differ; a setting that one of them lacks was not given."""
-    names = ["data" if name == "fingerprint" else name for name in _different_names(stored, asked)]
+    names = [SETTING_OF.get(name, name) for name in _different_names(stored, asked)]
     return ", ".join(name if name in NO_SETTINGS else str(Setting(name)) for name in dict.fromkeys(names))
 
 

@@ -13,7 +13,7 @@ from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.effects import idle
-from m3d_condense.recipes.given import Architecture, check_ordered, checked, checked_seconds, several
+from m3d_condense.recipes.given import Architecture, check_ordered, checked, checked_seconds, of_kind, several
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count, meanings
 from m3d_condense.studies.comparison import check_networks
 from m3d_condense.studies.job import Job, Scoring, job_for
@@ -86,7 +86,7 @@ def study(
         readings=readings,
     )
     dataset = load(data)
-    if hold_out:
+    if of_kind("hold_out", hold_out, float):
         dataset = held_out(dataset, hold_out)
     check_networks(scorers, dataset)
     jobs: dict[Any, Job] = {}

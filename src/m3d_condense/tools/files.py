@@ -76,6 +76,9 @@ def check_name(path: Path) -> None:
     """
     if path.parts[:1] == ("~",):
         raise UserError(f"{path}: ~ stands for no home folder here; write the folder's whole name")
+    back = [parent for parent in path.parents if parent.name == ".." and not parent.exists()]
+    if back:
+        raise UserError(f"{path}: there is no folder {back[-1].parent} to go back from; write the path without it")
     try:
         whole = path.resolve()
         there = next(parent for parent in (*whole.parents, whole) if parent.is_dir())  # a missing one tells no length

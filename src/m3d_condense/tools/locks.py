@@ -49,6 +49,12 @@ def alone(path: Path, nbytes: int = 0) -> Iterator[None]:
                 parent.rmdir()
 
 
+def check_writable(path: Path) -> None:
+    """Raise where nothing can be written at `path`, as `alone` does: to know it before work that takes long."""
+    with alone(path):
+        pass
+
+
 @contextmanager
 def in_turn(path: Path, waiting: str) -> Iterator[None]:
     """Hold `path`, in a folder that is there, alone while this lasts; say `waiting` where another process has it first.

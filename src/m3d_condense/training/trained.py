@@ -22,6 +22,7 @@ from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import check_place, plain_json, read_tensors, write_file_atomic
+from m3d_condense.tools.locks import check_writable
 from m3d_condense.training.augment import constants_problem, normalised
 from m3d_condense.training.trainer import check_converged, classes_of
 
@@ -177,12 +178,11 @@ def check_target(path: Path, overwrite: bool) -> None:
     check_place(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file")
-    if not path.exists():
-        return
-    if not is_trained_network(path):
+    if path.exists() and not is_trained_network(path):
         raise UserError(f"{path} is another file, which would be lost; choose another name")
-    if not overwrite:
+    if path.exists() and not overwrite:
         raise UserError(f"{path} holds a trained network; choose another name, or give {Setting('overwrite', True)}")
+    check_writable(path)
 
 
 def _known(file: Path, metadata: dict[str, str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def _script(found: Found, out: Path, given: Namespace) -> str:
     export_script(condensed, found.folder, out, given.data, overwrite=given.overwrite)
     labels = "" if condensed.soft_labels is None else ", trains on the soft labels"
     reads = f"reads {found.folder} and the test images beside it"
-    return f"it needs torch and safetensors, {reads}{labels}; run it with: python {out}"
+    return f"it needs torch and safetensors, {reads}{labels}; run it with: python {shlex.quote(str(out))}"
 
 
 COMMAND = Command(summary="write a condensed set as images, arrays, a table or tensors", declare=declare, run=run)
