@@ -145,16 +145,18 @@ class Prepared:
 
 def prepared(dataset: ImageDataset, recipe: Recipe) -> Prepared:
     """Return what is trained for a run before its steps: a pool or warm networks, and a network that selects."""
-    steps, warmed = recipe.encoder_count * recipe.encoder_steps if recipe.has_pool else 0, OF_ENCODERS["encoder_warmup"]
-    if recipe.encoders in warmed:
+    warmed, steps, batch = recipe.encoders in OF_ENCODERS["encoder_warmup"], 0, recipe.encoder_batch
+    if recipe.has_pool:
+        steps = recipe.encoder_count * recipe.encoder_steps
+    if warmed:
         steps = math.ceil(recipe.iterations / recipe.iterations_per_model) * recipe.encoder_warmup
-    images, batch = steps * recipe.encoder_batch, recipe.encoder_batch
+    images = steps * batch
     if recipe.has_selector:
         protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
         selecting = protocol.training.batch
         batch = batch if images else selecting
         images += min(protocol.steps(len(dataset.train)), SELECTOR_STEPS) * selecting
-    return Prepared(images=images, batch=batch, shared=recipe.encoders not in warmed)
+    return Prepared(images=images, batch=batch, shared=not warmed)
 
 
 def lightened(recipe: Recipe) -> Recipe:
