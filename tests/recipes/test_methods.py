@@ -166,6 +166,22 @@ def test_few_images_are_cut_finer_under_m3d_plus(side: int, ipc: int, factor: in
         assert recipe(method, preset, ipc=ipc, side=side, overrides={}).factor == papers
 
 
+@pytest.mark.parametrize("method", ["m3d-pool", "m3d-plus"])
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_many_images_are_led_by_less_cross_entropy(method: str, preset: str) -> None:
+    for side, ipc, weight in (
+        (32, 1, 0.05),
+        (32, 10, 0.05),
+        (32, 20, 0.025),
+        (32, 50, 0.01),
+        (8, 50, 0.04),
+        (64, 20, 1 / 90),
+    ):
+        found = recipe(method, preset, ipc=ipc, side=side, overrides={}).cross_entropy
+        assert found == pytest.approx(weight), (side, ipc)
+    assert recipe(method, preset, ipc=50, side=32, overrides={"cross_entropy": 0.05}).cross_entropy == 0.05
+
+
 def test_digits_are_cut_as_their_papers_have_it_under_m3d_plus() -> None:
     for channels, mirrored in ((1, False), (1, True), (3, False)):
         asked = {"ipc": 1, "side": 32, "channels": channels, "mirrored": mirrored, "overrides": {}}

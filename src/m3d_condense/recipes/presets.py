@@ -90,7 +90,12 @@ def m3d_paper(problem: Problem) -> Values:
 
 
 def pool(problem: Problem) -> Values:
-    """Return a pool of trained encoders, and the cross-entropy that it makes useful."""
+    """Return a pool of trained encoders, and the cross-entropy that it makes useful.
+
+    Its weight falls as one over the decoded images of a class, from forty on: the more there are, the better they match
+    the real ones, and the smaller is the gradient of the match, which the cross-entropy is not to outweigh.
+    """
+    decoded = problem.ipc * problem.factor**2
     return {
         "encoders": "pool",
         "iterations_per_model": 1,
@@ -99,7 +104,7 @@ def pool(problem: Problem) -> Values:
         "encoder_batch": 128,
         "encoder_lr": 0.1,
         "encoder_cutmix": 0.0,
-        "cross_entropy": 0.05,
+        "cross_entropy": min(0.05, 2 / decoded),
     }
 
 
