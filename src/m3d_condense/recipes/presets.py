@@ -95,7 +95,6 @@ def pool(problem: Problem) -> Values:
     Its weight falls as one over the decoded images of a class, from forty on: the more there are, the better they match
     the real ones, and the smaller is the gradient of the match, which the cross-entropy is not to outweigh.
     """
-    decoded = problem.ipc * problem.factor**2
     return {
         "encoders": "pool",
         "iterations_per_model": 1,
@@ -104,7 +103,7 @@ def pool(problem: Problem) -> Values:
         "encoder_batch": 128,
         "encoder_lr": 0.1,
         "encoder_cutmix": 0.0,
-        "cross_entropy": min(0.05, 2 / decoded),
+        "cross_entropy": min(0.05, 2 / problem.decoded),
     }
 
 
@@ -123,7 +122,7 @@ def plus_quick(problem: Problem) -> Values:
     values = pool_quick(problem) | {"encoder_count": 4, "encoder_steps": 2_400, "teacher_lead": 1.0}
     values |= {"factor": _finer(problem)}
     values |= {"batch_synthetic": values["batch_real"]}
-    if problem.ipc * problem.factor**2 >= FEW:
+    if problem.decoded >= FEW:
         return values
     return values | {"iterations": 5 * values["iterations"], "iterations_per_model": 10, "share_real": True}
 

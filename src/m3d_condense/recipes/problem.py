@@ -44,6 +44,11 @@ class Problem:
         return 3 if self.high else 2 if self.side >= LEAST_TO_TILE else 1
 
     @property
+    def decoded(self) -> int:
+        """Images that a class decodes to in the papers' tiles."""
+        return self.ipc * self.factor**2
+
+    @property
     def digits(self) -> bool:
         """Whether the settings of MNIST hold: grey images that are not to be mirrored."""
         return self.channels == 1 and not self.mirrored
