@@ -53,7 +53,7 @@ def easiest(
     Returns:
         For each class M of its candidates, in their order.
     """
-    count, images = recipe.ipc * recipe.factor**2, dataset.whole.train.images
+    count, images = recipe.decoded, dataset.whole.train.images
     together = max(BLOCK // recipe.factor**2, 1) * recipe.factor**2
     chosen = []
     with progress("Judging real images", len(classes), unit="classes") as bar:

@@ -155,7 +155,7 @@ class Watcher:
         protocol = protocols.protocol(WATCHED_BY).adapted(
             dataset.problem(ipc=recipe.ipc, mirrored=recipe.flip), factor=recipe.factor
         )
-        count = dataset.num_classes * recipe.ipc * recipe.factor**2
+        count = dataset.num_classes * recipe.decoded
         self.steps = min(protocol.steps(count), WATCHED_STEPS)
         scores = math.ceil(recipe.iterations / every)
         images = scores * (self.steps * min(protocol.training.batch, count) + len(dataset.test) / 3)

@@ -57,7 +57,7 @@ def plan(
     num_classes, example = dataset.num_classes, dataset.example
     shard = Shard(num_classes=num_classes, group=current())
     network = networks.build(recipe.network, **dataset.shape)
-    per_class = min(recipe.ipc * recipe.factor**2, recipe.batch_synthetic)
+    per_class = min(recipe.decoded, recipe.batch_synthetic)
     seen = seen_numbers(network, example, objective.layered)
     if networks.mixes_images(network) or objective.twice:
         _check_alone(network, example, recipe)
@@ -94,7 +94,7 @@ def plan(
 def _check_alone(network: nn.Module, example: Tensor, recipe: Recipe) -> None:
     """Raise `UserError` for a network that fails on an image alone, where it is to see single images of a class."""
     seen = {
-        "ipc": recipe.ipc * recipe.factor**2,
+        "ipc": recipe.decoded,
         "batch_synthetic": recipe.batch_synthetic,
         "batch_real": recipe.batch_real,
     }

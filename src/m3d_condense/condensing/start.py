@@ -56,7 +56,7 @@ def _images(
     if recipe.initialisation == "noise":
         noise = torch.rand(whole.num_classes, recipe.ipc, dataset.channels, *dataset.size, generator=stream)
         return shard.of(noise[own])
-    count = recipe.ipc * recipe.factor**2
+    count = recipe.decoded
     coresets.notice_repeats(dataset, count)
     chosen: list[Tensor]
     if recipe.initialisation in SELECTIONS:

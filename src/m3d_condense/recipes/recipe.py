@@ -192,6 +192,11 @@ class Recipe:
         return given if self.flip else given.without("flip")
 
     @property
+    def decoded(self) -> int:
+        """Images that a class decodes to: l² from each that is stored."""
+        return self.ipc * self.factor**2
+
+    @property
     def has_pool(self) -> bool:
         """Whether its encoders are a pool of networks, which are trained whole on real images."""
         return self.encoders == "pool" and self.iterations > 0

@@ -186,7 +186,7 @@ class _Trial:
         """Return the seconds to score a set by the networks that have not, and to compare its moments."""
         dataset, scoring = self.dataset_of(job.data), job.scoring
         recipe = job.recipe
-        count = len(dataset.train) if recipe is None else dataset.num_classes * recipe.ipc * recipe.factor**2
+        count = len(dataset.train) if recipe is None else dataset.num_classes * recipe.decoded
         images = scoring.protocol_on(dataset, recipe).epochs * count
         seen = scoring.repeats * (images + scoring.readings * FORWARD * len(dataset.test))
 
