@@ -5,7 +5,8 @@
 Each point is a run of its own, whose rate of learning ends where its budget does, scored by the same networks under one
 protocol; the line between two points is no measurement. The minutes are those of condensing, with all that a method
 trains beforehand. Every budget is a comparison in `--out`: what is there is read, what is missing is made, so that the
-same command goes on where it stopped, and methods, budgets and seeds may be added.
+same command goes on where it stopped, and methods, budgets and seeds may be added. `--plain-loop 5m 60m` adds M3D as a
+plain loop, one run that is read after each of these.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness import parse, record
+from benchmarks.plain_run import plain_rows
 from m3d_condense import Execution, compare
 from m3d_condense.cli.settings import seconds
 from m3d_condense.data.load import load
@@ -48,6 +50,12 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[Row]:
     for name, own in runs.items():
         settings = {"methods": arguments.methods, "random": False, "whole": False} | shared | own
         yield from compare(dataset, execution=execution, out=arguments.out / name, **settings).rows
+    if arguments.plain_loop:
+        scoring = {name: shared[name] for name in ("protocol", "repeats", "epochs")} | {"execution": execution}
+        budgets = [seconds(budget) or 0.0 for budget in arguments.plain_loop]
+        yield from plain_rows(
+            dataset, arguments.ipc, budgets, execution.device, arguments.out / "plain-loop", **scoring
+        )
 
 
 def curves(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -111,6 +119,9 @@ def flags() -> argparse.ArgumentParser:
     made.add_argument("--methods", nargs="+", default=["m3d", "dm"])
     made.add_argument("--budgets", nargs="+", default=[], help="times for each set, such as 30s 5m")
     made.add_argument("--more", nargs="+", type=one_more, default=[], metavar="METHOD=BUDGET", help="single points")
+    made.add_argument(
+        "--plain-loop", nargs="+", default=[], metavar="BUDGET", help="M3D by a plain loop, read after these"
+    )
     made.add_argument("--step-counts", nargs="+", type=int, default=[], help="numbers of steps, beside or in place")
     made.add_argument("--random", action="store_true", help="score random selections too")
     made.add_argument("--targets", nargs="+", type=float, default=TARGETS, help="accuracies in percent")

@@ -125,15 +125,25 @@ class PlainLoop:
     """The loop's state: real images as a list of float32 tensors, one synthetic tensor, one optimiser.
 
     Args:
-        images: uint8 N×3×side×side.
+        images: uint8 N×C×side×side.
         labels: int64 N in 0..K-1.
         ipc: stored images per class.
         factor: l.
         batch_real: real images per class and step.
         device: where the network and the synthetic images live; real batches are moved there one by one.
+        start: uint8 (K·ipc)×C×side×side, class by class, that the synthetic images start from; by default noise.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, ipc: int, factor: int, batch_real: int, device: str) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        ipc: int,
+        factor: int,
+        batch_real: int,
+        device: str,
+        start: Tensor | None = None,
+    ) -> None:
         values = images.float().div_(255)
         self.mean, self.std = values.mean((0, 2, 3)).view(-1, 1, 1), values.std((0, 2, 3)).view(-1, 1, 1)
         self.images = list(values.sub_(self.mean).div_(self.std))
@@ -141,16 +151,17 @@ class PlainLoop:
         self.members = [torch.nonzero(labels == k).flatten().tolist() for k in range(self.num_classes)]
         self.ipc, self.factor, self.batch_real, self.device = ipc, factor, batch_real, device
         self.mean, self.std = self.mean.to(device), self.std.to(device)
-        self.side = images.shape[-1]
-        shape = (self.num_classes * ipc, 3, self.side, self.side)
-        self.synthetic = torch.rand(shape, device=device).requires_grad_()
+        self.channels, self.side = images.shape[1], images.shape[-1]
+        shape = (self.num_classes * ipc, self.channels, self.side, self.side)
+        begun = torch.rand(shape, device=device) if start is None else start.to(device).float() / 255
+        self.synthetic = begun.requires_grad_()
         self.optimizer = torch.optim.SGD([self.synthetic], lr=float(ipc), momentum=0.5)
         self.iteration = 0
 
     def step(self) -> float:
         """Make one iteration over all classes; return the mean loss."""
         if self.iteration % ITERATIONS_PER_MODEL == 0:
-            self.network = ConvNet(3, self.num_classes, self.side).to(self.device)
+            self.network = ConvNet(self.channels, self.num_classes, self.side).to(self.device)
             self.network.train()
         total = 0.0
         for k in range(self.num_classes):

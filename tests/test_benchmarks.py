@@ -177,14 +177,18 @@ def test_minutes_are_drawn_stored_and_read_again(
 ) -> None:
     short = ["--ipc", "1", "--epochs", "1", "--repeats", "1", "--device", "cpu", "--targets", "0", "100"]
     command = ["minutes", "digits", "--methods", "dm", "--step-counts", "1", "3", "--random", *short]
-    monkeypatch.setattr(sys, "argv", [*command, "--more", "m3d=1s", "--out", str(tmp_path)])
+    added = ["--more", "m3d=1s", "--plain-loop", "1s", "2s"]
+    monkeypatch.setattr(sys, "argv", [*command, *added, "--out", str(tmp_path)])
     minutes.main()
     printed = capsys.readouterr()
     assert "m3d, minutes to 0 %" in printed.out
     assert "dm, minutes to 0 %: at most" in printed.out
     assert "100 %: not reached" in printed.out
     stored = json.loads((tmp_path / "minutes.json").read_text())
-    assert sorted(row["iterations"] for row in stored["rows"] if row["method"] != "m3d") == [0, 1, 3]
+    assert sorted(row["iterations"] for row in stored["rows"] if row["method"] in ("random", "dm")) == [0, 1, 3]
+    plain = [row for row in stored["rows"] if row["method"] == "plain loop"]
+    assert 1 <= plain[0]["seconds"] < 2 <= plain[1]["seconds"]
+    assert 0 < plain[0]["iterations"] < plain[1]["iterations"]
     assert (tmp_path / "minutes.png").read_bytes().startswith(b"\x89PNG")
     drawn = (tmp_path / "minutes.svg").read_bytes()
     minutes.main()
