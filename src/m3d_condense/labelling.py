@@ -66,7 +66,7 @@ def label(
         networks: one or several trained ones, or the files that `train` kept them in, each counting once; by default
             the trained ends of the pool of the set's own recipe, which are found in the cache, or trained again.
         data: the data set that the pool is trained on: anything `load` takes; by default the set's own source.
-        temperature: T of softmax(logits / T); above 1 the labels are softer.
+        temperature: T of softmax(logits / T), from 10⁻⁶ to 10⁶; above 1 the labels are softer.
         overwrite: replace soft labels of other networks or another temperature; scores with them are dropped.
         execution: device, precision, compilation.
 
@@ -78,8 +78,8 @@ def label(
             other soft labels.
     """
     temperature = of_kind("temperature", temperature, float)
-    if not 0 < temperature <= LARGEST:
-        raise UserError(f"a number above 0, at most {LARGEST:.0f}", setting="temperature", value=temperature)
+    if not 1 / LARGEST <= temperature <= LARGEST:
+        raise UserError(f"a number from {1 / LARGEST:g} to {LARGEST:.0f}", setting="temperature", value=temperature)
     condensed = replace(subject) if isinstance(subject, CondensedSet) else CondensedSet.load(subject)
     folder = None if isinstance(subject, CondensedSet) else Path(subject)
     given = several(networks)
