@@ -130,6 +130,24 @@ def test_a_test_label_that_training_lacks_is_named_with_its_row() -> None:
         encode([["ant", "bee"], ["ant", "wasp", "wasp"]], ())
 
 
+@pytest.mark.parametrize(
+    ("several", "said"),
+    [
+        ("cat|dog", "cat and dog"),
+        ("dog; cat", "dog and cat"),
+        ("cat,dog,owl", "cat and dog and owl"),
+        ("1|2", "1 and 2"),
+    ],
+)
+def test_a_label_of_several_classes_is_refused(several: str, said: str) -> None:
+    with pytest.raises(UserError, match="^the label .* is several, " + said):
+        encode([["cat", "dog", "owl", several, "1", "2"]], [])
+
+
+def test_a_mark_in_a_label_whose_parts_are_no_classes_is_a_part_of_its_name() -> None:
+    assert numbered(["black, white", "black", "owl|"])[1] == ("black", "black, white", "owl|")
+
+
 @pytest.mark.parametrize("labels", [[0.5, 1.0], [0.0, float("inf")]])
 def test_labels_between_whole_numbers_are_refused(labels: list[float]) -> None:
     with pytest.raises(UserError, match=r"the label .* of the train split is no class"):

@@ -23,6 +23,7 @@ Label = int | str
 SPLITS = ("train", "test")
 NO_LABEL = {"", "nan", "<na>", "nat"}  # as text, in small letters
 PERHAPS_NO_LABEL = {"none", "null", "na", "n/a", "unlabeled", "unlabelled", "unsorted"}
+BETWEEN = "|;,"  # what stands between several labels in one cell
 DIGIT_WORDS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 
 
@@ -52,8 +53,8 @@ def encode(splits: Sequence[Sequence[Any]], names: Sequence[str]) -> tuple[list[
 
     None, NaN, ``""``, ``"nan"`` and -1 (where it is the only negative label) are no label. Bytes are decoded, whole
     floats are integers. Returns the labels of each split, int64 in -1..K-1, where -1 is no label, and the K names;
-    `labelled_rows` tells which rows to keep. Raises UserError for labels of other types, for an id without a name,
-    and for a label of a later split that the first lacks.
+    `labelled_rows` tells which rows to keep. Raises UserError for labels of other types, for several labels in one, for
+    an id without a name, and for a label of a later split that the first lacks.
     """
     plain = [_plain(values, split) for split, values in zip(SPLITS, splits, strict=False)]
     plain = _without_minus_one(plain, named=bool(names))
@@ -70,6 +71,7 @@ def encode(splits: Sequence[Sequence[Any]], names: Sequence[str]) -> tuple[list[
                 f"({len(unknown)} rows, the first is row {unknown[0][0]}); correct or remove those rows"
             )
     if not names:
+        _check_single([str(value) for value in order])
         _notice_far(order)
         notice_doubtful([str(value) for value in order])
     encoded = [np.array([number[value] for value in labels], dtype=np.int64) for labels in plain]
@@ -172,6 +174,16 @@ def _without_minus_one(splits: list[list[Label | None]], *, named: bool) -> list
 
 def _distinct(labels: Iterable[Label | None]) -> list[Label]:
     return sorted({value for value in labels if value is not None}, key=natural_key)
+
+
+def _check_single(names: Sequence[str]) -> None:
+    """Raise `UserError` for a label such as ``cat|dog`` where cat and dog are labels too: its image has both."""
+    known = {name.strip() for name in names}
+    for name in names:
+        for mark in BETWEEN:
+            parts = [part.strip() for part in name.split(mark)]
+            if len(parts) > 1 and known.issuperset(parts):
+                raise UserError(f"the label {name} is several, {' and '.join(parts)}: give one label an image")
 
 
 def notice_doubtful(names: Sequence[str]) -> None:
