@@ -23,7 +23,7 @@ from m3d_condense.data.load import load
 from m3d_condense.machine.execution import Execution
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.progress import set_quiet
+from m3d_condense.tools.progress import recorded, set_quiet
 
 TINY: dict[str, Any] = {"ipc": 2, "factor": 2, "iterations": 6, "batch_real": 8}
 STOPS = {"sgd": {"optimizer": "sgd", "lr": 30.0}, "adam": {"optimizer": "adam", "lr": 0.05}}
@@ -147,11 +147,15 @@ def test_a_time_limit_stops_and_stores_and_the_run_goes_on(
     digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = before_step(monkeypatch, lambda step: None)
-    made = condense(digits, out=tmp_path / "set", time_limit=0.0, execution=plain, **TINY)
+    with recorded() as heard:
+        made = condense(digits, out=tmp_path / "set", time_limit=0.0, execution=plain, **TINY)
     assert taken == [0]
+    assert f"time limit reached after 1 of {TINY['iterations']} steps; the same command goes on" in heard
     assert made.settings["time_limit"] == 0.0
     assert made.steps == 1
-    one = condense(digits, execution=plain, **TINY | {"iterations": 1})
+    with recorded() as heard:
+        one = condense(digits, execution=plain, time_limit=0.0, **TINY | {"iterations": 1})
+    assert not any("time limit" in line for line in heard)
     assert torch.equal(made.images, one.images)
     whole = condense(digits, out=tmp_path / "set", execution=plain, **TINY)
     assert taken[2] == 1

@@ -87,6 +87,15 @@ def test_idx_files_some_folders_down(tmp_path: Path, heard: Heard) -> None:
     assert "MNIST/processed (1 in all)" in said
 
 
+def test_labels_of_eight_columns_are_those_of_qmnist(tmp_path: Path, heard: Heard) -> None:
+    _, labels = mnist(tmp_path, labels="labels-idx2-int", prefix="qmnist-")
+    for split, count in (("train", 20), ("t10k", 10)):
+        columns = np.column_stack([np.arange(count) % 10, noise(count, 7)])
+        (tmp_path / f"qmnist-{split}-labels-idx2-int").write_bytes(idx(columns))
+    assert load(tmp_path).train.labels.tolist() == labels.tolist()
+    assert "qmnist-train-labels-idx2-int: the first of 8 columns is the label, as in QMNIST" in heard()
+
+
 def test_idx_files_packed_and_unpacked_are_read_once(tmp_path: Path, heard: Heard) -> None:
     mnist(tmp_path)
     mnist(tmp_path, end=".gz")

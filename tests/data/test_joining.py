@@ -133,6 +133,15 @@ def test_columns_of_lists_that_are_not_used_are_told() -> None:
     assert "Columns not used: size (val/labels.csv)" in found.notices
 
 
+def test_a_list_that_swaps_the_names_of_folders_contradicts_them() -> None:
+    paths = ["cat/0.png", "cat/1.png", "dog/2.png", "dog/3.png"]
+    swapped = rows("file,label", "cat/0.png,dog", "cat/1.png,dog", "dog/2.png,cat", "dog/3.png,cat")
+    with pytest.raises(UserError, match="the labels in labels.csv are not those of the folders in data"):
+        read(paths, {"labels.csv": swapped})
+    found = read(paths, {"labels.csv": swapped.replace("dog\n", "0\n").replace("cat\n", "1\n")})
+    assert labels(found) == {"train": ["cat", "cat", "dog", "dog"]}
+
+
 SIGNS = [f"Final_Training/Images/{k:05d}/00000_{n:05d}.png" for k in (0, 1) for n in range(2)]
 TESTED = [f"Final_Test/Images/{n:05d}.png" for n in range(2)]
 HEADER = "Filename;Width;Height;ClassId"

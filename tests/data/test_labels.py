@@ -121,8 +121,16 @@ def test_labels_may_be_ids_names_or_truth_values_where_there_are_names() -> None
     assert numbered([1, 0, -1], names=["dog", "cat"]) == ([[1, 0, -1]], ("dog", "cat"))
     assert numbered(["cat", "dog"], names=["dog", "cat"]) == ([[1, 0]], ("dog", "cat"))
     assert numbered([True, False], names=["no", "yes"]) == ([[1, 0]], ("no", "yes"))
-    with pytest.raises(UserError, match=r"no class of training: 2 \(1 rows, the first is row 1\)"):
+    with pytest.raises(UserError, match=r"none of the 2 class names: 2 \(1 rows, the first is row 1\)"):
         encode([[0, 2]], ["dog", "cat"])
+
+
+def test_ids_from_one_to_the_number_of_names_count_from_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert numbered([1, 3, None], [2], names=["a", "b", "c"]) == ([[0, 2, -1], [1]], ("a", "b", "c"))
+    assert "The labels count from 1 to 3: 1 is the first class name, a" in capsys.readouterr().err
+    assert numbered([1, 2], names=["a", "b", "c"])[0] == [[1, 2]]
+    with pytest.raises(UserError, match="none of the 3 class names: 3 "):
+        numbered([0, 3], names=["a", "b", "c"])
 
 
 def test_a_test_label_that_training_lacks_is_named_with_its_row() -> None:
@@ -137,11 +145,39 @@ def test_a_test_label_that_training_lacks_is_named_with_its_row() -> None:
         ("dog; cat", "dog and cat"),
         ("cat,dog,owl", "cat and dog and owl"),
         ("1|2", "1 and 2"),
+        ("cat dog", "cat and dog"),
+        ("['cat', 'bee']", "cat and bee"),
     ],
 )
 def test_a_label_of_several_classes_is_refused(several: str, said: str) -> None:
     with pytest.raises(UserError, match="^the label .* is several, " + said):
         encode([["cat", "dog", "owl", several, "1", "2"]], [])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["16 0", "7 1 2 0", "5", "5"],
+        ["clear primary", "haze primary", "clear", "haze water", "clear water", "clear haze", "water haze primary"],
+        ["['cat', 'dog']", "['owl', 'dog']"],
+    ],
+)
+def test_labels_that_are_lists_of_numbers_or_tags_are_refused(labels: list[str]) -> None:
+    with pytest.raises(UserError, match="is several"):
+        encode([labels], [])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["hot dog", "dog", "polar bear", "brown bear", "bear"],
+        ["red apple", "green apple", "red pepper", "green pepper"],
+        ["type 1", "type 2", "type 10", "none"],
+        ["2020-01", "2020-02", "1.5 mm"],
+    ],
+)
+def test_names_of_several_words_are_single_labels(labels: list[str]) -> None:
+    assert set(numbered(labels)[1]) == set(labels)
 
 
 def test_a_mark_in_a_label_whose_parts_are_no_classes_is_a_part_of_its_name() -> None:

@@ -358,6 +358,19 @@ def test_what_is_left_out_is_named_where_nothing_else_is_there(tmp_path: Path) -
         load(tmp_path)
 
 
+def test_a_class_that_is_called_as_what_is_left_out_is_named(tmp_path: Path) -> None:
+    folder(tmp_path, classes=("thumbs", "fist"))
+    with pytest.raises(UserError, match=r"only one class \(fist\) in .*; left out are 5 in thumbs$"):
+        load(tmp_path)
+
+
+def test_a_folder_above_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path / "photos" / "ant")
+    data = load("..")
+    assert (data.name, data.source["data"]) == ("photos", str(tmp_path / "photos"))
+
+
 # notices
 
 

@@ -111,6 +111,16 @@ def test_names_of_classes(tmp_path: Path, key: str, names: list[Any], capsys: py
     assert "Not used" not in capsys.readouterr().err
 
 
+def test_a_name_for_each_image_names_no_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = saved(tmp_path, x=IMAGES, y=LABELS, names=np.array([f"{n}.png" for n in range(len(LABELS))]))
+    assert load(file).class_names == ("0", "1")
+    assert f"Not used of {file}: names" in capsys.readouterr().err
+    assert load({"x": IMAGES, "y": LABELS, "names": ["a"] * 10, "classes": ["cat", "dog"]}).class_names == (
+        "cat",
+        "dog",
+    )
+
+
 def test_arrays_without_names_are_told_by_their_axes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for order in ((IMAGES, LABELS, FEW, FEW_LABELS), (IMAGES, FEW, LABELS, FEW_LABELS)):
         np.savez(tmp_path / "set.npz", *order)
@@ -132,7 +142,8 @@ def test_images_are_told_from_their_rows_of_numbers(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("form", ["npz", "mat", "dictionary", "tensors"])
 @pytest.mark.parametrize(
-    ("key", "values"), [("is_test", [0, 0, 1, 1] * 3), ("split", ["train", "train", "test", "test"] * 3)]
+    ("key", "values"),
+    [("is_test", [0, 0, 1, 1] * 3), ("test_mask", [0, 0, 1, 1] * 3), ("split", ["train", "train", "test", "test"] * 3)],
 )
 def test_an_array_beside_the_images_tells_the_splits(
     tmp_path: Path, form: str, key: str, values: Any, capsys: pytest.CaptureFixture[str]
@@ -172,7 +183,7 @@ def test_an_array_that_contradicts_the_splits_is_refused(tmp_path: Path) -> None
         ({"x": IMAGES, "y": LABELS, "label": LABELS}, "y and label may both be the labels; keep one of them"),
         ({"x": IMAGES, "X": IMAGES, "y": LABELS}, "x and X may both be the images"),
         ({"x": IMAGES, "y": LABELS, "class_names": ["a", "b", "c"]}, "no training image of c"),
-        ({"x": IMAGES, "y": LABELS, "class_names": ["a"]}, "labels that are no class of training: 1"),
+        ({"x": IMAGES, "y": LABELS, "class_names": ["a"]}, "labels that are none of the 1 class names: 1"),
     ],
 )
 def test_names_that_cannot_be_used(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:

@@ -82,6 +82,22 @@ def test_exif_orientation_turns_the_image(tmp_path):
     np.testing.assert_array_equal(decoded(tmp_path, stored, exif=exif)[0], upright)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_the_size_of_a_picture_that_is_to_be_turned_is_that_of_the_upright_one(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / f"0.{suffix}", exif=exif)
+    file = str(tmp_path / f"0.{suffix}")
+    assert raster.header(("0", file)) == ("RGB", 8, 4)
+    assert raster.decode_batch([("0", file)], None, (8, 4))[0].shape == (1, 3, 8, 4)
+
+
+def test_sixteen_bits_whose_zero_is_white_are_turned_over(tmp_path):
+    levels = np.linspace(0, 65535, 16).astype(np.uint16).reshape(4, 4)
+    turned = decoded(tmp_path, Image.fromarray(levels), suffix="tif", tiffinfo={262: 0})
+    np.testing.assert_array_equal(turned[0], np.rint((65535 - levels.astype(float)) / 257))
+
+
 @pytest.mark.parametrize("damage", ["cut", "junk", "empty"])
 def test_a_damaged_image_is_named(tmp_path, damage):
     root = folder(tmp_path, shape=(40, 40, 3))

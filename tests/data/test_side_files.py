@@ -71,6 +71,14 @@ def test_a_first_row_of_equal_cells_names_no_columns() -> None:
     assert "Columns not used: 3 (labels.csv)" in found.notices
 
 
+@pytest.mark.parametrize("above", ["\n", "\r\n \n", ",\n", "sep=,\n\n", "# made by hand\n\n"])
+def test_empty_lines_above_the_names_of_columns_are_no_rows(above: str) -> None:
+    text = above + rows("file,label", "1.png,a", "2.png,b", "3.png,b")
+    assert labels(read(FLAT, {"labels.csv": text})) == {"train": ["a", "b", "b"]}
+    text = above.replace(",", "\t") + rows("\tfile\tlabel", "0\t1.png\ta", "1\t2.png\tb", "2\t3.png\tb")
+    assert labels(read(FLAT, {"labels.tsv": text})) == {"train": ["a", "b", "b"]}
+
+
 PEOPLE = ["Doe, John", "Smith, John", "Roe, Jane"]
 
 

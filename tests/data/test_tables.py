@@ -170,7 +170,7 @@ def test_ids_without_names_are_those_of_the_other_files(tmp_path: Path, named: i
     rows = [[0, 1, 0, 1], [1, 0, 1]]
     assert data.train.labels.tolist() == [*rows[named], *rows[1 - named]]
     write(tmp_path / f"train-{1 - named}.parquet", PNGS[:2], label=[7, 0])
-    with pytest.raises(UserError, match="no class of training: 7"):
+    with pytest.raises(UserError, match="none of the 2 class names: 7"):
         load(tmp_path)
     with_names(tmp_path / "train-2.parquet", ["dog", "cat"], [0, 1])
     said = (

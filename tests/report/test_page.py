@@ -128,6 +128,14 @@ def test_no_name_becomes_part_of_the_page(name: str) -> None:
     assert "\x1b" not in html
 
 
+def test_losses_that_no_run_has_are_not_drawn() -> None:
+    def drawn(*losses: float) -> str:
+        return page([facts(history=[{"step": step, "loss": loss, "seconds": 1.0} for step, loss in enumerate(losses)])])
+
+    assert "Loss against steps" in drawn(0.5, 0.4, 0.3)
+    assert "Loss against steps" not in drawn(0.5, 1e308, -1e308, float("nan"))
+
+
 @pytest.mark.parametrize("shape", [(10, 50, (3, 32, 32)), (100, 1, (3, 128, 128)), (3, 2, (1, 600, 900))])
 def test_a_page_is_never_larger_than_two_megabytes(shape: tuple[int, int, tuple[int, int, int]]) -> None:
     num_classes, ipc, size = shape

@@ -153,7 +153,7 @@ class Run:
                 if stop:
                     self._save(identity, saved)
                     raise KeyboardInterrupt
-                if late:
+                if late and self.step < total:
                     notice(f"time limit reached after {self.step} of {total} steps; the same command goes on")
                     break
                 if save:

@@ -22,6 +22,7 @@ NAME = re.compile(
     r"(?P<set>(.*[-_.])?)(?P<split>train|t10k|test)[-_.](?P<kind>images?|labels?)[-_.]idx\d([-_.]\w+)?(\.gz)?", re.I
 )
 TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+QMNIST = 8  # columns of its labels: the class, and seven of where the digit comes from
 AGAIN = "it is damaged or not whole; fetch it again"
 
 
@@ -67,6 +68,9 @@ def _pair(folder: Path, chosen: dict[tuple[str, str], str], split: str) -> Pair:
         )
     names = chosen[split, "i"], chosen[split, "l"]
     images, labels = (read_file(folder / name) for name in names)
+    if labels.ndim == 2 and labels.shape[1] == QMNIST:
+        notice(f"{folder / names[1]}: the first of {QMNIST} columns is the label, as in QMNIST")
+        labels = labels[:, 0]
     if len(images) != len(labels):
         raise UserError(
             f"{folder}: {len(images)} images in {names[0]}, but {len(labels)} labels in {names[1]}: {AGAIN}"

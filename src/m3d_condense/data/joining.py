@@ -64,7 +64,8 @@ def joined(parts: list[Part], lists: Listed, shown: str, notes: Notes) -> tuple[
     used = sorted({row.source for row in rest.values()})
     if unknown:
         raise UserError(f"{some(used)} lists classes that are not in the training split: {some(unknown)}; correct it")
-    notes.lines.append(f"The labels of the {role} split, which is the test split, are read from {some(used)}")
+    which = "" if role == TEST else ", which is the test split,"
+    notes.lines.append(f"The labels of the {role} split{which} are read from {some(used)}")
     labels = tuple(names[label] for label in listed.values())
     return [*parts, Part(name=role, files=tuple(listed), labels=labels)], used
 
@@ -91,7 +92,7 @@ def _check_agreement(by_folder: dict[str, str], lists: Listed, shown: str, notes
         rows = {path: as_name(row.label) for path, row in lists.rows.items() if row.source == source}
         outside = [p for p in rows if p not in by_folder and lists.rows[p].role == TRAIN and not _is_dropped(p, notes)]
         pairs = {(by_folder[path], label) for path, label in rows.items() if path in by_folder}
-        differs = len({name for name, _ in pairs}) < len(pairs) or len({label for _, label in pairs}) < len(pairs)
+        differs = not _is_renaming(pairs)
         if (differs or outside) and source not in lists.sure:
             unused = "the labels in it are not used" if source in lists.dividing else "is not used"
             notes.lines.append(f"{source} says of the images what their folders do not, and {unused}. {choice}")
@@ -109,6 +110,13 @@ def _check_agreement(by_folder: dict[str, str], lists: Listed, shown: str, notes
             agreeing.append(source)
     if agreeing:
         notes.lines.append(f"{some(agreeing)}: the same classes as the folders, whose names are taken")
+
+
+def _is_renaming(pairs: set[tuple[str, str]]) -> bool:
+    """Whether each folder has one label of its own; of the folders' own names it is the same, but for numbers."""
+    names, labels = ({pair[side] for pair in pairs} for side in (0, 1))
+    swapped = any(label in names and label != name and not label.isdecimal() for name, label in pairs)
+    return len(names) == len(labels) == len(pairs) and not swapped
 
 
 def _is_dropped(path: str, notes: Notes) -> bool:

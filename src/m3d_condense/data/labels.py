@@ -23,7 +23,7 @@ Label = int | str
 SPLITS = ("train", "test")
 NO_LABEL = {"", "nan", "<na>", "nat"}  # as text, in small letters
 PERHAPS_NO_LABEL = {"none", "null", "na", "n/a", "unlabeled", "unlabelled", "unsorted"}
-BETWEEN = "|;,"  # what stands between several labels in one cell
+BETWEEN = ("|", ";", ",", None)  # what stands between several labels in one cell; None for blanks
 DIGIT_WORDS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 
 
@@ -52,12 +52,15 @@ def encode(splits: Sequence[Sequence[Any]], names: Sequence[str]) -> tuple[list[
     """Number the classes: ids into `names`, or these themselves, else the first split's values in natural order.
 
     None, NaN, ``""``, ``"nan"`` and -1 (where it is the only negative label) are no label. Bytes are decoded, whole
-    floats are integers. Returns the labels of each split, int64 in -1..K-1, where -1 is no label, and the K names;
-    `labelled_rows` tells which rows to keep. Raises UserError for labels of other types, for several labels in one, for
-    an id without a name, and for a label of a later split that the first lacks.
+    floats are integers; ids count from 1 where they are from 1 to K. Returns the labels of each split, int64 in
+    -1..K-1, where -1 is no label, and the K names; `labelled_rows` tells which rows to keep. Raises UserError for
+    labels of other types, for several labels in one, for an id without a name, and for a label of a later split that
+    the first lacks.
     """
     plain = [_plain(values, split) for split, values in zip(SPLITS, splits, strict=False)]
     plain = _without_minus_one(plain, named=bool(names))
+    if names:
+        plain = _from_zero(plain, names)
     order: Sequence[Label] = range(len(names)) if names else _distinct(plain[0])
     number: dict[Label | None, int] = {None: -1, "False": 0, "True": 1} if names else {None: -1}
     number |= {as_name(name): index for index, name in enumerate(names)}
@@ -66,8 +69,9 @@ def encode(splits: Sequence[Sequence[Any]], names: Sequence[str]) -> tuple[list[
         unknown = [(row, value) for row, value in enumerate(labels) if value not in number]
         if unknown:
             found = sorted({str(value) for _, value in unknown}, key=natural_key)
+            known = f"none of the {len(names)} class names" if names else "no class of training"
             raise UserError(
-                f"the {split} split has labels that are no class of training: {', '.join(found[:5])} "
+                f"the {split} split has labels that are {known}: {', '.join(found[:5])} "
                 f"({len(unknown)} rows, the first is row {unknown[0][0]}); correct or remove those rows"
             )
     if not names:
@@ -172,18 +176,52 @@ def _without_minus_one(splits: list[list[Label | None]], *, named: bool) -> list
     return [[None if str(value) == "-1" else value for value in labels] for labels in splits]
 
 
+def _from_zero(splits: list[list[Label | None]], names: Sequence[str]) -> list[list[Label | None]]:
+    """Count ids from 0 that count from 1, as in MATLAB: those that reach as far as the names do, and hold no 0."""
+    ids = {value for labels in splits for value in labels if value is not None}
+    if not all(isinstance(one, int) and one > 0 for one in ids) or max(ids, default=0) != len(names):
+        return splits
+    notice(f"The labels count from 1 to {len(names)}: 1 is the first class name, {names[0]}")
+    return [[None if one is None else int(one) - 1 for one in labels] for labels in splits]
+
+
 def _distinct(labels: Iterable[Label | None]) -> list[Label]:
     return sorted({value for value in labels if value is not None}, key=natural_key)
 
 
 def _check_single(names: Sequence[str]) -> None:
-    """Raise `UserError` for a label such as ``cat|dog`` where cat and dog are labels too: its image has both."""
-    known = {name.strip() for name in names}
-    for name in names:
-        for mark in BETWEEN:
-            parts = [part.strip() for part in name.split(mark)]
-            if len(parts) > 1 and known.issuperset(parts):
-                raise UserError(f"the label {name} is several, {' and '.join(parts)}: give one label an image")
+    """Raise `UserError` where a label is several: its image has each of them.
+
+    So is ``cat|dog`` where cat and dog are labels too, ``16 0`` among numbers, ``['cat', 'dog']``, and one of tags that
+    stand together in many ways.
+    """
+    for mark in BETWEEN:
+        parts = {name: _parts(name, mark) for name in names}
+        several = [name for name in names if len(parts[name]) > 1]
+        alone = {part for found in parts.values() if len(found) == 1 for part in found}
+        every = _are_numbers_or_tags(list(parts.values()))
+        for name in several:
+            if every or name.startswith("[") or alone.issuperset(parts[name]):
+                found = " and ".join(parts[name])
+                remedy = ", or write one class without blanks" if mark is None else ""
+                raise UserError(f"the label {name} is several, {found}: give one label an image{remedy}")
+
+
+def _parts(name: str, mark: str | None) -> list[str]:
+    """Return what a label consists of, without the brackets and quotation marks of a list in Python's form."""
+    listed = name.startswith("[") and name.endswith("]")
+    return [part.strip(" '\"") for part in (name[1:-1] if listed else name).split(mark)]
+
+
+def _are_numbers_or_tags(labels: Sequence[Sequence[str]]) -> bool:
+    """Whether all parts of labels are whole numbers, or they are words that stand together in many ways.
+
+    Names of classes have words of their own; two words with all of two others are as many names as words.
+    """
+    parts = {part for label in labels for part in label}
+    numbers = {part for part in parts if part.isdecimal()}
+    many = 2 * len(labels) > 3 * len(parts) and len(set(map(len, labels))) > 1
+    return numbers == parts or (many and not numbers)
 
 
 def notice_doubtful(names: Sequence[str]) -> None:

@@ -158,7 +158,7 @@ def _named(data: Any) -> tuple[str | list[str] | None, str]:
         if text == "digits" or text in HUB_SETS or not exists(path):
             text = hub_id(text) or text
             return text, text.rpartition("/")[2].replace(":", "-")
-        path = path.absolute()
+        path = path.resolve() if ".." in path.parts else path.absolute()
         return str(path), path.name if path.is_dir() else path.stem
     plain = isinstance(data, list | tuple | dict | np.lib.npyio.NpzFile)
     return None, "arrays" if plain else type(data).__name__.lower()

@@ -98,7 +98,10 @@ def _folder(root: Path, image_column: str | None, label_column: str | None) -> F
         raise UserError(_nothing(root, folder, unused))
     if folder.count > 0:
         found = [path for path in found if not lists_labels(path)]
-    layout = _pictures(root, folder, found, image_column, label_column) if folder.count > 0 else None
+    try:
+        layout = _pictures(root, folder, found, image_column, label_column) if folder.count > 0 else None
+    except UserError as refusal:  # a class may be called as a folder that is left out
+        raise UserError(f"{refusal}{_left_out(unused)}") from None
     if layout is not None:
         _notice_unused(root, unused + layout.unused + skipped)
         for line in layout.notices:
@@ -205,8 +208,12 @@ def _nothing(root: Path, folder: Folder, unused: Counter[str]) -> str:
     held = f"; it holds {kinds}" if kinds else ""
     if given:
         held = f"; give {some([str(root / path) for path in given])} itself"
-    left = f"; left out are {_counted(unused)}" if +unused else ""
-    return f"{root} holds neither parquet files nor one sub-folder of images per class{held}{left}"
+    return f"{root} holds neither parquet files nor one sub-folder of images per class{held}{_left_out(unused)}"
+
+
+def _left_out(unused: Counter[str]) -> str:
+    """End a refusal with what had been left out before."""
+    return f"; left out are {_counted(unused)}" if +unused else ""
 
 
 def _counted(unused: Counter[str]) -> str:

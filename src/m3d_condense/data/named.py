@@ -58,10 +58,11 @@ def named(keys: Iterable[str], get: Get, where: str) -> Given:
         notice(f"There is no labelled test split: {names} are the test split")
     splits = [train] if test is None else [train, test]
     used = {chosen[split, role] for split in splits for role in ROLES}
-    listed = next((key for key in keys if key not in used and _squeezed(key) in CLASS_NAMES), None)
-    class_names = [] if listed is None else _texts(get(listed))
-    if listed is not None and class_names:
-        used.add(listed)
+    class_names: list[str] = []
+    for key in keys:
+        if key not in used and _squeezed(key) in CLASS_NAMES and not class_names:
+            class_names = _class_names(get(key), get(chosen[train, "labels"]))
+            used.update([key] if class_names else [])
     others = [key for key in keys if key not in used and _meaning(key) is None]
     told = [told_by(_beside(others, get, get(chosen[split, "labels"])), where) for split in splits]
     used.update(key for one in told if one is not None for key in one[0])
@@ -145,12 +146,19 @@ def split_of(word: str) -> str | None:
     return next((split for split, words in SPLITS.items() if word.lower() in words and word), None)
 
 
+def _class_names(values: Any, labels: Any) -> list[str]:
+    """Return class names, none where they are no texts in a row, or a text an image, such as the names of files."""
+    texts, count = _texts(values), label_count(labels)
+    each = len(texts) == count and len(texts) > len(set(map(str, np.asarray(labels).reshape(-1).tolist())))
+    return [] if each else texts
+
+
 def _squeezed(key: str) -> str:
     return re.sub(r"[\W_]+", "", key.lower())
 
 
 def _texts(values: Any) -> list[str]:
-    """Return class names, none where they are no texts in a row."""
+    """Return texts in a row; none for anything else."""
     array = as_numpy(values) if not isinstance(values, list | tuple) else np.array(values, dtype=object)
     texts = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in array.reshape(-1).tolist()]
     return texts if array.ndim == 1 and all(isinstance(one, str) for one in texts) else []

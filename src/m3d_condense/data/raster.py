@@ -115,9 +115,17 @@ def header(item: Item) -> tuple[str, int, int]:
         UserError: it cannot be read.
     """
     with _without_warnings(), _opened(*item) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        width, height = image.size[::-1] if turned else image.size
+        width, height = _upright_size(image)
         return image.mode, height, width
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the width and the height of an open image, not loaded yet, once it is upright."""
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    if turned and isinstance(image, TiffImageFile):  # of which PIL may give the upright size already
+        width, height = (int(image.tag_v2[tag]) for tag in (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength))
+        return height, width
+    return image.size[::-1] if turned else image.size
 
 
 def picture(image: Image.Image, size: int | None, white: int | None = None, mode: str | None = None) -> Pixels:
@@ -125,7 +133,8 @@ def picture(image: Image.Image, size: int | None, white: int | None = None, mode
 
     Raises WideError for one of more than 8 bits, unless `white` says which of its levels is white.
     """
-    image = _grey_or_rgb(ImageOps.exif_transpose(image), white)
+    negative = _is_negative(image)
+    image = _grey_or_rgb(ImageOps.exif_transpose(image), white, negative)
     array = np.asarray(fit(image if mode is None else image.convert(mode), size))
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
@@ -228,6 +237,12 @@ def _is_cut(image: Image.Image) -> bool:
     return not _is_wide(image) and any(";16" in str(part[3]) for part in getattr(image, "tile", ()))
 
 
+def _is_negative(image: Image.Image) -> bool:
+    """Whether an open image has more than 8 bits and 0 for white, which PIL leaves so, as X-rays may."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) and _is_wide(image) else {}
+    return tags.get(ExifTags.Base.PhotometricInterpretation) == 0
+
+
 def _levels(image: Image.Image) -> NDArray[np.int64]:
     """Return the levels of an image of more than 8 bits; raises ValueError for those beyond 16."""
     levels = np.asarray(image).astype(np.int64)
@@ -236,12 +251,13 @@ def _levels(image: Image.Image) -> NDArray[np.int64]:
     return levels
 
 
-def _grey_or_rgb(image: Image.Image, white: int | None) -> Image.Image:
+def _grey_or_rgb(image: Image.Image, white: int | None, negative: bool) -> Image.Image:
     """In mode L or RGB: more than 8 bits scaled by the level of white, transparency laid on white."""
     if _is_wide(image):
         if white is None:
             raise WideError
-        return Image.fromarray(((2 * 255 * _levels(image) + white) // (2 * white)).astype(np.uint8))
+        levels = white - _levels(image) if negative else _levels(image)
+        return Image.fromarray(((2 * 255 * levels + white) // (2 * white)).astype(np.uint8))
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, not 8 or 16 bits")
     mode = "L" if is_grey(image.mode) else "RGB"

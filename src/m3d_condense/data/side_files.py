@@ -125,7 +125,8 @@ def parse(path: str, text: str, named: Callable[[str], bool] = lambda _: False) 
                 return _of_list(lines, named)
             text = "\n".join(lines)
         delimiter, text = _delimiter(text)
-        names, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True))
+        cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+        names, *rows = [row for row in cells if any(cell.strip() for cell in row)]
         return _of_rows(names, rows)
     except (ValueError, RecursionError, csv.Error):
         return Table()
@@ -134,14 +135,19 @@ def parse(path: str, text: str, named: Callable[[str], bool] = lambda _: False) 
 def _delimiter(text: str) -> tuple[str, str]:
     """Return the sign that parts the cells, and the text without lines above the names of columns.
 
-    Such are the sign itself, as spreadsheets write it (``sep=;``), and comments.
+    Such are the sign itself, as spreadsheets write it (``sep=;``), comments, and empty lines.
     """
-    told, _, rest = text.partition("\n")
+    told, _, rest = (text := _from_first_line(text)).partition("\n")
     if (match := re.fullmatch(r'"?sep=(.)"?\s*', told, re.IGNORECASE)) is not None:
         return match[1], rest
     while told.startswith("#") and not any(sign in told for sign in SIGNS):
-        told, _, rest = (text := rest).partition("\n")
+        told, _, rest = (text := _from_first_line(rest)).partition("\n")
     return max(SIGNS, key=told.count), text
+
+
+def _from_first_line(text: str) -> str:
+    """Return text without the empty lines at its begin; the blanks in its first line may part cells."""
+    return re.sub(r"\A\s*[\r\n]", "", text)
 
 
 def _parts_with_signs(lines: Sequence[str], named: Callable[[str], bool]) -> bool:
@@ -153,8 +159,7 @@ def _parts_with_signs(lines: Sequence[str], named: Callable[[str], bool]) -> boo
     return False
 
 
-def _of_rows(names: list[str], lines: list[list[str]]) -> Table:
-    rows = [row for row in lines if any(cell.strip() for cell in row)]
+def _of_rows(names: list[str], rows: list[list[str]]) -> Table:
     names = names or [str(number + 1) for number in range(len(rows[0]) if rows else 0)]
     longer = bool(rows) and all(len(row) == len(names) + 1 for row in rows)
     surplus = longer and any(row[-1].strip() for row in rows)  # rows with names, or signs within cells

@@ -85,8 +85,8 @@ def _flags(columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def _split_of(name: str) -> str | None:
-    """Return the split after which a column is called, as `is_test`, `Test set` or `holdout`."""
-    named = split_name(re.sub(r"^is", "", as_name(name).casefold()))
+    """Return the split after which a column is called, as `is_test`, `Test set`, `test_mask` or `holdout`."""
+    named = split_name(re.sub(r"^is|[\W_]*(mask|flag)$", "", as_name(name).casefold()))
     numbered = any(letter.isdecimal() for letter in name)
     return named.role if named is not None and not named.rest and not numbered and not holds_splits(name) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from m3d_condense.machine.memory import readable
 from m3d_condense.report import charts
@@ -23,6 +24,7 @@ from m3d_condense.tools.text import counted, duration
 
 WORST, MISTAKES = 5, 3  # classes whose confusion is shown, and the classes they are taken for
 LOG_FROM = 20  # the greatest loss over the least, from which the axis is logarithmic
+DRAWN = 1e30  # a greater loss is no honest one, and no chart reaches from it to another
 MOST_CLASSES = 40  # whose accuracies are shown
 
 
@@ -104,7 +106,7 @@ def _courses(facts: Facts) -> list[str]:
     """Draw loss and watched accuracy against the steps, as far as they are known."""
     history = [entry for entry in facts.condensed.history if "step" in entry]
     losses, watched = (
-        [(entry["step"], entry[name]) for entry in history if entry.get(name) == entry.get(name) is not None]
+        [(entry["step"], entry[name]) for entry in history if abs(entry.get(name, math.nan)) <= DRAWN]
         for name in ("loss", "accuracy")
     )
     drawn = []
