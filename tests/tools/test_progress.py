@@ -26,3 +26,9 @@ def test_quiet_notices_are_recorded(capsys: pytest.CaptureFixture[str]) -> None:
         notice("one")
     assert heard == ["one"]
     assert capsys.readouterr().err == ""
+
+
+def test_a_job_that_does_more_than_was_foreseen_is_never_beyond_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("Scoring", 2) as bar:
+        bar.advance(3)
+    assert "Scoring: 3/3 it" in capsys.readouterr().err

@@ -86,8 +86,9 @@ class Reporter:
         return (self.done - done) / seconds if seconds > 0 else 0.0
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
-        """Count `count` more units as done; `note` replaces the text behind the counts."""
+        """Count `count` more units as done, be it beyond the total; `note` replaces the text behind the counts."""
         self.done += count
+        self.total = max(self.total, self.done)  # processes that share a job may do more of it than was foreseen
         if note is not None:
             self.note = note
         if _quiet:
@@ -96,7 +97,8 @@ class Reporter:
             self._marks.append((time.monotonic(), self.done))
         if self._bar is not None:
             bar, task = self._bar
-            bar.update(task, completed=self.done, note=self.note, rate=f"{self.rate:.1f} {self.unit}/s")
+            rate = f"{self.rate:.1f} {self.unit}/s"
+            bar.update(task, completed=self.done, total=self.total, note=self.note, rate=rate)
         elif time.monotonic() - self._shown >= PLAIN_INTERVAL:
             self._shown = time.monotonic()
             known = self.done - self._marks[0][1] >= FEW  # a first step that compiles foretells nothing
