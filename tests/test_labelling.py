@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from m3d_condense import labelling
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.fitting import train
@@ -146,3 +147,20 @@ def test_one_network_is_a_list_of_one(
 def test_what_is_no_trained_network_is_refused(given: Any, digits: ImageDataset) -> None:
     with pytest.raises(UserError, match=r"^networks: a (Linear|int); give what train\(\)"):
         label(condense(digits, ipc=1, method="random"), given)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_networks_are_trained(
+    digits: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    condense(digits, ipc=1, out=tmp_path / "set", **POOLED)
+
+    def refuse(path: Path) -> None:
+        raise UserError(f"{path}: the folder cannot be written to")
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("networks are trained")
+
+    monkeypatch.setattr(labelling, "check_writable", refuse)
+    monkeypatch.setattr(labelling, "_pool", fail)
+    with pytest.raises(UserError, match="set/condensed.json: the folder cannot be written to"):
+        label(tmp_path / "set")

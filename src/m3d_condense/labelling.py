@@ -30,6 +30,8 @@ from m3d_condense.sets.source import source_of
 from m3d_condense.sets.stored import recipe_of
 from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.locks import check_writable
+from m3d_condense.tools.places import CONDENSED
 from m3d_condense.tools.progress import notice
 from m3d_condense.training.trained import TrainedNetwork, load_network
 from m3d_condense.training.trainer import check_converged, classes_of
@@ -96,6 +98,8 @@ def label(
         return condensed
     if condensed.soft_labels is not None and not overwrite:
         raise UserError(f"{folder or 'the set'}: has other soft labels; {Setting('overwrite', True)} replaces them")
+    if folder is not None:
+        current().by_first(partial(check_writable, folder / CONDENSED))
     engine = Engine(execution)
     teachers = list(map(_teacher, files)) if recipe is None else _pool(condensed, recipe, data, engine)
     soft = SoftLabels.of(ensemble(teachers, condensed.decode()[0], temperature, engine.device), origin)

@@ -23,6 +23,18 @@ def test_a_set_is_grown(capsys: pytest.CaptureFixture[str]) -> None:
     assert CondensedSet.load("further").settings["start_from"]["kept"] is False
 
 
+def test_a_set_whose_origin_is_another_one_now_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    condense("--ipc", "1", "--out", "old")
+    condense("--ipc", "2", "--start-from", "old", "--out", "grown")
+    assert main(["condense", "--config", "grown", "--out", "again"]) == 0
+    assert "is another one now" not in capsys.readouterr().err
+    condense("--ipc", "1", "--seed", "4", "--out", "old", "--overwrite")
+    assert main(["condense", "--config", "grown", "--out", "other"]) == 0
+    said = capsys.readouterr().err
+    assert "grown: the set that it was grown from" in said
+    assert "old, is another one now, and so will be what is made of it" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

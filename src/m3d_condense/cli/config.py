@@ -21,6 +21,7 @@ from m3d_condense.tools.progress import notice
 
 LARGEST = 2**20  # bytes of a file
 ENDINGS = (".yaml", ".yml", ".json")  # of a file of settings
+KEPT = {"int", "float", "timestamp"}  # kinds of YAML's whose text a flag reads by itself
 SOURCE = {
     "data": "data",
     "size": "size",
@@ -118,6 +119,7 @@ def _of_set(found: Found) -> Config:
     grown = condensed.settings.get("start_from")
     if isinstance(grown, dict) and grown.get("set") is not None:
         settings |= {"start_from": grown["set"], "keep_old": grown.get("kept")}
+        _notice_changed(found.name, Path(str(grown["set"])), str(grown.get("fingerprint")))
     if condensed.settings.get("class_groups") is not None:
         settings["class_groups"] = condensed.settings["class_groups"]
     network = str(settings.get("network"))
@@ -125,6 +127,16 @@ def _of_set(found: Found) -> Config:
         return Config(path=folder, settings=settings, of_set=True)
     del settings["network"]
     return Config(path=folder, settings=settings, code=network, of_set=True)
+
+
+def _notice_changed(name: str, earlier: Path, fingerprint: str) -> None:
+    """Say so where the set that one was grown from is another one now."""
+    from m3d_condense.sets.condensed import CondensedSet
+
+    if set_at(earlier) is not None and not CondensedSet.load(earlier).told_by(fingerprint):
+        notice(
+            f"{name}: the set that it was grown from, {earlier}, is another one now, and so will be what is made of it"
+        )
 
 
 def _content(path: Path) -> Any:
@@ -137,14 +149,27 @@ def _content(path: Path) -> Any:
         if path.suffix.lower() == ".json":
             return json.loads(text, object_pairs_hook=once)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        once([(key.value, None) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else [])
-        return yaml.safe_load(text)
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        once([(key.value, None) for key, _ in node.value])
+        for _, value in node.value:
+            _keep_text(value)
+        return yaml.SafeLoader("").construct_document(node)
     except UserError:
         raise
     except RecursionError:
         raise UserError(f"--config {path}: cannot be read: nested too deeply") from None
     except Exception as error:  # what is no YAML may raise anything
         raise UserError(f"--config {path}: cannot be read: {short(str(error)) or type(error).__name__}") from None
+
+
+def _keep_text(value: yaml.Node) -> None:
+    """Have YAML give a setting as it is written, so that 0123 stays a name, and no a class in a list of these."""
+    among = value.value if isinstance(value, yaml.SequenceNode) else [value]
+    kinds = KEPT if among == [value] else {*KEPT, "bool"}
+    for one in among:
+        if isinstance(one, yaml.ScalarNode) and one.tag.rpartition(":")[2] in kinds:
+            one.tag = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
 
 
 def _once(path: Path, pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:

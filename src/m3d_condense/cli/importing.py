@@ -18,6 +18,7 @@ from m3d_condense.sets.layouts import Content, read_layout
 from m3d_condense.sets.source import fitted
 from m3d_condense.sets.values import Pixels
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.locks import check_writable
 from m3d_condense.tools.progress import notice
 
 
@@ -57,6 +58,7 @@ def _places(given: Namespace) -> tuple[Path, Path]:
     CondensedSet.check_target(out)
     if is_condensed_set(out) and not given.overwrite:
         raise UserError(f"{out} holds a condensed set; give another name, or {Setting('overwrite', True)}")
+    check_writable(out)
     return Path(given.file), out
 
 

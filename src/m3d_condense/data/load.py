@@ -25,7 +25,7 @@ from m3d_condense.data.decoding import decode
 from m3d_condense.data.dividing import divided
 from m3d_condense.data.hub import hub_id
 from m3d_condense.data.kept import decoded, remembered
-from m3d_condense.data.labels import encode, labelled_rows, notice_characters
+from m3d_condense.data.labels import as_name, encode, labelled_rows, notice_characters
 from m3d_condense.data.memory import given_of, tables_of
 from m3d_condense.data.pictures import Labels, Rows, translated
 from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labelled
@@ -151,7 +151,7 @@ def _named(data: Any) -> tuple[str | list[str] | None, str]:
         raise UserError("the name of the data is empty")
     if many:
         paths = [_expanded(path).absolute() for path in data]
-        return [str(path) for path in paths], paths[0].parent.name
+        return [str(path) for path in paths], as_name(paths[0].parent.name)
     if isinstance(data, str | os.PathLike):
         text = os.fspath(data)
         path = _expanded(text)
@@ -159,7 +159,7 @@ def _named(data: Any) -> tuple[str | list[str] | None, str]:
             text = hub_id(text) or text
             return text, text.rpartition("/")[2].replace(":", "-")
         path = path.resolve() if ".." in path.parts else path.absolute()
-        return str(path), path.name if path.is_dir() else path.stem
+        return str(path), as_name(path.name if path.is_dir() else path.stem)
     plain = isinstance(data, list | tuple | dict | np.lib.npyio.NpzFile)
     return None, "arrays" if plain else type(data).__name__.lower()
 

@@ -51,7 +51,7 @@ def page(found: Sequence[Facts], compared: Sequence[Compared] = ()) -> str:
     """
     budget = BUDGET
     text = _rendered(found, compared, budget)
-    while len(text.encode()) > LIMIT and budget > 1:
+    while len(text.encode("utf-8", "backslashreplace")) > LIMIT and budget > 1:
         budget //= 2
         text = _rendered(found, compared, budget)
     return text

@@ -35,6 +35,7 @@ from m3d_condense.sets.text import one_line
 from m3d_condense.sets.torch_files import read_torch
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import check_folder, check_place, write_file, write_folder
+from m3d_condense.tools.locks import check_writable
 from m3d_condense.tools.places import check_outside_data
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.text import distinct
@@ -121,6 +122,7 @@ def check_export(path: Path, form: str, *, overwrite: bool) -> None:
         raise UserError(f"{path} is there already, and is no {form} export; choose another name")
     if chosen.folder:
         check_folder(path, lambda folder: overwrite)
+    check_writable(path)
 
 
 def _is_ours(path: Path, form: Form) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 
 from m3d_condense import networks
@@ -20,7 +20,8 @@ from m3d_condense.recipes.protocols import PHOTOGRAPHS, Protocol, Training
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tiles import tile_size
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.files import check_place, write_file_atomic
+from m3d_condense.tools.files import check_place, open_tensors, write_file_atomic
+from m3d_condense.tools.locks import check_writable
 from m3d_condense.training.augment import CROP, CUTOUT
 from m3d_condense.training.photographs import EIGENVALUES, EIGENVECTORS, GREY, JITTER, LIGHT
 
@@ -91,6 +92,7 @@ def check_script(script: Path, *, overwrite: bool) -> None:
             raise UserError(f"{file} is there already, and is no script export; choose another name")
         if not overwrite:
             raise UserError(f"{file} is there already; choose another name, or give {Setting('overwrite', True)}")
+    check_writable(script)
 
 
 def _images_of(script: Path) -> Path:
@@ -107,7 +109,7 @@ def _is_script(file: Path) -> bool:
 
 def _is_images(file: Path) -> bool:
     try:
-        with safe_open(file, framework="pt") as stored:
+        with open_tensors(file) as stored:
             return MARK in (stored.metadata() or {})
     except (OSError, SafetensorError):
         return False

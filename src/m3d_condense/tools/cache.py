@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.files import write_file
+from m3d_condense.tools.files import open_tensors, write_file
 from m3d_condense.tools.progress import tell
 from m3d_condense.tools.stopwatch import Stopwatch
 
@@ -156,7 +156,7 @@ def read_entry(file: Path, *, mapped: bool = False) -> Stored | None:
     if not file.is_file():
         return None
     try:
-        with safe_open(file, framework="pt") as opened:
+        with open_tensors(file) as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             metadata = dict(opened.metadata() or {})
         if metadata.pop("digest", None) != digest_of(tensors, metadata):
@@ -254,7 +254,7 @@ def _files(path: Path) -> list[Path]:
 
 def _note(file: Path) -> str:
     try:
-        with safe_open(file, framework="np") as opened:
+        with open_tensors(file, "np") as opened:
             return str((opened.metadata() or {}).get("note", ""))
     except (OSError, SafetensorError):
         return "damaged"

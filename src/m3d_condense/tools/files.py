@@ -24,6 +24,7 @@ __all__ = [
     "check_name",
     "check_place",
     "is_partial",
+    "open_tensors",
     "plain_json",
     "read_json",
     "read_tensors",
@@ -157,9 +158,9 @@ def _name_target(error: BaseException, new: Path, path: Path) -> None:
 
 
 def write_file_atomic(path: Path, data: bytes | str) -> None:
-    """Write `data` (text as UTF-8) to `path` as `write_file` does."""
+    """Write `data` to `path` as `write_file` does; text as UTF-8, a half character of a file's name as its escape."""
     with write_file(path) as new:
-        new.write_bytes(data.encode() if isinstance(data, str) else data)
+        new.write_bytes(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
 
 
 def plain_json(name: str, value: Any) -> Any:
@@ -188,6 +189,20 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
+@contextmanager
+def open_tensors(file: Path, framework: str = "pt") -> Iterator[Any]:
+    """Open a safetensors file for reading, as `safe_open`, which takes no path but of UTF-8.
+
+    Raises:
+        OSError: as the system says: no permission.
+        SafetensorError: the file is cut short, or of another kind.
+    """
+    with file.open("rb") as opened:
+        path = file if _is_text(str(file)) else f"/dev/fd/{opened.fileno()}"
+        with safe_open(path, framework=framework) as stored:
+            yield stored
+
+
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of a safetensors file; nothing is unpickled.
 
@@ -199,11 +214,22 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not file.is_file():
         raise UserError(f"{file} is missing; fetch or make it again")
     try:
-        with safe_open(file, framework="pt") as stored:
+        with open_tensors(file) as stored:
             tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118
             return tensors, stored.metadata() or {}
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); see to it that it can, or make it again") from None
+    except SafetensorError as error:
         raise UserError(f"{file} is damaged or not in safetensors ({error}); fetch or make it again") from None
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path is Unicode, and not bytes of another encoding, which Python keeps as half characters."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _nests_within(value: Any, levels: int) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import msgspec
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from m3d_condense import networks
@@ -21,7 +21,7 @@ from m3d_condense.machine.engine import at_once
 from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.files import check_place, plain_json, read_tensors, write_file_atomic
+from m3d_condense.tools.files import check_place, open_tensors, plain_json, read_tensors, write_file_atomic
 from m3d_condense.tools.locks import check_writable
 from m3d_condense.training.augment import constants_problem, normalised
 from m3d_condense.training.trainer import check_converged, classes_of
@@ -164,7 +164,7 @@ def load_network(path: str | Path, *, network: Architecture | None = None) -> Tr
 def is_trained_network(path: Path) -> bool:
     """Tell whether a file is one that `TrainedNetwork.save` wrote; its weights are not read."""
     try:
-        with safe_open(path, framework="pt") as stored:
+        with open_tensors(path) as stored:
             return KEY in (stored.metadata() or {})
     except (OSError, SafetensorError):
         return False
@@ -190,7 +190,7 @@ def _known(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
     if KEY not in metadata:
         raise UserError(f"{file} holds no network that m3d train wrote; give one of those")
     try:
-        content = msgspec.json.decode(metadata[KEY].encode(), type=dict[str, Any])
+        content = msgspec.convert(json.loads(metadata[KEY]), dict[str, Any])
         version = content.pop("format_version", None)
         if version != FORMAT_VERSION:
             remedy = "update with pip install -U m3d-condense" if isinstance(version, int) else AGAIN
@@ -198,7 +198,7 @@ def _known(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
         known = {name: msgspec.convert(content[name], hint) for name, hint in STORED_TYPES.items()}
     except KeyError as error:
         raise UserError(f"{file} is damaged: it has no {error.args[0]!r}; {AGAIN}") from None
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: {error}; {AGAIN}") from None
     problem = constants_problem(known["mean"], known["std"], known["channels"])
     if problem is None and min(known["channels"], *known["size"]) < 1:
