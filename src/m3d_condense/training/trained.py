@@ -185,12 +185,17 @@ def check_target(path: Path, overwrite: bool) -> None:
     check_writable(path)
 
 
+def _refuse(constant: str) -> None:
+    """Raise `ValueError` for NaN and Infinity, which Python reads, and which are no JSON."""
+    raise ValueError(f"JSON is malformed: {constant}")
+
+
 def _known(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """Return what the metadata say, checked against `STORED_TYPES`."""
     if KEY not in metadata:
         raise UserError(f"{file} holds no network that m3d train wrote; give one of those")
     try:
-        content = msgspec.convert(json.loads(metadata[KEY]), dict[str, Any])
+        content = msgspec.convert(json.loads(metadata[KEY], parse_constant=_refuse), dict[str, Any])
         version = content.pop("format_version", None)
         if version != FORMAT_VERSION:
             remedy = "update with pip install -U m3d-condense" if isinstance(version, int) else AGAIN
