@@ -71,6 +71,20 @@ def test_a_network_that_runs_natively_says_so() -> None:
         assert half.kept == torch.float32
 
 
+def test_a_network_in_tf32_on_a_gpu_says_so_and_on_a_processor_is_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = placed("convnet", precision="tf32")
+    assert (used.arithmetic, used.numerics.split(" on ")[0]) == ("torch.float32", "float32")
+    monkeypatch.setattr(used.engine, "device", torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
+    assert (used.arithmetic, used.numerics.split(" on ")[0], used.describe()) == ("tf32", "tf32", "a card, tf32")
+
+
+def test_a_part_of_a_native_sequence_multiplies_as_the_whole() -> None:
+    whole = native.NativeSequence(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), products=torch.bfloat16)
+    assert whole[:-1].products == torch.bfloat16
+    assert isinstance(whole[-1], nn.AvgPool2d)
+
+
 @pytest.mark.parametrize("name", ["convnet2", "resnetap10"])
 def test_swapping_keeps_the_layers_and_their_names_and_can_be_taken_back(name: str) -> None:
     network = networks.build(name, channels=1, num_classes=3, size=(16, 16))

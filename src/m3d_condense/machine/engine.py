@@ -70,6 +70,11 @@ class Engine:
         """Whether networks that are trained alike are trained as one: a GPU is not filled by one of them."""
         return self.device.type == "cuda"
 
+    @property
+    def in_tf32(self) -> bool:
+        """Whether products of float32 are rounded to the ten bits of tf32, which GPUs alone have."""
+        return self.device.type == "cuda" and self.execution.precision == "tf32"
+
     def resident(self, images: Tensor) -> Tensor:
         """Return uint8 images on the device where they fit beside the work, else where they are."""
         return images.to(self.device) if self.fits(images.nbytes) else images
@@ -167,15 +172,19 @@ class Placed:
     @property
     def arithmetic(self) -> str:
         """Name what its results depend on, beyond what rounding alone would do."""
-        return f"native{self._half}" if self.native else str(self.dtype)
+        return f"native{self._half}" if self.native else "tf32" if self.engine.in_tf32 else str(self.dtype)
 
     @property
     def numerics(self) -> str:
         """Name all that decides the last bits of its results on one machine, beside the threads."""
-        tf32 = self.engine.device.type == "cuda" and self.engine.execution.precision == "tf32"
-        how = f"native blocks{self._half}" if self.native else "tf32" if tf32 else name_of(self.dtype)
+        how = f"native blocks{self._half}" if self.native else self._precision
         compiled = ", compiled" if self.compiled else ""
         return f"{how}{compiled} on {self.engine.device.type}, torch {torch.__version__}"
+
+    @property
+    def _precision(self) -> str:
+        """Name what its convolutions multiply in."""
+        return "tf32" if self.engine.in_tf32 else name_of(self.dtype)
 
     @property
     def _half(self) -> str:
@@ -184,7 +193,7 @@ class Placed:
 
     def describe(self) -> str:
         """Say in one line where it runs, and in what precision."""
-        return f"{self.engine.describe()}, {name_of(self.dtype)}"
+        return f"{self.engine.describe()}, {self._precision}"
 
     def explain(self) -> str:
         """Say in one line how it runs, and why."""

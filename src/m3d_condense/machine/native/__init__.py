@@ -94,6 +94,13 @@ class NativeSequence(nn.Sequential):
         self.products = products
         self._blocks = blocks_of(self.children())
 
+    def __getitem__(self, index: Any) -> Any:
+        """Return a layer, or a part of the sequence that multiplies in the same precision."""
+        part = super().__getitem__(index)
+        if isinstance(part, NativeSequence):
+            part.products = self.products
+        return part
+
     def forward(self, images: Tensor) -> Tensor:
         """Return what the layers make of images N×C×H×W."""
         if images.device.type != "cpu" or any(part.dtype != torch.float32 for part in self.parameters()):
