@@ -24,6 +24,7 @@ from m3d_condense.machine.execution import Execution
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import recorded, set_quiet
+from m3d_condense.tools.stopwatch import Stopwatch
 
 TINY: dict[str, Any] = {"ipc": 2, "factor": 2, "iterations": 6, "batch_real": 8}
 STOPS = {"sgd": {"optimizer": "sgd", "lr": 30.0}, "adam": {"optimizer": "adam", "lr": 0.05}}
@@ -141,6 +142,18 @@ def test_a_checkpoint_is_left_every_so_often(
     resumed = condense(digits, out=tmp_path / "set", execution=plain, **TINY)
     assert taken == [4, 5]
     assert torch.equal(resumed.images, condense(digits, execution=plain, **TINY).images)
+
+
+def test_what_the_cache_holds_counts_once_against_a_time_limit(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
+    few = TINY | {"method": "m3d-pool", "encoder_count": 1, "encoder_steps": 2, "encoder_batch": 8}
+    condense(digits, execution=plain, **few)
+    monkeypatch.setattr(Stopwatch, "credit", lambda watch, seconds: watch.go_on_from(1e6))
+    asked = {"out": tmp_path / "set", "time_limit": 1e4, "execution": plain}
+    assert condense(digits, **asked, **few).steps == 1
+    assert condense(digits, **asked, **few).steps == few["iterations"]
 
 
 def test_a_time_limit_stops_and_stores_and_the_run_goes_on(

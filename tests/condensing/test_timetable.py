@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,15 @@ def test_networks_that_would_leave_few_steps_of_the_images_are_left_out(
     made = divided(digits, pool(digits, encoder_count=4), Engine(plain), 100.0, ("encoder_steps",))
     assert (made.encoder_count, made.iterations) == (expected, 123)
     assert tried == [1, expected]
+
+
+def test_the_trial_of_the_steps_is_no_time_of_the_networks(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pool, "network", lambda pool, number: {})
+    monkeypatch.setattr(timetable, "_least_seconds", lambda *arguments: time.sleep(0.8) or 0.0)
+    monkeypatch.setattr(timetable, "fitting_iterations", lambda *arguments: (123,))
+    assert divided(digits, pool(digits, encoder_count=4), Engine(plain), 1.0, ("encoder_steps",)).encoder_count == 4
 
 
 def test_a_limit_that_no_pool_fits_in_is_refused(digits: ImageDataset, plain: Execution) -> None:

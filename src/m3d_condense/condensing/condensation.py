@@ -67,9 +67,10 @@ def condense(
         preset: "quick" (minutes on two cores) or "paper".
         out: folder for the condensed set.
         overwrite: make the set in `out` anew. A begun run of other settings gives way; one of these goes on.
-        time_limit: seconds of this call after which the loop stops and what there is is stored. Where the encoders are
-            a pool, it is divided between the training of its networks and the steps, which then end within it; see
-            `m3d_condense.condensing.timetable`.
+        time_limit: seconds of this call after which the loop stops and what there is is stored. Networks that the cache
+            holds count as long as their training took, but not again where a run goes on. Where the encoders are
+            a pool, the limit is divided between the training of its networks and the steps, which then end within it;
+            see `m3d_condense.condensing.timetable`.
         start_from: an earlier set, or its folder, of some or all classes of the data, matched by name, and of at most
             `ipc` images a class. Its images are the first of their classes; the others start as usual.
         keep_old: whether those images stay as they are, to the bit; else they are where the optimisation starts. By

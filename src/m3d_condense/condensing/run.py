@@ -130,7 +130,8 @@ class Run:
         Args:
             identity: the run's settings and data; JSON-able. A checkpoint's must agree, and its arithmetic.
             saved: the checkpoint's file; None saves nothing.
-            time_limit: seconds after which the loop ends.
+            time_limit: seconds of this call after which the loop ends. What the cache held counts as long as it would
+                have taken, but not again where a run goes on.
             observe: looks on.
             anew: whether a checkpoint that this run cannot go on from gives way, where it is an error otherwise.
 
@@ -139,11 +140,13 @@ class Run:
         """
         total, group = self.recipe.iterations, self.pixels.shard.group
         identity = identity | {"arithmetic": self.plan.placed.numerics}
+        credited, elapsed = self.watch.seconds, self.watch.elapsed
         if saved is not None and not (anew and group.by_first(lambda: not _readable(saved, identity))):
             self._restore(identity, saved)
         echo = ECHO if group.size > 1 else 0.0
         with deferred(echo) as interrupted, progress("Condensing", total, done=self.step) as bar:
-            clock = _Clock(time_limit)
+            taken = elapsed if self.step else credited
+            clock = _Clock(None if time_limit is None else time_limit - taken)
             observe(self)
             while self.step < total:
                 heard = group.ask(interrupted, clock.over, clock.due)

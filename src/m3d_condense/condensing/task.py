@@ -166,8 +166,7 @@ def _made(task: Task, place: Place | None) -> Condensation:
     with tracking(track, target, dataset.name, dataclasses.asdict(recipe)) as tracker, abandoned(shown):
         run = begin(dataset, recipe, engine, watch, task.grown_from)
         observe = observers(task.asked, dataset, recipe, engine, shown, tracker)
-        left = None if task.time_limit is None else task.time_limit - watch.seconds
-        run.loop(identity, None if working is None else working.checkpoint, left, observe, anew=anew)
+        run.loop(identity, None if working is None else working.checkpoint, task.time_limit, observe, anew=anew)
     used = run.plan.placed.describe() + (f"; {group.size} processes" if group.size > 1 else "")
     return Condensation(pixels=run.pixels, steps=run.step, seconds=watch.seconds, history=run.history, used=used)
 

@@ -130,9 +130,9 @@ def divided(
     A short trial tells how many training steps fit in most of the time, up to the recipe's. Their number is rounded
     down to a round one, so that runs of other images per class, and on a busier machine, come to the same pool and find
     it in the cache. Then the networks are trained, unless they have been before: fewer of them, where the steps of the
-    pixels, of which one is tried after the first network, would be too few. Another trial tells how many of these fit
-    in what is left: up to the recipe's under the paper preset, to ten times as many under the quick one. The time that
-    the networks took is counted whether this run trained them or an earlier one.
+    pixels, of which a few are tried after the first network, would be too few. Another trial tells how many of them
+    fit in what is left: up to the recipe's under the paper preset, to ten times as many under the quick one. The time
+    that the networks took is counted whether this run trained them or an earlier one.
 
     Args:
         dataset, engine: of the run.
@@ -200,7 +200,8 @@ def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit:
         seconds = max(outcome.result() for outcome in trained)
         rounds, ready = rounds + 1, min(ready + group.size, wanted)
         if ready < wanted and rounds == 1 and "iterations" not in given:
-            most = min(most, limit - _least_seconds(dataset, recipe, engine, limit, ready))
+            with watch.paused():
+                most = min(most, limit - _least_seconds(dataset, recipe, engine, limit, ready))
         if ready < wanted and seconds * (rounds + 1) / rounds > most:
             taken = f"{ready} of the {wanted} networks took {seconds:.0f} s to train"
             notice(f"{taken}; the others are left out, to have time for the steps of the images")

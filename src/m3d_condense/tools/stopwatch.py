@@ -16,7 +16,12 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         """What the run has taken so far."""
-        return time.monotonic() - self._begun + self._credit
+        return self.elapsed + self._credit
+
+    @property
+    def elapsed(self) -> float:
+        """What has passed since it was made, or counts on: the seconds without the credited ones."""
+        return time.monotonic() - self._begun
 
     def credit(self, seconds: float) -> None:
         """Add seconds that the run would have taken, had the cache not held what it needs."""
