@@ -94,6 +94,30 @@ def test_the_pool_of_a_set_labels_it(digits: ImageDataset, plain: Execution, tmp
     assert again.soft_labels is not None  # a finished run is found as it is
 
 
+def test_labels_of_a_pool_say_what_it_was_trained_on(digits: ImageDataset, plain: Execution) -> None:
+    made = condense(digits, ipc=1, execution=plain, **POOLED)
+    flipped = dataclasses.replace(digits, train=dataclasses.replace(digits.train, images=255 - digits.train.images))
+    labelled = label(made, data=digits, execution=plain)
+    other = label(labelled, data=flipped, overwrite=True, execution=plain)
+    for one, data in ((labelled, digits), (other, flipped)):
+        told = one.soft_labels.origin["networks"]  # type: ignore[union-attr]
+        assert [network["trained_on"]["fingerprint"] for network in told] == [data.fingerprint] * 2
+    with pytest.raises(UserError, match="has other soft labels"):
+        label(labelled, data=flipped, execution=plain)
+
+
+def test_a_pool_that_knows_groups_of_classes_labels_no_set(digits: ImageDataset, plain: Execution) -> None:
+    made = condense(digits, ipc=1, class_groups=2, execution=plain, **POOLED)
+    with pytest.raises(UserError, match="knows one group of its classes alone; name files of networks"):
+        label(made, data=digits, execution=plain)
+
+
+def test_a_callers_network_stays_as_it_is(digits: ImageDataset, trained: list[TrainedNetwork]) -> None:
+    network = trained[0].network.train()
+    label(condense(digits, ipc=1, method="random"), trained)
+    assert network.training
+
+
 def test_the_same_labels_are_not_made_again_and_others_only_when_that_is_asked(
     digits: ImageDataset, trained: list[TrainedNetwork], tmp_path: Path
 ) -> None:
@@ -161,6 +185,6 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_networks_are_trained(
         raise AssertionError("networks are trained")
 
     monkeypatch.setattr(labelling, "check_writable", refuse)
-    monkeypatch.setattr(labelling, "_pool", fail)
+    monkeypatch.setattr(labelling._OwnPool, "teachers", fail)
     with pytest.raises(UserError, match="set/condensed.json: the folder cannot be written to"):
         label(tmp_path / "set")

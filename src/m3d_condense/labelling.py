@@ -5,6 +5,7 @@ Shapes: N stored images, l factor, K classes, C×H×W pixels.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from m3d_condense import networks
+from m3d_condense.condensing import objectives
 from m3d_condense.condensing.encoders.pool import PoolEncoders
-from m3d_condense.condensing.run import begin
+from m3d_condense.condensing.encoders.source import Material
+from m3d_condense.condensing.plan import plan
+from m3d_condense.condensing.view import Encoder
+from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine, at_once
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
@@ -27,12 +32,13 @@ from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import store_soft_labels
 from m3d_condense.sets.soft import SoftLabels
 from m3d_condense.sets.source import source_of
-from m3d_condense.sets.stored import recipe_of
+from m3d_condense.sets.stored import is_grouped, recipe_of
 from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.locks import check_writable
 from m3d_condense.tools.places import CONDENSED
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.training.trained import TrainedNetwork, load_network
 from m3d_condense.training.trainer import check_converged, classes_of
 
@@ -90,8 +96,8 @@ def label(
         said = f"a {type(wrong).__name__}; give what train() or load_network() returned, or their files"
         raise UserError(said, setting="networks")
     files = _distinct(condensed, given)
-    recipe = pool_recipe(condensed) if not files else None
-    told = [_of_file(one) for one in files] if recipe is None else _of_pool(condensed, recipe)
+    pool = None if files else _OwnPool(pool_recipe(condensed), source_of(condensed, data))
+    told = [_of_file(one) for one in files] if pool is None else pool.told()
     origin = {"temperature": temperature, "networks": told}
     if condensed.soft_labels is not None and condensed.soft_labels.origin == origin:
         notice(f"{folder or 'the set'}: has these soft labels already")
@@ -101,7 +107,7 @@ def label(
     if folder is not None:
         current().by_first(partial(check_writable, folder / CONDENSED))
     engine = Engine(execution)
-    teachers = list(map(_teacher, files)) if recipe is None else _pool(condensed, recipe, data, engine)
+    teachers = list(map(_teacher, files)) if pool is None else pool.teachers(engine, condensed.normalise)
     soft = SoftLabels.of(ensemble(teachers, condensed.decode()[0], temperature, engine.device), origin)
     condensed.add_soft_labels(soft)
     if folder is not None:
@@ -113,11 +119,13 @@ def pool_recipe(condensed: CondensedSet) -> Recipe:
     """Return the recipe of a set that was condensed with a pool of networks.
 
     Raises:
-        UserError: it was made otherwise.
+        UserError: it was made otherwise, or in groups, whose networks tell the classes of a group alone.
     """
-    recipe = recipe_of(condensed)
+    recipe, advice = recipe_of(condensed), "name files of networks that m3d train wrote"
     if recipe is None or not recipe.has_pool:
-        raise UserError("no pool of networks is known of this set; name files of networks that m3d train wrote")
+        raise UserError(f"no pool of networks is known of this set; {advice}")
+    if is_grouped(condensed):
+        raise UserError(f"each network of this set's pool knows one group of its classes alone; {advice}")
     return recipe
 
 
@@ -132,7 +140,7 @@ def ensemble(teachers: Iterable[Teacher], images: Tensor, temperature: float, de
     """
     said = []
     for teacher in teachers:
-        network = teacher.network.to(device).eval()
+        network = copy.deepcopy(teacher.network).to(device).eval()  # the caller's own stays where and as it is
         parts = torch.split(images, at_once(images, device))
         logits = torch.cat([network(teacher.normalise(part.to(device))) for part in parts])
         check_converged(classes_of(logits))
@@ -173,26 +181,34 @@ def _of_file(trained: TrainedNetwork) -> dict[str, Any]:
     }
 
 
-def _of_pool(condensed: CondensedSet, recipe: Recipe) -> list[dict[str, Any]]:
-    """Describe each network of a pool: all follows from the recipe and the data."""
-    common = {"network": recipe.network, "trained_on": {"fingerprint": condensed.source.get("fingerprint")}}
-    trained = {"steps": recipe.encoder_steps, "batch": recipe.encoder_batch, "seed": recipe.seed}
-    return [common | trained | {POOL: number} for number in range(recipe.encoder_count)]
-
-
 def _teacher(trained: TrainedNetwork) -> Teacher:
     return Teacher(network=trained.network, normalise=trained.normalise)
 
 
-@torch.enable_grad()
-def _pool(condensed: CondensedSet, recipe: Recipe, data: Any, engine: Engine) -> list[Teacher]:
-    """Return the trained ends of the pool of a set's recipe, from the cache or trained now."""
-    dataset = source_of(condensed, data)
-    encoders = begin(dataset, replace(recipe, initialisation="random"), engine).encoders  # whose images are not used
-    assert isinstance(encoders, PoolEncoders)
-    found = []
-    for end in encoders.ends():
-        network = networks.build(recipe.network, **dataset.shape)
-        network.load_state_dict(end)
-        found.append(Teacher(network=network, normalise=condensed.normalise))
-    return found
+@dataclass(frozen=True)
+class _OwnPool:
+    """The pool of a set's own recipe, trained on `dataset`."""
+
+    recipe: Recipe
+    dataset: ImageDataset
+
+    def told(self) -> list[dict[str, Any]]:
+        """Describe each network: all follows from the recipe and the data."""
+        recipe = self.recipe
+        common = {"network": recipe.network, "trained_on": {"fingerprint": self.dataset.fingerprint}}
+        trained = {"steps": recipe.encoder_steps, "batch": recipe.encoder_batch, "seed": recipe.seed}
+        return [common | trained | {POOL: number} for number in range(recipe.encoder_count)]
+
+    @torch.enable_grad()
+    def teachers(self, engine: Engine, normalise: Callable[[Tensor], Tensor]) -> list[Teacher]:
+        """Return the trained ends, from the cache or trained now."""
+        recipe, dataset = self.recipe, self.dataset
+        placed = plan(dataset, recipe, engine, objectives.build(recipe)).placed
+        notice(placed.explain())
+        pool = PoolEncoders(Material(recipe=recipe, encoder=Encoder(placed), dataset=dataset, watch=Stopwatch()))
+        found = []
+        for end in pool.ends():
+            network = networks.build(recipe.network, **dataset.shape)
+            network.load_state_dict(end)
+            found.append(Teacher(network=network, normalise=normalise))
+        return found

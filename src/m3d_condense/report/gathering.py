@@ -21,7 +21,7 @@ from m3d_condense.report.nearest import Nearest, nearest
 from m3d_condense.report.projection import principal_components
 from m3d_condense.report.trials import Setup, Trials, features, trials
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.sets.stored import recipe_of
+from m3d_condense.sets.stored import is_grouped, recipe_of
 from m3d_condense.sets.tiles import cut
 from m3d_condense.tools.cache import Tensors
 from m3d_condense.tools.seeds import generator
@@ -126,6 +126,9 @@ def _initial(
         left_out.append("The images that it started from: some are those of an earlier set.")
         return None
     judged = recipe.initialisation == EASY
+    if is_grouped(condensed) and (judged or recipe.has_selector):
+        left_out.append("The images that it started from: networks of its groups of classes chose them.")
+        return None
     if not training and (judged or recipe.has_selector):
         left_out.append("The images that it started from: a network would have to be trained to choose them.")
         return None

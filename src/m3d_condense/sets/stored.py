@@ -73,3 +73,8 @@ def recipe_of(condensed: CondensedSet) -> Recipe | None:
     except (TypeError, AttributeError, UserError):
         return None
     return None if imports_code(str(found.network)) else found
+
+
+def is_grouped(condensed: CondensedSet) -> bool:
+    """Whether a set's classes were condensed in groups: networks that are trained for it know those of one group."""
+    return condensed.settings.get("class_groups") is not None
