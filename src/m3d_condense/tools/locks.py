@@ -13,7 +13,7 @@ from m3d_condense.tools.files import check_name
 from m3d_condense.tools.leftovers import SPARE, lock_name, sweep, temporary_name
 from m3d_condense.tools.progress import tell
 
-TRIES = 100
+PATIENCE = 0.5  # seconds that a process which is just ending may take to let go
 
 
 @contextmanager
@@ -36,8 +36,9 @@ def alone(path: Path, nbytes: int = 0) -> Iterator[None]:
     missing = [parent for parent in path.parents if not parent.exists()]
     try:
         _probe(path, nbytes)
+        lock = FileLock(lock_name(path))
         try:
-            lock = _locked(path, timeout=0)
+            lock.acquire(timeout=PATIENCE)
         except Timeout:
             advice = f"wait for it to end, or give another {Setting('out')}"
             raise UserError(f"{path}: another process is writing there; {advice}") from None
@@ -62,11 +63,12 @@ def in_turn(path: Path, waiting: str) -> Iterator[None]:
     Raises:
         OSError: as the system says.
     """
+    lock = FileLock(lock_name(path))
     try:
-        lock = _locked(path, timeout=0)
+        lock.acquire(timeout=PATIENCE)
     except Timeout:
         tell(waiting)
-        lock = _locked(path, timeout=-1)
+        lock.acquire()
     with _released(lock, path):
         yield
 
@@ -108,17 +110,3 @@ def _write_beside(path: Path, nbytes: int) -> None:
     finally:
         with suppress(OSError):
             file.unlink(missing_ok=True)
-
-
-def _locked(path: Path, timeout: float) -> FileLock:
-    """Return the lock of a path, held; wait for it no more than `timeout` seconds, -1 for ever.
-
-    Raises Timeout where another process keeps it.
-    """
-    for _ in range(TRIES):
-        lock = FileLock(lock_name(path))
-        lock.acquire(timeout=timeout)
-        if lock_name(path).exists():
-            return lock
-        lock.release()  # the process before removed the file after it was opened here: it keeps nobody out
-    raise UserError(f"{path}: other processes keep writing there; give another {Setting('out')}")
