@@ -31,6 +31,7 @@ from m3d_condense.subjects import (
     Subject,
     adapted,
     check_alike,
+    count_of,
     labels_of,
     mirrored,
     subjects_of,
@@ -142,7 +143,7 @@ def trainer_for(
 ) -> Trainer:
     """Build the network once for all repeats, compiled where that pays back over them."""
     network = networks.build(name, **dataset.shape)
-    count = len(training_set(first)[0])
+    count = count_of(first)
     images = repeats * (protocol.steps(count) * min(protocol.training.batch, count) + len(dataset.test) / 3)
     together, example = 1, dataset.example
     if engine.stacks and not networks.mixes_images(network) and not networks.draws(network):

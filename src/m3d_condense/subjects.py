@@ -115,6 +115,13 @@ def training_set(subject: Subject, labels: str = HARD) -> tuple[Tensor, Tensor]:
     return subject.train.images, subject.train.labels
 
 
+def count_of(subject: Subject) -> int:
+    """Return how many images `training_set` gives."""
+    if isinstance(subject, CondensedSet):
+        return len(subject.images) * subject.factor**2
+    return len(subject.train.images)
+
+
 def adapted(name: str, subject: Subject, epochs: int | None, flip: bool) -> Protocol:
     """Return the protocol of this name as it is run on a subject; raises `UserError` for an unknown one."""
     whole, factor = isinstance(subject, ImageDataset), subject.factor if isinstance(subject, CondensedSet) else 1

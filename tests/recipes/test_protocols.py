@@ -4,7 +4,7 @@ import pytest
 
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.problem import Problem
-from m3d_condense.recipes.protocols import check, protocol
+from m3d_condense.recipes.protocols import checked_epochs, protocol
 from m3d_condense.tools.errors import UserError
 
 
@@ -105,9 +105,9 @@ def test_the_other_protocols_are_the_same_for_all(name: str) -> None:
 
 
 def test_what_is_given_is_checked() -> None:
-    check("idc", None)
-    check("idc", 1)
+    checked_epochs("idc", None)
+    checked_epochs("idc", 1)
     with pytest.raises(UserError, match="unknown protocol 'icd'"):
-        check("icd", None)
+        checked_epochs("icd", None)
     with pytest.raises(UserError, match="epochs=0"):
-        check("idc", 0)
+        checked_epochs("idc", 0)

@@ -3,11 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_studies import FLAGS, SCORED, TINY
 
-from m3d_condense import study
+from m3d_condense import compare, networks, study
 from m3d_condense.cli.main import main
 from m3d_condense.cli.settings import variants
 from m3d_condense.data.dataset import ImageDataset
@@ -17,7 +18,8 @@ from m3d_condense.tools.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
-ASKED: dict[str, Any] = {"method": "dm", "ipc": 1, "networks": ["convnet1"]} | TINY | SCORED
+ALIKE: dict[str, Any] = {"ipc": 1, "networks": ["convnet1"]} | TINY | SCORED
+ASKED: dict[str, Any] = {"method": "dm"} | ALIKE
 VARIED: dict[str, Any] = {"lr": [0.01, 0.02], "batch_real": [8]}
 
 
@@ -34,6 +36,24 @@ def test_each_value_is_tried_while_the_others_stay(digits: ImageDataset) -> None
         (0.01, 8),
     ]
     assert [row.n for row in results.rows] == [2, 2, 2]
+
+
+def small(**asked: Any) -> Any:
+    """A user's own network."""
+    return networks.build("convnet1", **asked)
+
+
+def test_numbers_of_numpy_and_torch_and_a_network_as_a_function_are_stored(
+    digits: ImageDataset, tmp_path: Path
+) -> None:
+    given = {"epochs": np.int64(1), "batch_real": torch.tensor(4), "network": small, "networks": small}
+    vary = {"lr": [np.float32(0.5)], "network": [small]}
+    first = study(digits, vary=vary, out=tmp_path / "study", **ASKED | given)
+    assert labels(first) == ["dm", "lr=0.5"]  # with the network that it has
+    again = study(digits, vary=vary, out=tmp_path / "study", **ASKED | given)
+    assert [row.mean for row in again.rows] == [row.mean for row in first.rows]
+    compared = compare(digits, methods="dm", whole=False, out=tmp_path / "compared", **ALIKE | given)
+    assert {row.network for row in compared.rows} == {f"{__name__}:small"}
 
 
 def test_together_every_combination_is_tried(digits: ImageDataset) -> None:

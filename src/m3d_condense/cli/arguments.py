@@ -14,11 +14,9 @@ from m3d_condense.cli.completing import script
 from m3d_condense.cli.config import Config, apply, read
 from m3d_condense.cli.flags import new_parser
 from m3d_condense.cli.wording import mistakes_worded
-from m3d_condense.recipes.recipe import MOST
+from m3d_condense.recipes.recipe import MOST, SEED_LEAST, SEED_MOST
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.versions import OWN, __version__
-
-SEED_MOST = 2**64 - 1
 
 
 def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
@@ -72,8 +70,8 @@ def _check_whole(name: str, value: Any) -> None:
     """Raise `UserError` for a whole number that no seed, or no count, can be."""
     most = SEED_MOST if name.endswith("seed") else MOST
     for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, int) and not -(2**63) <= number <= most:
-            raise UserError(f"at most {most}" if number > 0 else f"at least -{2**63}", setting=name, value=number)
+        if isinstance(number, int) and not SEED_LEAST <= number <= most:
+            raise UserError(f"at most {most}" if number > 0 else f"at least {SEED_LEAST}", setting=name, value=number)
 
 
 class _Completion(argparse.Action):

@@ -86,7 +86,7 @@ def entries(given: Namespace) -> list[Entry]:
     """
     if not given.sets:
         raise UserError("no set given; name the folders that m3d condense made")
-    protocols.check(given.protocol, given.epochs)
+    protocols.checked_epochs(given.protocol, given.epochs)
     check_count("repeats", given.repeats, least=1, most=MOST_NETWORKS)
     if given.labels is not None:
         check_labels(given.labels)

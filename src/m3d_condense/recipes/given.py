@@ -13,7 +13,7 @@ from pathlib import PurePath
 from types import FunctionType
 from typing import Any, TypeAlias, TypeVar, cast, get_type_hints
 
-from m3d_condense.recipes.recipe import Recipe
+from m3d_condense.recipes.recipe import SEED_LEAST, SEED_MOST, Recipe
 from m3d_condense.tools.defaults import torchs_own
 from m3d_condense.tools.errors import UserError
 
@@ -31,7 +31,22 @@ def converted(name: str, value: Any) -> Any:
     Raises:
         UserError: for a value of another type.
     """
+    if name == "seed":
+        return checked_seed(name, value)
     return of_kind(name, named(name, value) if name == "network" else value, _types()[name])
+
+
+def given_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of `Recipe` that are given, those that are not None, as Python's own values.
+
+    Raises:
+        UserError: for an unknown setting, or a value of another type.
+    """
+    known = Recipe.__dataclass_fields__
+    unknown = sorted(name for name, value in settings.items() if value is not None and name not in known)
+    if unknown:
+        raise UserError(f"unknown setting {unknown[0]!r}: one of {', '.join(known)}")
+    return {name: converted(name, value) for name, value in settings.items() if value is not None}
 
 
 def checked(function: F) -> F:
@@ -74,7 +89,7 @@ def check_ordered(name: str, value: Any) -> None:
 def checked_seed(name: str, seed: Any) -> int:
     """Return a seed as Python's int; raise `UserError` for what is no whole number of 64 bits."""
     plain = of_kind(name, seed, int)
-    if not -(2**63) <= plain < 2**63:
+    if not SEED_LEAST <= plain <= SEED_MOST:
         raise UserError("a whole number of 64 bits", setting=name, value=seed)
     return int(plain)
 

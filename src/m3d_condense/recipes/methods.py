@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from m3d_condense.recipes import papers, presets
-from m3d_condense.recipes.given import converted
+from m3d_condense.recipes.given import converted, given_settings
 from m3d_condense.recipes.names import SELECTIONS
 from m3d_condense.recipes.presets import Setting
 from m3d_condense.recipes.problem import Problem
@@ -133,11 +133,7 @@ def recipe(
         raise UserError(f"unknown method {method!r}: one of {', '.join(METHODS)}")
     if preset not in PRESETS:
         raise UserError(f"unknown preset {preset!r}: one of {', '.join(PRESETS)}")
-    given = {name: value for name, value in overrides.items() if value is not None}
-    unknown = given.keys() - Recipe.__dataclass_fields__.keys()
-    if unknown:
-        raise UserError(f"unknown setting {sorted(unknown)[0]!r}: one of {', '.join(Recipe.__dataclass_fields__)}")
-    given = {name: converted(name, value) for name, value in given.items()}
+    given = given_settings(overrides)
     ipc, flip = converted("ipc", ipc), given.get("flip", mirrored)
     problem = Problem(
         ipc=ipc,

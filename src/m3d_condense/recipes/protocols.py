@@ -78,6 +78,10 @@ class Protocol:
             resolved, epochs=chosen, training=dataclasses.replace(resolved.training, augmentation=kept)
         )
 
+    def at_most_whole(self, epochs: int | None) -> int | None:
+        """Return the epochs asked for, on a whole data set beside small ones: at most its own for that."""
+        return None if epochs is None else min(epochs, self.whole_epochs)
+
     def steps(self, images: int) -> int:
         """Return how many steps the run takes on this many images."""
         return self.epochs * math.ceil(images / self.training.batch)
@@ -175,8 +179,11 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def check(name: str, epochs: int | None) -> None:
-    """Raise `UserError` for an unknown protocol, or for epochs in place of its own that are none."""
+def checked_epochs(name: str, epochs: int | None) -> int | None:
+    """Return the epochs in place of a protocol's own, None for these, as Python's int.
+
+    Raises:
+        UserError: for an unknown protocol, or epochs that are none.
+    """
     protocol(name)
-    if epochs is not None:
-        check_count("epochs", epochs, least=1)
+    return None if epochs is None else check_count("epochs", epochs, least=1)

@@ -21,6 +21,7 @@ CLASS_STEPS = ("joint", "sequential")
 BITS = (8, 4, 2, 1)  # of a channel of a stored pixel: those that fill a byte
 FULL = BITS[0]
 MOST = 2**31 - 1  # of a count
+SEED_LEAST, SEED_MOST = -(2**63), 2**63 - 1
 MOST_NETWORKS = 10**5  # that are trained, or sets that are made, one like the other
 LARGEST = 1e6  # of a learning rate or a weight: more than any run uses, and far from what float32 overflows at
 

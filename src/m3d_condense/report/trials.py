@@ -5,7 +5,6 @@ Shapes: K classes, N images of C×H×W pixels, D features.
 
 from __future__ import annotations
 
-import hashlib
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -126,7 +125,7 @@ def trials(
 
     def trial(number: int) -> Tensors:
         subject = subjects[number % len(subjects)]
-        identity = made_from | {"trained_on": _digest(subject)}
+        identity = made_from | {"trained_on": subject.fingerprint}
         return kept("reports", identity, number, lambda: train(subject, number), Stopwatch())
 
     found = [trial(number) for number in range(repeats)]
@@ -137,19 +136,8 @@ def trials(
 
 def _epochs(setup: Setup, subject: Subject) -> int | None:
     """Return the epochs in place of the protocol's: on a whole data set, at most the protocol's for that."""
-    if setup.epochs is None or isinstance(subject, CondensedSet):
-        return setup.epochs
-    return min(setup.epochs, protocols.protocol(setup.protocol).whole_epochs)
-
-
-def _digest(subject: Subject) -> str:
-    """Name what a network is trained on by its content."""
-    if isinstance(subject, ImageDataset):
-        return "whole"
-    digest = hashlib.sha256(f"{subject.factor} {subject.mean} {subject.std}".encode())
-    for tensor in (subject.images, subject.labels):
-        digest.update(tensor.numpy().data)
-    return digest.hexdigest()
+    whole = isinstance(subject, ImageDataset)
+    return protocols.protocol(setup.protocol).at_most_whole(setup.epochs) if whole else setup.epochs
 
 
 @torch.no_grad()

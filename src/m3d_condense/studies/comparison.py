@@ -13,7 +13,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
-from m3d_condense.recipes.given import Architecture, checked, checked_seconds, several
+from m3d_condense.recipes.given import Architecture, checked, checked_seconds, given_settings, several
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.studies.job import Job, Scoring, job_for
@@ -84,7 +84,7 @@ def compare(
     named = _methods(several(methods), random, sort, settings)
     seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     time_limit = checked_seconds("time_limit", time_limit)
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = given_settings(settings)
     scorers = tuple(dict.fromkeys(several(networks)))
     scoring = Scoring(
         networks=scorers,

@@ -55,9 +55,8 @@ class Scoring:
         repeats = check_count("repeats", self.repeats, least=1, most=MOST_NETWORKS)
         readings = check_count("readings", self.readings, least=1, most=MOST_READINGS)
         numbers = {"repeats": repeats, "readings": readings, "seed": converted("seed", self.seed)}
-        for name, value in numbers.items():
+        for name, value in (numbers | {"epochs": protocols.checked_epochs(self.protocol, self.epochs)}).items():
             object.__setattr__(self, name, value)
-        protocols.check(self.protocol, self.epochs)
 
     def settings(self) -> dict[str, Any]:
         """Return what all the networks share: the scoring without their names, and without a single reading."""
@@ -72,9 +71,8 @@ class Scoring:
         if recipe is not None:
             problem = dataset.problem(mirrored=recipe.flip if flip is None else flip, ipc=recipe.ipc)
             return chosen.adapted(problem, epochs=self.epochs, factor=recipe.factor)
-        epochs = None if self.epochs is None else min(self.epochs, chosen.whole_epochs)
         problem = dataset.problem(mirrored=dataset.mirrored if flip is None else flip)
-        return chosen.adapted(problem, epochs=epochs, whole=True)
+        return chosen.adapted(problem, epochs=chosen.at_most_whole(self.epochs), whole=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,15 @@ from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.effects import idle
-from m3d_condense.recipes.given import Architecture, check_ordered, checked, checked_seconds, of_kind, several
+from m3d_condense.recipes.given import (
+    Architecture,
+    check_ordered,
+    checked,
+    checked_seconds,
+    given_settings,
+    of_kind,
+    several,
+)
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count, meanings
 from m3d_condense.studies.comparison import check_networks
 from m3d_condense.studies.job import Job, Scoring, job_for
@@ -74,7 +82,7 @@ def study(
     """
     seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     time_limit = checked_seconds("time_limit", time_limit)
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = given_settings(settings)
     scorers = tuple(dict.fromkeys(several(networks)))
     scoring = Scoring(
         networks=scorers,
@@ -93,8 +101,9 @@ def study(
     tried: list[tuple[dict[str, Any], Recipe]] = []
     for number in range(seed, seed + seeds):
         for changes in _variants(vary, together):
-            variant = " ".join(f"{name}={value}" for name, value in changes.items())
-            asked: dict[str, Any] = {"preset": preset, "ipc": ipc, "seed": number, "settings": given | changes}
+            plain = given_settings(changes)
+            variant = " ".join(f"{name}={value}" for name, value in plain.items())
+            asked: dict[str, Any] = {"preset": preset, "ipc": ipc, "seed": number, "settings": given | plain}
             job = job_for(dataset, method, scoring=scoring, variant=variant, **asked)
             if job.recipe is None or job.recipe.iterations == 0:
                 raise UserError(f"{method} takes no steps, and has nothing to vary", setting="method", value=method)

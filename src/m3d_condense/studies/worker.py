@@ -238,8 +238,7 @@ class Worker:
         if asked["flip"] is None:
             asked["flip"] = mirrored(subject, dataset)
         if isinstance(subject, ImageDataset):
-            if asked["epochs"] is not None:
-                asked["epochs"] = min(asked["epochs"], protocols.protocol(asked["protocol"]).whole_epochs)
+            asked["epochs"] = protocols.protocol(asked["protocol"]).at_most_whole(asked["epochs"])
             return evaluate(subject, dataset, network=network, execution=self.engine.execution, **asked)
         known = _held_score(subject, network, asked, dataset.fingerprint, self._code(network, dataset))
         if known is not None:
