@@ -1,6 +1,6 @@
 """One condensation step under three settings of the memory allocator, each in its own process.
 
-default: glibc as it comes; mallopt: freed pages stay in the process (`engine.recycle_pages`, what the package does);
+default: glibc as it comes; mallopt: freed pages stay in the process (`process.recycle_pages`, what the package does);
 huge pages: torch asks for transparent huge pages (THP_MEM_ALLOC_ENABLE=1).
 """
 

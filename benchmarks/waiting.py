@@ -1,6 +1,6 @@
 """How OpenMP's threads wait for each other: one condensation step, alone on the machine and beside a busy process.
 
-spinning: GNU's runtime as it comes; short spins: what the command line sets (`threads.wait_politely`);
+spinning: GNU's runtime as it comes; short spins: what the command line sets (`process.wait_politely`);
 passive: OMP_WAIT_POLICY=passive. The busy process does nothing but count, on one core.
 """
 

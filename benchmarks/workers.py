@@ -1,6 +1,6 @@
 """Sides that live in processes of their own and work in turns, so that neither sees the other's settings.
 
-The package sets the C allocator for its whole process (`engine.recycle_pages`); in one process it would speed up
+The package sets the C allocator for its whole process (`process.recycle_pages`); in one process it would speed up
 the plain side too. A side that waits for its turn blocks on a pipe and takes no processor.
 """
 

@@ -18,6 +18,7 @@ from m3d_condense import networks
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
+from m3d_condense.machine.costs import FORWARD
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.given import Architecture, checked
@@ -191,7 +192,7 @@ class _Measure:
         self.dataset, self.network, self.seed = dataset, network, seed
         built = networks.build(network, **dataset.shape)
         engine = Engine(execution)
-        placed = engine.place(built, dataset.example, images / 3)  # forward alone
+        placed = engine.place(built, dataset.example, images * FORWARD)
         self.encoder, self.device, self.arithmetic = Encoder(placed), engine.device, placed.arithmetic
         self.encoder.network.eval()
         self.normalised = Normalisation(dataset.mean, dataset.std, engine.device)

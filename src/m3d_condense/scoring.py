@@ -17,7 +17,7 @@ from torch import Tensor
 
 from m3d_condense import networks
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.costs import activation_bytes
+from m3d_condense.machine.costs import FORWARD, activations
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.environment import describe_environment
 from m3d_condense.machine.execution import Execution
@@ -144,10 +144,10 @@ def trainer_for(
     """Build the network once for all repeats, compiled where that pays back over them."""
     network = networks.build(name, **dataset.shape)
     count = count_of(first)
-    images = repeats * (protocol.steps(count) * min(protocol.training.batch, count) + len(dataset.test) / 3)
+    images = repeats * (protocol.steps(count) * min(protocol.training.batch, count) + len(dataset.test) * FORWARD)
     together, example = 1, dataset.example
     if engine.stacks and not networks.mixes_images(network) and not networks.draws(network):
-        kept = protocol.training.batch * activation_bytes(network, example, torch.float32)
+        kept = protocol.training.batch * torch.float32.itemsize * activations(network, example)
         together = min(math.ceil(repeats / current().size), max(engine.budget // kept, 1))
     placed = engine.place(network, example, images, stacked=together > 1)
     notice(placed.explain())

@@ -15,7 +15,7 @@ from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine import engine as engine_module
-from m3d_condense.machine.costs import activation_bytes, forward_flops, widest_bytes
+from m3d_condense.machine.costs import activations, forward_flops, widest_activation
 from m3d_condense.machine.engine import Engine, Placed, has_compiler, in_pieces
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
@@ -183,12 +183,11 @@ def test_forward_flops_are_those_of_the_matrix_products() -> None:
     assert forward_flops(network, torch.zeros(1, 3, 8, 8)) == expected
 
 
-def test_activation_bytes_count_every_layers_output() -> None:
+def test_activations_count_every_layers_output() -> None:
     network = networks.build("convnet1", channels=3, num_classes=10, size=(8, 8))
     outputs = 3 * 128 * 64 + 128 * 16 + 10  # convolution, norm, ReLU; pooling; logits
-    assert activation_bytes(network, torch.zeros(1, 3, 8, 8), torch.float32) == 4 * outputs
-    assert activation_bytes(network, torch.zeros(1, 3, 8, 8), torch.bfloat16) == 2 * outputs
-    assert widest_bytes(network, torch.zeros(1, 3, 8, 8), torch.float32) == 4 * 128 * 64
+    assert activations(network, torch.zeros(1, 3, 8, 8)) == outputs
+    assert widest_activation(network, torch.zeros(1, 3, 8, 8)) == 128 * 64
     assert not any(module._forward_hooks for module in network.modules())
 
 

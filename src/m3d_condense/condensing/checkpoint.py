@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense.condensing.pixels import Pixels
+from m3d_condense.machine.execution import ROUNDING
 from m3d_condense.recipes.recipe import completed
 from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import Setting, UserError
@@ -216,7 +217,7 @@ def _difference(stored: Any, identity: Mapping[str, Any]) -> str:
     """Say what a stored identity has other than this run's, and what to do."""
     other = {name for name in identity if not isinstance(stored, dict) or stored.get(name) != identity[name]}
     if other == {"arithmetic"}:
-        settings = ", ".join(str(Setting(name)) for name in ("device", "precision", "native", "compile"))
+        settings = ", ".join(str(Setting(name)) for name in ROUNDING)
         advice = f"with the same {settings} it goes on, and {Setting('overwrite', True)} discards it"
         return f"left by a run in {stored['arithmetic']}, where this one is in {identity['arithmetic']}; {advice}"
     what = "code of its network" if other == {"code"} else "settings or data"

@@ -17,6 +17,7 @@ from m3d_condense import networks
 from m3d_condense.condensing.run import Observer, Run
 from m3d_condense.condensing.working import Working
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.costs import FORWARD
 from m3d_condense.machine.engine import Engine
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe, check_count
@@ -158,7 +159,7 @@ class Watcher:
         count = dataset.num_classes * recipe.decoded
         self.steps = min(protocol.steps(count), WATCHED_STEPS)
         scores = math.ceil(recipe.iterations / every)
-        images = scores * (self.steps * min(protocol.training.batch, count) + len(dataset.test) / 3)
+        images = scores * (self.steps * min(protocol.training.batch, count) + len(dataset.test) * FORWARD)
         placed = engine.place(network, dataset.example, images)
         self.trainer = Trainer(placed, protocol.training, dataset.mean, dataset.std)
         self.test = engine.resident(dataset.test.images), dataset.test.labels

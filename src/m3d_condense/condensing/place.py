@@ -8,13 +8,12 @@ from typing import Any
 
 from m3d_condense.condensing import checkpoint
 from m3d_condense.condensing.working import Working
+from m3d_condense.machine.execution import ROUNDING
 from m3d_condense.recipes.recipe import completed
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
-
-ROUNDING = ("device", "precision", "native", "compile")  # settings of the machine that the arithmetic follows from
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from m3d_condense.condensing.objectives.objective import Objective
 from m3d_condense.condensing.shards import Shard
 from m3d_condense.condensing.view import seen_numbers
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.costs import activation_bytes, widest_bytes
+from m3d_condense.machine.costs import activations, widest_activation
 from m3d_condense.machine.engine import Engine, Placed
 from m3d_condense.machine.group import current
 from m3d_condense.machine.memory import check_room
@@ -61,7 +61,6 @@ def plan(
     seen = seen_numbers(network, example, objective.layered)
     if networks.mixes_images(network) or objective.twice:
         _check_alone(network, example, recipe)
-    activations = activation_bytes(network, example, torch.float32) // torch.float32.itemsize
     learning = (True,) * num_classes if earlier is None else earlier.learning(recipe.ipc)
     compared = (True,) * num_classes if objective.joint else learning
     # How the network runs follows from the images of all groups of classes, so that it does not depend on these.
@@ -70,10 +69,10 @@ def plan(
     placed = engine.place(network, example, images, twice=objective.twice)
     # Real images are held as floats a few times over while they are augmented, and then as seen.
     real = torch.float32.itemsize * (4 * example.numel() + seen)
-    synthetic = real + activations * placed.kept.itemsize * (2 if recipe.taught else 1)
+    synthetic = real + activations(network, example) * placed.kept.itemsize * (2 if recipe.taught else 1)
     bytes_per_class = recipe.batch_real * real + per_class * synthetic
     if engine.device.type == "cpu":  # a GPU says itself what it has no room for
-        forward = real + widest_bytes(network, example, torch.float32)
+        forward = real + torch.float32.itemsize * widest_activation(network, example)
         check_room(recipe.batch_real * forward, "batch_real", recipe.batch_real)
         check_room(per_class * synthetic, "batch_synthetic", recipe.batch_synthetic)
     if recipe.class_steps == "sequential":

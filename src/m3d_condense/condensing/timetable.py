@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -168,7 +169,7 @@ def fitting_training(recipe: Recipe, limit: float, step_seconds: float) -> int:
     Raises:
         UserError: where not even the shortest training of the networks fits.
     """
-    seconds = -(-recipe.encoder_count // current().size) * step_seconds  # of the networks that one process trains
+    seconds = math.ceil(recipe.encoder_count / current().size) * step_seconds  # of the networks that one process trains
     fitting = NETWORKS_SHARE * limit / seconds
     if fitting < FEWEST:
         needed = FEWEST * seconds / NETWORKS_SHARE

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+FORWARD = 1 / 3  # of a step forward and backward: a pass forward alone
+
 
 @contextmanager
 def at_rest(network: nn.Module) -> Iterator[None]:
@@ -29,14 +31,14 @@ def forward_flops(network: nn.Module, image: Tensor) -> float:
     return float(counter.get_total_flops())
 
 
-def activation_bytes(network: nn.Module, image: Tensor, dtype: torch.dtype) -> int:
-    """Estimate the bytes of activations that one image 1×C×H×W keeps for its backward pass."""
-    return sum(_outputs(network, image)) * dtype.itemsize
+def activations(network: nn.Module, image: Tensor) -> int:
+    """Estimate how many numbers one image 1×C×H×W keeps for its backward pass."""
+    return sum(_outputs(network, image))
 
 
-def widest_bytes(network: nn.Module, image: Tensor, dtype: torch.dtype) -> int:
-    """Return the bytes of the largest activation of one image 1×C×H×W, which a forward pass alone needs."""
-    return max(_outputs(network, image), default=0) * dtype.itemsize
+def widest_activation(network: nn.Module, image: Tensor) -> int:
+    """Return how many numbers the largest activation of one image 1×C×H×W has, which a forward pass alone needs."""
+    return max(_outputs(network, image), default=0)
 
 
 def _outputs(network: nn.Module, image: Tensor) -> list[int]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from m3d_condense.machine import native
-from m3d_condense.machine.costs import forward_flops
+from m3d_condense.machine.costs import FORWARD, forward_flops
 from m3d_condense.machine.execution import Execution, name_of
 from m3d_condense.machine.matching import Distance, Matching, derived_matching
 from m3d_condense.machine.native.gradients import native_matching
@@ -127,7 +127,7 @@ class Engine:
             return self.execution.compile == "yes", f"compile={self.execution.compile} was asked for"
         if self.device.type not in EAGER_FLOPS or not has_compiler(self.device):
             return False, f"not compiled: no compiler for {self.device.type} here"
-        eager = 3 * images * forward_flops(network, example.to(self.device)) / EAGER_FLOPS[self.device.type]
+        eager = images * forward_flops(network, example.to(self.device)) / FORWARD / EAGER_FLOPS[self.device.type]
         saved = eager * (1 - 1 / COMPILED_GAIN)
         cost = COMPILE_SECONDS * sum(not list(module.children()) for module in network.modules())
         verb = "compiled" if saved > cost else "not compiled"

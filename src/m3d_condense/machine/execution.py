@@ -11,6 +11,8 @@ from m3d_condense.tools.errors import UserError
 
 MOST_MEMORY = 2**20  # GiB that can be asked for
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
+ROUNDING = ("device", "precision", "native", "compile")
+"""What of this the last bits of a result depend on."""
 
 
 @dataclass(frozen=True, kw_only=True)

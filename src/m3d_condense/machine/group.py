@@ -155,10 +155,10 @@ class Group:
 
     def broadcast(self, value: Made | None, source: int = 0) -> Made:
         """Return the value, which can be pickled, that one of the processes has."""
-        import torch.distributed as dist
-
         held: list[Any] = [value]
         if self.size > 1:
+            import torch.distributed as dist
+
             with _lost_said():
                 dist.broadcast_object_list(held, source)
         found: Made = held[0]
@@ -166,10 +166,10 @@ class Group:
 
     def objects(self, value: Made) -> list[Made]:
         """Return the values of all processes, which can be pickled, in order."""
-        import torch.distributed as dist
-
         if self.size == 1:
             return [value]
+        import torch.distributed as dist
+
         held: list[Any] = [None] * self.size
         with _lost_said():
             dist.all_gather_object(held, value)

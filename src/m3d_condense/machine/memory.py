@@ -126,7 +126,7 @@ def readable(count: int | None) -> str:
 
 
 def _hand_back() -> None:
-    """Give the system what earlier runs have freed, which `engine.recycle_pages` keeps, lest it count as this one's."""
+    """Give the system what earlier runs have freed, which `recycle_pages` keeps, lest it count as this one's."""
     if sys.platform == "linux":
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -223,7 +223,7 @@ def dc(problem: Problem) -> Values:
         "objective": "gradient-cosine",
         "encoders": "synthetic",
         "iterations_per_model": outer,
-        "encoder_steps": inner * -(-problem.num_classes * problem.ipc // batch),  # passes over the synthetic set
+        "encoder_steps": inner * math.ceil(problem.num_classes * problem.ipc / batch),  # passes over the synthetic set
         "encoder_batch": batch,
         "augmentation": "none",
     }

@@ -5,6 +5,7 @@ Shapes: N images of C×H×W values. With b bits a channel there are 2^b levels, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ def step_of(bits: int) -> int:
 def bytes_of(shape: tuple[int, ...], bits: int) -> int:
     """Return the bytes of packed images N×C×H×W; each begins a byte of its own."""
     count, *rest = shape
-    return count * -(-torch.Size(rest).numel() * bits // 8)
+    return count * math.ceil(torch.Size(rest).numel() * bits / 8)
 
 
 def rounded(values: Tensor, bits: int) -> Tensor:

@@ -5,6 +5,8 @@ Shapes: N images of C×H×W pixels in [0, 1], factor l.
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,7 +15,7 @@ PADDING = 0.5  # where l does not divide the side
 
 def tile_size(size: tuple[int, int], factor: int) -> tuple[int, int]:
     """Return the height and width of a tile: the side over the factor, rounded up."""
-    return -(-size[0] // factor), -(-size[1] // factor)
+    return math.ceil(size[0] / factor), math.ceil(size[1] / factor)
 
 
 def cut(images: Tensor, factor: int) -> Tensor:

@@ -21,7 +21,7 @@ from m3d_condense.recipes.augmentation import ALWAYS, Augmentation
 from m3d_condense.tools.errors import UserError
 from m3d_condense.training import photographs
 
-BRIGHTNESS, SATURATION, CONTRAST = 0.5, (0.0, 2.0), (0.5, 1.5)  # RECIPE's ranges, common to DSA and IDC
+BRIGHTNESS, SATURATION, CONTRAST = 0.5, (0.0, 2.0), (0.5, 1.5)  # common to DSA and IDC
 CROP, CUTOUT, SCALE, ROTATE = 0.125, 0.5, 1.2, 15.0
 SLACK = 1e-3  # beyond [0, 1], of floats that were resized or rounded
 SLICES = 32  # groups at most that are cropped one by one

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from m3d_condense.condensing.view import View
+from m3d_condense.machine.costs import FORWARD
 
 
 class Objective(ABC):
@@ -22,7 +23,7 @@ class Objective(ABC):
     joint: bool = False
     layered: bool = False
     twice: bool = False
-    passes: tuple[float, float] = (1 / 3, 1.0)
+    passes: tuple[float, float] = (FORWARD, 1.0)
 
     @abstractmethod
     def __call__(self, real: View, synthetic: View, constants: bool = False) -> Tensor:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from m3d_condense import networks
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes.given import checked_seconds
@@ -15,6 +14,7 @@ from m3d_condense.recipes.methods import PRESETS
 from m3d_condense.recipes.problem import HIGH_RESOLUTION
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.recipes.recipe import Recipe, check_count
+from m3d_condense.studies.comparison import check_networks
 from m3d_condense.studies.job import Job, Scoring, job_for
 from m3d_condense.studies.paper.grids import Grid, Making, Problem
 from m3d_condense.studies.paper.published import EXTENTS, WHOLE, Published, published
@@ -144,7 +144,7 @@ def cells(asked: Asked, dataset_of: Callable[[str], ImageDataset]) -> list[Cell]
         except UserError as error:
             found += _without_data(asked, of_data, makings, str(error))
             continue
-        _check_networks(asked, dataset)
+        check_networks(asked.scoring(high=False).networks, dataset)
         for problem, making in _pairs(of_data, makings):
             found += _cells(asked, dataset, problem, making)
     return found
@@ -248,9 +248,3 @@ def _job(
     plain, varied = made(base, ""), made(base | dict(making.settings), making.label)
     job = plain if varied.recipe == plain.recipe else varied
     return dataclasses.replace(job, data=problem.data, moments=asked.grid.moments)
-
-
-def _check_networks(asked: Asked, dataset: ImageDataset) -> None:
-    """Raise `UserError` for a network that could score no set of these images."""
-    for name in asked.scoring(high=False).networks:
-        networks.build(name, **dataset.shape)

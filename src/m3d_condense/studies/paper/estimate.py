@@ -15,6 +15,7 @@ from m3d_condense.condensing.condensation import condense
 from m3d_condense.condensing.estimate import lightened, prepared
 from m3d_condense.condensing.trial import fitting_iterations
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.machine.costs import FORWARD
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.recipe import Recipe
@@ -35,7 +36,6 @@ __all__ = ["Cost", "Estimate", "estimate"]
 TRIAL = 20.0  # seconds of a set, of which a tenth is tried out, or a few steps
 TRAINED = 2_000  # images that a network is trained on to time it
 TESTED = 100  # images that it is tested on meanwhile
-FORWARD = 1 / 3  # share of a training step's time that a forward pass takes
 MOMENT_NETWORKS = 5  # of `moment_distances`
 
 
