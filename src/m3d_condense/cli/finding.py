@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.places import CONDENSED
 from m3d_condense.tools.progress import notice
 
 
@@ -63,9 +64,9 @@ def need(name: str | None) -> Found:
 def set_at(path: str | Path) -> Path | None:
     """Return the folder of the condensed set that a path names, itself or by its condensed.json; None for no set."""
     path = Path(path)
-    folder = path.parent if path.name == "condensed.json" else path
+    folder = path.parent if path.name == CONDENSED else path
     try:
-        return folder if (folder / "condensed.json").is_file() else None
+        return folder if (folder / CONDENSED).is_file() else None
     except (OSError, ValueError):  # a path that cannot even be looked at
         return None
 

@@ -30,7 +30,7 @@ from m3d_condense.sets.soft import HARD
 from m3d_condense.sets.source import side_of, source_of
 from m3d_condense.sets.stored import recipe_of
 from m3d_condense.sets.text import one_line
-from m3d_condense.studies.ledger import SETS
+from m3d_condense.studies.ledger import CELLS, SETS
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
@@ -93,7 +93,7 @@ def _best(comparison: Path) -> Path:
     from m3d_condense.studies.record import Record, read
 
     found = []
-    for cell in sorted((comparison / "cells").glob("*.json")):
+    for cell in sorted((comparison / CELLS).glob("*.json")):
         record = read(cell, Record, "run m3d compare again")
         folder = comparison / SETS / cell.stem
         means = [score.mean for score in record.scores.values() if score.labels == HARD]

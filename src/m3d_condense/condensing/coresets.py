@@ -19,6 +19,7 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.group import current
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.names import SELECTIONS, find
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import Tensors, kept
 from m3d_condense.tools.progress import notice, progress
@@ -137,9 +138,7 @@ def selector(
 ) -> Encoder:
     """Return a network that chooses real images, for evaluation: trained on the data, or a random one."""
     network = networks.build(recipe.network, **dataset.shape)
-    protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
-    training = dataclasses.replace(protocol.training, cutmix=0.0)
-    steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
+    training, steps = selector_training(dataset, recipe)
     trainer = Trainer(
         engine.place(network, dataset.example, steps * training.batch if trained else 0),
         training,
@@ -153,6 +152,13 @@ def selector(
     encoder = Encoder(trainer.placed.eager())
     encoder.network.eval()
     return encoder
+
+
+def selector_training(dataset: ImageDataset, recipe: Recipe) -> tuple[Training, int]:
+    """Return how the network that chooses real images is trained, and by how many steps."""
+    protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
+    steps = min(protocol.steps(len(dataset.train)), SELECTOR_STEPS)
+    return dataclasses.replace(protocol.training, cutmix=0.0), steps
 
 
 def _train(trainer: Trainer, dataset: ImageDataset, network: str, steps: int, seed: int, watch: Stopwatch) -> None:

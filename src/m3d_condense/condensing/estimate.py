@@ -10,7 +10,7 @@ from typing import Any
 from m3d_condense import networks
 from m3d_condense.condensing import groups
 from m3d_condense.condensing.condensation import recipe_for
-from m3d_condense.condensing.coresets import SELECTOR_STEPS
+from m3d_condense.condensing.coresets import selector_training
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.condensing.timetable import Timetable
 from m3d_condense.condensing.trial import fitting_iterations, training_seconds
@@ -19,7 +19,6 @@ from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.memory import Peak, available_memory, peak_memory
-from m3d_condense.recipes import protocols
 from m3d_condense.recipes.effects import OF_ENCODERS
 from m3d_condense.recipes.given import checked, checked_seconds
 from m3d_condense.recipes.protocols import Training
@@ -152,10 +151,9 @@ def prepared(dataset: ImageDataset, recipe: Recipe) -> Prepared:
         steps = math.ceil(recipe.iterations / recipe.iterations_per_model) * recipe.encoder_warmup
     images = steps * batch
     if recipe.has_selector:
-        protocol = protocols.protocol("quick").adapted(dataset.problem(mirrored=recipe.flip), whole=True)
-        selecting = protocol.training.batch
-        batch = batch if images else selecting
-        images += min(protocol.steps(len(dataset.train)), SELECTOR_STEPS) * selecting
+        training, steps = selector_training(dataset, recipe)
+        batch = batch if images else training.batch
+        images += steps * training.batch
     return Prepared(images=images, batch=batch, shared=not warmed)
 
 

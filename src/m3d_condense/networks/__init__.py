@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from m3d_condense.machine.memory import check_room
@@ -24,19 +23,12 @@ from m3d_condense.tools.errors import UserError
 NAMES = ("convnet", "resnet10", "resnet18", "resnetap10", "densenet121")
 
 
-class Network(Protocol):
-    """What the package asks of a network: features N×D and, by calling it, logits N×K of normalised images.
-
-    Those of this package also have `maps`, of every block before its pooling, `features_of`, which takes the last of
-    them to the features, and a `classifier` that takes the features to the logits. All have `feature_size`, D.
-    """
-
-    def features(self, images: Tensor) -> Tensor: ...  # noqa: D102
-    def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
-
-
 def build(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) -> nn.Module:
     """Build a network for images C×H×W by name.
+
+    Of normalised images it gives `features` N×D, D being its `feature_size`, and, when called, logits N×K. Those of
+    this package also have `maps`, of every block before its pooling, `features_of`, which takes the last of them to
+    the features, and a `classifier` that takes the features to the logits.
 
     - ``convnet`` (its depth follows the side), ``convnetD`` with the depth D, ``resnet10``, ``resnet18``,
       ``resnetap10``, ``densenet121``; a width may follow, the maps of the first stage, or for a DenseNet the growth,

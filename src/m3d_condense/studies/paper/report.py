@@ -13,7 +13,7 @@ from typing import Any
 from m3d_condense.recipes.papers import M3D
 from m3d_condense.studies.paper.beside import Beside, rank_orders, shown
 from m3d_condense.studies.paper.cells import Asked, paper_repeats
-from m3d_condense.studies.record import Record
+from m3d_condense.studies.record import MOMENTS, Record
 from m3d_condense.studies.table import BEST, environments
 from m3d_condense.tools import files
 from m3d_condense.tools.text import duration, kib
@@ -42,7 +42,7 @@ class Reproduction:
     @property
     def failed(self) -> int:
         """How many rows have no result, or not all of it, because something went wrong."""
-        networks = {network for row in self.rows for network in (row.network, "moments")}
+        networks = {network for row in self.rows for network in (row.network, MOMENTS)}
         return sum(bool(record.failed(sorted(networks))) for record in self.records)
 
     @property
