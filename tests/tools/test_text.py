@@ -19,7 +19,7 @@ from m3d_condense.sets.condensed import Score
 from m3d_condense.sets.preview import preview
 from m3d_condense.studies.results import Results
 from m3d_condense.tools.progress import notice, progress
-from m3d_condense.tools.text import UNSHOWABLE, distinct, duration, percent, shown
+from m3d_condense.tools.text import UNSHOWABLE, distinct, duration, listed, percent, shown
 
 ESCAPES = "\x1b[31mred\x1b]0;title\x07\x9b2J\r\n\u202eback\x00\u2028"
 LONG = ESCAPES + "x" * 10**6
@@ -155,3 +155,9 @@ def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
 )
 def test_percentages_are_plain_numbers(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+def test_a_long_list_is_cut_and_says_how_many_are_left() -> None:
+    assert listed(["a", "b"], 2) == "a, b"
+    assert listed(["a", "b", "c", "d"], 2) == "a, b and 2 more"
+    assert listed(list("abcdefg")) == "a, b, c, d, e and 2 more"

@@ -25,6 +25,7 @@ from m3d_condense.tools.cache import Tensors, kept
 from m3d_condense.tools.progress import notice, progress
 from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.stopwatch import Stopwatch
+from m3d_condense.tools.text import listed
 from m3d_condense.training.augment import normalised
 from m3d_condense.training.trainer import Trainer
 
@@ -112,10 +113,9 @@ def notice_repeats(dataset: ImageDataset, count: int) -> None:
     counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes).tolist()
     few = [f"{name} ({has})" for name, has in zip(dataset.class_names, counts, strict=True) if has < count]
     if few:
-        shown = ", ".join(few[:5]) + (", …" if len(few) > 5 else "")
         notice(
             f"{len(few)} of {dataset.num_classes} classes have fewer than the {count} training images a class that are "
-            f"asked for, and repeat them: {shown}"
+            f"asked for, and repeat them: {listed(few)}"
         )
 
 

@@ -19,6 +19,7 @@ from m3d_condense.sets.bits import on_levels
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.text import listed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,8 +126,7 @@ def _check(condensed: CondensedSet, dataset: ImageDataset, recipe: Recipe) -> No
         )
     absent = [name for name in condensed.class_names if name not in dataset.class_names]
     if absent:
-        shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
         raise UserError(
-            f"has classes that {dataset.name} has not: {shown}; give data of all classes, old and new",
+            f"has classes that {dataset.name} has not: {listed(absent)}; give data of all classes, old and new",
             setting="start_from",
         )

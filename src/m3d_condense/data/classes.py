@@ -18,6 +18,7 @@ from m3d_condense.data.labels import Labels, as_name
 from m3d_condense.data.pictures import Rows
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.text import listed
 
 __all__ = ["Classes", "asked_for", "chosen_rows", "numbers_of", "renumbered"]
 
@@ -101,12 +102,8 @@ def numbers_of(asked: Sequence[str], class_names: Sequence[str]) -> list[int]:
 def _missing(missing: Sequence[str], count: int, class_names: Sequence[str]) -> str:
     near = difflib.get_close_matches(missing[0], class_names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    said = f"{len(missing)} of the {count} are no class of the data, {_some(missing)}"
-    return f"{said}; there are {_some(class_names)}{hint}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    said = f"{len(missing)} of the {count} are no class of the data, {listed(missing, SHOWN)}"
+    return f"{said}; there are {listed(class_names, SHOWN)}{hint}"
 
 
 def _squeezed(name: str) -> str:
@@ -124,7 +121,9 @@ def _aliases(text: str) -> set[str]:
 def renumbered(labels: Sequence[Labels], numbers: Sequence[int], class_names: Sequence[str]) -> list[Labels]:
     """Return the labels of each split as places in `numbers`, -1 for other classes; say how many are left out."""
     if len(numbers) < len(class_names):
-        notice(f"{len(numbers)} of {len(class_names)} classes are read: {_some([class_names[k] for k in numbers])}")
+        notice(
+            f"{len(numbers)} of {len(class_names)} classes are read: {listed([class_names[k] for k in numbers], SHOWN)}"
+        )
     place = np.full(len(class_names) + 1, -1)  # the last for no label
     place[list(numbers)] = np.arange(len(numbers))
     return [place[values] for values in labels]

@@ -9,6 +9,7 @@ from typing import Any
 
 from m3d_condense.data.labels import as_name
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.text import listed
 
 LABELS = ("label", "labels", "class", "classname", "classlabel", "classid", "target", "category", "y")
 """Names of columns of labels, the first first, without signs and in small letters."""
@@ -28,8 +29,7 @@ def name_twice(names: Sequence[str]) -> str | None:
 
 def unused_columns(names: Sequence[str]) -> str:
     """Say which columns are not used."""
-    shown = [name or "one without a name" for name in names[:8]]
-    return f"Columns not used: {', '.join(shown)}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return f"Columns not used: {listed([name or 'one without a name' for name in names], 8)}"
 
 
 def choose_labels(columns: Mapping[str, Sequence[Any]], where: str) -> str | None:

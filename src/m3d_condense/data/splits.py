@@ -24,6 +24,7 @@ from m3d_condense.data.words import (
     tokens,
 )
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.text import listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +190,4 @@ def shown_path(shown: str, folder: Folder) -> str:
 
 def some(folders: Sequence[Folder | str], most: int = 5) -> str:
     """Name a few folders, and how many more there are."""
-    names = [folder if isinstance(folder, str) else folder.name for folder in folders]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return listed([folder if isinstance(folder, str) else folder.name for folder in folders], most)

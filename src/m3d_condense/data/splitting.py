@@ -16,6 +16,7 @@ from m3d_condense.data.labels import Labels
 from m3d_condense.data.levels import Pixels, notice_flat
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.text import listed
 
 TEST_SHARE = 0.2  # of each class, where a source has no test split
 
@@ -26,7 +27,7 @@ def without_absent(labels: list[Labels], class_names: tuple[str, ...]) -> tuple[
     absent = [name for number, name in enumerate(class_names) if number not in present]
     if not absent:
         return labels, class_names
-    notice(f"{len(absent)} of {len(class_names)} classes have no image and are left out: {_some(absent)}")
+    notice(f"{len(absent)} of {len(class_names)} classes have no image and are left out: {listed(absent)}")
     new = np.full(len(class_names) + 1, -1)  # the last for no label
     new[present] = np.arange(len(present))
     return [new[values] for values in labels], tuple(class_names[number] for number in present)
@@ -38,11 +39,7 @@ def notice_odd(splits: Sequence[Split], class_names: tuple[str, ...]) -> None:
     counts = torch.bincount(splits[1].labels, minlength=len(class_names)).tolist()
     untested = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
     if untested:
-        notice(f"{len(untested)} of {len(class_names)} classes have no test image: {_some(untested)}")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        notice(f"{len(untested)} of {len(class_names)} classes have no test image: {listed(untested)}")
 
 
 def joined(images: Sequence[Pixels], labels: Sequence[Labels]) -> list[Split]:

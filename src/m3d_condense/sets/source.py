@@ -13,6 +13,7 @@ from m3d_condense.data.load import load
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.text import listed
 
 STORED: dict[str, Any] = {
     "data": str | list[str] | None,
@@ -63,11 +64,7 @@ def difference(some: Sequence[str], others: Sequence[str], here: str, there: str
     """Say in which classes two differ, which are called `here` and `there`, or that they stand in another order."""
     more = [name for name in some if name not in others]
     fewer = [name for name in others if name not in some]
-    parts = [
-        f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''} only in {where}"
-        for names, where in ((more, here), (fewer, there))
-        if names
-    ]
+    parts = [f"{listed(names)} only in {where}" for names, where in ((more, here), (fewer, there)) if names]
     if parts:
         return ", ".join(parts)
     if len(some) != len(others):

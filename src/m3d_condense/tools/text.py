@@ -41,6 +41,15 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the first of the names for a reader, and how many more there are.
+
+    >>> listed(["a", "b"], 2), listed(["a", "b", "c", "d"], 2)
+    ('a, b', 'a, b and 2 more')
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def distinct(names: Sequence[str], form: str = "{} {}") -> list[str]:
     """Return the names, each that was there before with a number in this form, such as the second crane: crane 2."""
     taken: dict[str, None] = {}

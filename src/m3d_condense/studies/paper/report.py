@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from m3d_condense.studies.paper.cells import Asked, paper_repeats
 from m3d_condense.studies.record import MOMENTS, Record
 from m3d_condense.studies.table import BEST, environments
 from m3d_condense.tools import files
-from m3d_condense.tools.text import duration, kib
+from m3d_condense.tools.text import duration, kib, listed
 
 __all__ = ["Reproduction"]
 
@@ -82,7 +82,7 @@ class Reproduction:
         for row in self.rows:
             if row.missing:
                 missing.setdefault(row.missing, []).append(_named(row))
-        return [*said, *(f"{_listed(names)}: {why}" for why, names in missing.items())]
+        return [*said, *(f"{listed(list(dict.fromkeys(names)), 6)}: {why}" for why, names in missing.items())]
 
     def save(self, folder: Path) -> None:
         """Write NAME.md, NAME.csv and NAME.json, each complete or as it was."""
@@ -163,12 +163,6 @@ def _figures(of: Reproduction) -> str:
 def _named(row: Beside) -> str:
     images = "" if row.ipc is None else f"/{row.ipc}"
     return f"{row.data}{images} {row.method}"
-
-
-def _listed(names: Iterable[str], most: int = 6) -> str:
-    different = list(dict.fromkeys(names))
-    more = f" and {len(different) - most} more" if len(different) > most else ""
-    return ", ".join(different[:most]) + more
 
 
 def _csv(rows: Sequence[Beside]) -> str:
