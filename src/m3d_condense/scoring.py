@@ -100,6 +100,10 @@ def evaluate(
         flip = mirrored(first, dataset)
     scored_by = adapted(protocol, first, epochs, flip)
     labels = labels_of(subjects, labels)
+    asked = [network, training_settings(scored_by), repeats, seed, flip, readings, labels]
+    current().check_same(
+        lambda: {"data": dataset.fingerprint, "sets": [one.fingerprint for one in subjects], "settings": asked}
+    )
     assert isinstance(network, str)  # `checked` has named it
     trainer = trainer_for(network, scored_by, dataset, first, repeats, Engine(execution))
     seeds = [repeat_seed(seed, r) for r in range(repeats)]

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +232,18 @@ def test_pool_networks_are_trained_once_between_them(
         return sorted(path.name for path in (tmp_path / str(current().rank)).glob("pools/*/*"))
 
     assert together(2, work) == [["0.safetensors", "2.safetensors"], ["1.safetensors"]]
+
+
+def test_processes_that_were_given_other_settings_or_data_are_refused(few: ImageDataset) -> None:
+    other = dataclasses.replace(few, train=dataclasses.replace(few.train, images=255 - few.train.images))
+
+    def work(change: str) -> str:
+        late = current().rank == 1
+        asked = TINY | ({"lr": 0.5} if late and change == "lr" else {})
+        with pytest.raises(UserError) as caught:
+            condense(other if late and change == "data" else few, **asked)
+        return str(caught.value)
+
+    for change in ("lr", "data"):
+        said = f"the processes differ in {change}; start all with one command, on the same data"
+        assert together(2, partial(work, change)) == [said] * 2

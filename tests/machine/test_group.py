@@ -10,6 +10,7 @@ import pytest
 import torch
 from together import together
 
+from m3d_condense.machine import group
 from m3d_condense.machine.group import ALONE, LOST, Group, current, working_in
 from m3d_condense.tools.errors import UserError
 
@@ -126,3 +127,26 @@ def test_a_process_that_ends_is_noticed_by_those_who_wait_for_it() -> None:
     assert ends[1] == -signal.SIGKILL
     assert [str(end) for end in ends if isinstance(end, ConnectionError)] == [LOST]
     assert sum(isinstance(end, SystemExit) for end in ends) == 1
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, None])
+def test_who_waits_for_an_answer_does_not_outwait_the_process_that_was_to_give_it(
+    ends: type[BaseException] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "BEAT", 0.1)
+    monkeypatch.setattr(group, "SILENT", 2.0)
+
+    def stop() -> None:
+        time.sleep(3)  # longer than a silence, with signs of life
+        if ends is not None:
+            raise ends
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def work() -> None:
+        if current().rank == 0:
+            time.sleep(0.5)
+        current().once("stopped", stop)
+
+    first, second = together(2, work)
+    assert isinstance(first, ConnectionError)
+    assert isinstance(second, KeyboardInterrupt) if ends else second == -signal.SIGKILL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, load_optimisers
 from m3d_condense.machine.execution import Execution
+from m3d_condense.machine.group import current
 from m3d_condense.networks import code_named
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.effects import idle
@@ -120,6 +122,14 @@ def condense(
         code=code,
         overwrite=overwrite,
     )
+    asked_for = {"class_groups": class_groups, "time_limit": time_limit, "watch": watch, **dataclasses.asdict(recipe)}
+
+    def own() -> dict[str, Any]:
+        named = {str(Setting(name)): value for name, value in asked_for.items()}
+        earlier = None if grown_from is None else grown_from.identity()
+        return {"data": dataset.fingerprint, **named, str(Setting("start_from")): earlier, "code of the network": code}
+
+    current().check_same(own)
     return in_groups(task, class_groups, target) if class_groups > 1 else in_one(task, target)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import itertools
 import pickle
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 STEP = timedelta(minutes=10)  # that a process waits for the others within a step, of pixels or of a checkpoint
 POLL = 0.05  # seconds between two looks at the store
+BEAT, SILENT = 5.0, 120.0  # seconds between two signs of life, and without one until a process is taken for lost
 LOST = (
     "another process of this run has ended, or cannot be reached; what was saved is kept, and the same command goes "
     "on from there"
@@ -212,15 +214,53 @@ class Group:
         with _lost_said():
             asks_first = self.store.add(f"asked/{name}", 1) == 1
         if asks_first:
-            outcome = Outcome.of(work)
-            with _lost_said():
-                self.store.set(f"answer/{name}", base64.b64encode(pickle.dumps(outcome)).decode())
+            outcome: Outcome[Made] = Outcome(error=ConnectionError(LOST))  # what an interrupt leaves
+            try:
+                with self._signs_of_life(name):
+                    outcome = Outcome.of(work)
+            finally:
+                with _lost_said():
+                    self.store.set(f"answer/{name}", base64.b64encode(pickle.dumps(outcome)).decode())
             return outcome.result()
         with _lost_said():
+            heard, beats = time.monotonic(), 0
             while not self.store.check([f"answer/{name}"]):
+                if (now := self.store.add(f"beats/{name}", 0)) != beats:
+                    heard, beats = time.monotonic(), now
+                if time.monotonic() - heard > SILENT:
+                    raise ConnectionError(LOST)
                 time.sleep(POLL)
             answer: Outcome[Made] = pickle.loads(base64.b64decode(self.store.get(f"answer/{name}")))
         return answer.result()
+
+    @contextmanager
+    def _signs_of_life(self, name: str) -> Iterator[None]:
+        """Have those who wait for an answer of this name hear that this process is there, while this lasts."""
+        assert self.store is not None
+        store, ended = self.store, threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(BEAT):
+                with suppress(RuntimeError):  # without a store nobody waits
+                    store.add(f"beats/{name}", 1)
+
+        beating = threading.Thread(target=beat, daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            beating.join()
+
+    def check_same(self, told: Callable[[], Mapping[str, Any]]) -> None:
+        """Raise `UserError` in all processes where what each of them tells, by name, is not the same."""
+        if self.size == 1:
+            return
+        first, *others = self.objects(dict(told()))
+        names = [name for name in first if any(one.get(name) != first[name] for one in others)]
+        if names:
+            different = ", ".join(names)
+            raise UserError(f"the processes differ in {different}; start all with one command, on the same data")
 
     def deal(self, count: int) -> Iterator[int]:
         """Yield numbers below `count`, each to one process only: to whichever asks next."""

@@ -59,6 +59,7 @@ def run_study(
     """
     assert len({job.name for job in jobs}) == len(jobs)
     group = current()
+    group.check_same(lambda: {"settings or data": [dict(settings), time_limit, [job.identity() for job in jobs]]})
     if folder is not None:
         group.by_first(partial(check_target, folder))
     with nullcontext() if folder is None else group.held_by_first(lambda: alone(folder)):
