@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from m3d_condense.cli.main import main
+from m3d_condense.tools import cache
 from m3d_condense.tools.cache import kept
 from m3d_condense.tools.stopwatch import Stopwatch
 
@@ -45,6 +46,17 @@ def test_what_is_named_is_removed(place: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out.splitlines()[-1].startswith("1 removed")
     assert main(["cache", "list"]) == 0
     assert capsys.readouterr().out == f"0 B in {place}\n"
+
+
+def test_what_another_process_is_making_stays(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "is_held", lambda path: path.parent.name == "pools")
+    assert main(["cache", "remove", "--all"]) == 0
+    shown = capsys.readouterr()
+    assert "another process is making it; it stays" in shown.err
+    assert shown.out.splitlines()[-1].startswith("1 removed")
+    assert [entry.name.partition("/")[0] for entry in cache.entries()] == ["pools"]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from m3d_condense.cli.main import main
 from m3d_condense.condensing import estimate as estimating
-from m3d_condense.condensing.estimate import Estimate, estimate, lightened, prepared
+from m3d_condense.condensing.estimate import Estimate, Prepared, estimate, lightened, prepared
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.execution import Execution
+from m3d_condense.machine.group import Group, working_in
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
@@ -130,5 +133,26 @@ def test_the_command_prints_it_and_writes_no_set(tmp_path: Path, capsys: Any, mo
     for text in ("600 for each of 2 groups of at most 5 classes", "in all", "memory at its peak", "within 1 min"):
         assert text in shown
     assert not list(tmp_path.glob("*set*"))
-    assert main([*asked, "--start-from", "earlier"]) == 2
-    assert "--estimate: tells of runs without --start-from" in capsys.readouterr().err
+    refused = {
+        ("--start-from", "earlier"): "--estimate: tells of runs without --start-from",
+        ("--keep-old", "true"): "--estimate: tells of runs without --keep-old",
+        ("--watch", "2"): "--estimate: tells of runs without --watch",
+        ("--factor", "9"): "--factor 9: larger than the images of 8×8",
+        ("--soft-labels",): "--soft-labels: goes with a method that has a pool",
+    }
+    for flags, said in refused.items():
+        assert main([*asked, *flags]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_networks_are_trained_on_no_more_images_a_step_than_there_are(digits: ImageDataset) -> None:
+    pool = {"encoder_count": 3, "encoder_steps": 10, "encoder_batch": 128}
+    few = digits.train[torch.arange(20)]
+    small = dataclasses.replace(digits, train=few)
+    assert prepared(small, recipe("m3d-pool", **pool)) == Prepared(images=3 * 10 * 20, batch=20)
+
+
+def test_processes_share_the_networks_of_a_pool(digits: ImageDataset) -> None:
+    asked = recipe("m3d-pool", encoder_count=5, encoder_steps=10, encoder_batch=4)
+    with working_in(Group(rank=0, size=2)):
+        assert prepared(digits, asked).images == 3 * 10 * 4

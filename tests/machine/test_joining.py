@@ -49,7 +49,7 @@ def test_who_is_missing_is_said_and_not_waited_for_forever(
 
 
 def test_a_store_that_cannot_be_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "FIND", 0.5)
+    monkeypatch.setattr(joining, "REACH", 0.5)
     with socket.socket() as closed:  # takes a port, and listens to nobody there
         closed.bind(("127.0.0.1", 0))
         set_environment(monkeypatch, environment(1, 2, closed.getsockname()[1]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from m3d_condense.tools import locks
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.leftovers import is_partial, sweep
-from m3d_condense.tools.locks import alone
+from m3d_condense.tools.locks import alone, is_held
 
 
 @contextmanager
@@ -39,6 +41,27 @@ def test_a_second_process_is_refused_and_the_first_goes_on(tmp_path: Path) -> No
         alone(path),
     ):
         pytest.fail("two at once")
+
+
+def test_a_look_tells_whether_another_process_writes_and_leaves_nothing(tmp_path: Path) -> None:
+    assert not is_held(tmp_path / "set")
+    assert not list(tmp_path.iterdir())
+    with another_process_writes(tmp_path / "set"):
+        assert is_held(tmp_path / "set")
+
+
+def test_a_disk_that_takes_no_files_is_said_as_a_closed_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, nbytes: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(locks, "_write_beside", refuse)
+    with (
+        pytest.raises(UserError, match=r"cannot be written to \(Read-only file system\); choose"),
+        alone(tmp_path / "set"),
+    ):
+        pytest.fail("it can be written")
 
 
 def test_another_place_is_free(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.machine.group import current
 from m3d_condense.machine.memory import Peak, available_memory, peak_memory
 from m3d_condense.recipes.effects import OF_ENCODERS
 from m3d_condense.recipes.given import checked, checked_seconds
@@ -129,7 +130,7 @@ def estimate(
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What networks are trained on before the steps that need them.
+    """What the networks that one process trains are trained on before the steps that need them.
 
     Attributes:
         images: that go through training steps, one network after the other.
@@ -144,16 +145,18 @@ class Prepared:
 
 def prepared(dataset: ImageDataset, recipe: Recipe) -> Prepared:
     """Return what is trained for a run before its steps: a pool or warm networks, and a network that selects."""
-    warmed, steps, batch = recipe.encoders in OF_ENCODERS["encoder_warmup"], 0, recipe.encoder_batch
+    count = len(dataset.train)
+    warmed, steps, batch = recipe.encoders in OF_ENCODERS["encoder_warmup"], 0, min(recipe.encoder_batch, count)
     if recipe.has_pool:
-        steps = recipe.encoder_count * recipe.encoder_steps
+        steps = math.ceil(recipe.encoder_count / current().size) * recipe.encoder_steps
     if warmed:
         steps = math.ceil(recipe.iterations / recipe.iterations_per_model) * recipe.encoder_warmup
     images = steps * batch
     if recipe.has_selector:
         training, steps = selector_training(dataset, recipe)
-        batch = batch if images else training.batch
-        images += steps * training.batch
+        selecting = min(training.batch, count)
+        batch = batch if images else selecting
+        images += steps * selecting
     return Prepared(images=images, batch=batch, shared=not warmed)
 
 
@@ -170,6 +173,6 @@ def lightened(recipe: Recipe) -> Recipe:
 def _image_seconds(dataset: ImageDataset, recipe: Recipe, batch: int, engine: Engine) -> float:
     """Return the seconds that a network of the recipe is trained on an image."""
     network = networks.build(recipe.network, **dataset.shape)
-    training = Training(batch=min(batch, len(dataset.train)), lr=recipe.encoder_lr, augmentation=recipe.siamese)
+    training = Training(batch=batch, lr=recipe.encoder_lr, augmentation=recipe.siamese)
     placed = engine.place(network, dataset.example, TRAINED * training.batch)
     return training_seconds(placed, training, dataset, TRAINED) / training.batch

@@ -18,7 +18,8 @@ from m3d_condense.tools.progress import tell
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
 
-FIND = 45.0  # seconds to reach the store in, and until those who wait say for whom
+REACH = 25.0  # seconds to reach the store in, which torch tries twice
+FIND = 45.0  # seconds until those who wait say for whom
 CONNECT = timedelta(seconds=12)  # for one connection; torch tries it a few times
 COME = 300.0  # seconds that those who are late, as on a slow disk, have in all
 LONGEST = timedelta(days=7)  # that a process waits for the others where one may have much more to do
@@ -67,7 +68,7 @@ def _join(size: int) -> Group:
         torch.cuda.set_device(local_rank % gpus)
     backend = "cpu:gloo,cuda:nccl" if gpus >= local_size else "gloo"  # NCCL takes one process for each GPU
     try:
-        common, *_ = next(rendezvous("env://", timeout=timedelta(seconds=FIND)))
+        common, *_ = next(rendezvous("env://", timeout=timedelta(seconds=REACH)))
         store = PrefixStore(_meet(common, rank, size), common)
         own = PrefixStore("torch", store)
         dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=CONNECT)

@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from m3d_condense.tools.digests import digest_of
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import open_tensors, write_file
+from m3d_condense.tools.locks import is_held
 from m3d_condense.tools.progress import tell
 from m3d_condense.tools.stopwatch import Stopwatch
 
@@ -263,7 +264,8 @@ def _note(file: Path) -> str:
 def remove(names: Sequence[str] | None) -> list[Entry]:
     """Remove entries by their names, or those of a kind by its name; None removes all.
 
-    Files in the cache folder that are not entries stay. Returns what was removed.
+    Files in the cache folder that are not entries stay, and so does what another process is just making, which is said.
+    Returns what was removed.
 
     Raises:
         UserError: there is nothing of a name; then nothing is removed.
@@ -274,9 +276,14 @@ def remove(names: Sequence[str] | None) -> list[Entry]:
         if not any(name in (entry.name, entry.name.partition("/")[0]) for entry in found):
             raise UserError(f"nothing of the name {name} is kept in {cache_folder()}")
     chosen = [entry for entry in found if names is None or {entry.name, entry.name.partition("/")[0]} & set(names)]
+    removed = []
     for entry in chosen:
-        _discard(entry.path)
-    return chosen
+        if is_held(entry.path):
+            tell(f"{entry.name}: another process is making it; it stays")
+        else:
+            _discard(entry.path)
+            removed.append(entry)
+    return removed
 
 
 def trim(kind: str, limit: int) -> None:

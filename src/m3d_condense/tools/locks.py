@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from m3d_condense.tools.files import check_name
 from m3d_condense.tools.leftovers import SPARE, lock_name, sweep, temporary_name
 from m3d_condense.tools.progress import tell
 
+CLOSED = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.EROFS}  # of a folder that cannot be written to
 PATIENCE = 0.5  # seconds that a process which is just ending may take to let go
 
 
@@ -73,6 +75,17 @@ def in_turn(path: Path, waiting: str) -> Iterator[None]:
         yield
 
 
+def is_held(path: Path) -> bool:
+    """Whether another process holds `path` at this moment."""
+    lock = FileLock(lock_name(path))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    with _released(lock, path):
+        return False
+
+
 @contextmanager
 def _released(lock: FileLock, path: Path) -> Iterator[None]:
     """Remove the file of a path's lock, and release it, when this ends."""
@@ -93,7 +106,9 @@ def _probe(path: Path, nbytes: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_beside(path, nbytes)
-    except (PermissionError, FileNotFoundError) as error:
+    except OSError as error:
+        if error.errno not in CLOSED:
+            raise
         said = f"the folder {path.parent} cannot be written to ({error.strerror})"
         raise UserError(f"{path}: {said}; choose another place") from None
 

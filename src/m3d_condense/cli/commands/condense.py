@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -81,13 +81,13 @@ def run(given: Namespace) -> int:
     if given.out is not None:
         CondensedSet.check_target(given.out)
     dataset = load_data(given, given.data)
-    if given.estimate:
-        return _estimate(given, dataset, running)
-    out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
     settings = {field.name: given[field.name] for field in fields(Recipe)}
     if given.soft_labels and not recipe_for(dataset, given.method, given.preset, given.ipc, settings).has_pool:
         advice = "goes with a method that has a pool of networks, such as m3d-pool; m3d label takes files of networks"
         raise UserError(advice, setting="soft_labels")
+    if given.estimate:
+        return _estimate(given, dataset, running, settings)
+    out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
     settings |= {name: given[name] for name in (*LOOKING_ON, "start_from", "keep_old", "class_groups")}
     condensed = condense(dataset, out=out, overwrite=given.overwrite, time_limit=limit, execution=running, **settings)
     notice(summary(condensed, dataset, out))
@@ -97,13 +97,13 @@ def run(given: Namespace) -> int:
     return 0
 
 
-def _estimate(given: Namespace, dataset: ImageDataset, running: Execution) -> int:
+def _estimate(given: Namespace, dataset: ImageDataset, running: Execution, settings: dict[str, Any]) -> int:
     from m3d_condense.cli.tables import print_estimate
     from m3d_condense.condensing.estimate import estimate
 
-    if given.start_from is not None:
-        raise UserError(f"tells of runs without {Setting('start_from')}", setting="estimate")
-    settings = {field.name: given[field.name] for field in fields(Recipe)}
+    for name in ("start_from", "keep_old", "watch"):
+        if given[name]:
+            raise UserError(f"tells of runs without {Setting(name)}", setting="estimate")
     limit = seconds(given.time_limit)
     found = estimate(dataset, class_groups=given.class_groups, time_limit=limit, execution=running, **settings)
     print_estimate(found, limit)
