@@ -178,6 +178,8 @@ def test_files_that_are_no_lists_are_refused(tmp_path: Path, content: bytes, sai
 def test_what_is_no_list_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(UserError, match=r"^classes=imagenete: neither a file .* imagewoof; did you mean imagene"):
         asked_for("imagenete")
+    with pytest.raises(UserError, match="^classes=ant: neither .*; classes themselves are given as two or more names"):
+        asked_for("ant")
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def _lines(path: Path) -> list[str]:
     """Read a class a line, without empty lines and those that begin with #."""
     if not path.is_file():
         near = difflib.get_close_matches(str(path).lower(), SUBSETS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else "; classes themselves are given as two or more names"
         raise UserError(
             f"neither a file that lists classes, one a line, nor one of {', '.join(SUBSETS)}{hint}",
             setting="classes",

@@ -59,7 +59,8 @@ def load(
     of (image, label), and a ``datasets.Dataset``; docs/data.md has the rules of them all.
 
     What took longer than two seconds to decode is kept in the cache folder, and read from there while the source's
-    files stay as they are; ``M3D_CACHE`` says where, ``M3D_CACHE_LIMIT`` how many GiB, 0 keeps nothing.
+    files stay as they are; ``M3D_CACHE`` says where, ``M3D_CACHE_LIMIT`` how many GiB, 0 keeps nothing
+    but images that the memory has no room for.
 
     Args:
         data: the source; what was loaded already passes through.
