@@ -94,6 +94,7 @@ def condense(
     dataset = load(data)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
     _notice_idle(recipe, recipe_for(dataset, method, preset, ipc, {}))
+    check_factor(dataset, recipe)
     groups.check_groups(class_groups, dataset.num_classes, {"start_from": start_from, "watch": watch})
     check_memory(dataset, recipe)
     grown_from = _earlier(start_from, keep_old, dataset, recipe)
@@ -157,12 +158,8 @@ def _told(grown_from: Earlier | None, start_from: CondensedSet | str | Path | No
 
 
 def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overrides: Mapping[str, Any]) -> Recipe:
-    """Resolve a method's settings for a data set, see `m3d_condense.recipes.methods.recipe`.
-
-    Raises:
-        UserError: as there; or for a factor beyond the images.
-    """
-    recipe = methods.recipe(
+    """Resolve a method's settings for a data set, see `m3d_condense.recipes.methods.recipe`."""
+    return methods.recipe(
         method,
         preset,
         ipc=ipc,
@@ -173,10 +170,13 @@ def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overri
         mirrored=dataset.mirrored,
         overrides=overrides,
     )
+
+
+def check_factor(dataset: ImageDataset, recipe: Recipe) -> None:
+    """Raise `UserError` for tiles of less than a pixel."""
     if recipe.factor > min(dataset.size):
         height, width = dataset.size
         raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
-    return recipe
 
 
 @checked

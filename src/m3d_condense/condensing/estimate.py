@@ -9,7 +9,7 @@ from typing import Any
 
 from m3d_condense import networks
 from m3d_condense.condensing import groups
-from m3d_condense.condensing.condensation import recipe_for
+from m3d_condense.condensing.condensation import check_factor, recipe_for
 from m3d_condense.condensing.coresets import selector_training
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.condensing.timetable import Timetable
@@ -96,6 +96,7 @@ def estimate(
     dataset, engine = load(data), Engine(execution)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
     timetable = Timetable.asked(recipe, time_limit, settings, class_groups)
+    check_factor(dataset, recipe)
     groups.check_groups(class_groups, dataset.num_classes, {})
     check_memory(dataset, recipe)
     largest = max(groups.divided(dataset.num_classes, class_groups), key=len)
