@@ -99,6 +99,33 @@ def test_images_of_other_classes_are_not_decoded(tmp_path: Path) -> None:
         load(root)
 
 
+def test_what_is_wrong_with_folders_of_other_classes_does_not_matter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_quiet(False)
+    root = as_folder(tmp_path / "data")
+    (root / "train" / "fox").mkdir()
+    folder(root / "test", ("gnu",), count=2)
+    found = load(root, classes=["dog", "ant"])
+    assert found.class_names == ("dog", "ant")
+    assert "2 of classes that training lacks" in capsys.readouterr().err
+    with pytest.raises(UserError, match="class folder .*fox holds no readable images"):
+        load(root, classes=["dog", "ant", "Fox"])
+    (root / "train" / "fox").rmdir()
+    with pytest.raises(UserError, match=r"classes that are not in the training split: gnu \(2 images\)"):
+        load(root, classes=["dog", "ant", "gnu"])
+    with pytest.raises(UserError, match=r"classes that are not in the training split: gnu \(2 images\)"):
+        load(root)
+
+
+def test_a_part_of_imagenet_has_the_classes_that_are_asked_for(tmp_path: Path) -> None:
+    chosen = [one.wordnet for one in SUBSETS["imagenette"]]
+    folder(tmp_path / "train", tuple(sorted(chosen)))
+    folder(tmp_path / "val", ("n00000001", *sorted(chosen), "n99999999"))
+    (tmp_path / "train" / "n00000001").mkdir()
+    assert load(tmp_path, classes="imagenette").num_classes == 10
+
+
 def test_how_many_are_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     set_quiet(False)
     load(folder(tmp_path / "data", FIVE), classes=["bee", "ant"])

@@ -20,7 +20,7 @@ from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.text import listed
 
-__all__ = ["Classes", "asked_for", "chosen_rows", "numbers_of", "renumbered"]
+__all__ = ["Classes", "asked_for", "chosen_rows", "is_asked", "numbers_of", "renumbered"]
 
 Classes = str | os.PathLike[str] | Sequence[str]
 """A name of `SUBSETS`, a text file with a class a line, or the classes themselves."""
@@ -80,7 +80,7 @@ def numbers_of(asked: Sequence[str], class_names: Sequence[str]) -> list[int]:
     other way round. Raises UserError for classes that there are not, and for one that may be several.
     """
     number = {name: index for index, name in enumerate(class_names)}
-    names = [{_squeezed(name), *map(_squeezed, name.split(","))} for name in class_names]
+    names = [_names(name) for name in class_names]
     found: list[int] = []
     missing: list[str] = []
     for text in asked:
@@ -99,6 +99,11 @@ def numbers_of(asked: Sequence[str], class_names: Sequence[str]) -> list[int]:
     return found
 
 
+def is_asked(name: str, asked: Sequence[str]) -> bool:
+    """Whether a class of this name may be one of those that are asked for."""
+    return name in map(as_name, asked) or any(_names(name) & _aliases(text) for text in asked)
+
+
 def _missing(missing: Sequence[str], count: int, class_names: Sequence[str]) -> str:
     near = difflib.get_close_matches(missing[0], class_names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
@@ -109,6 +114,11 @@ def _missing(missing: Sequence[str], count: int, class_names: Sequence[str]) -> 
 def _squeezed(name: str) -> str:
     """Return a name in small letters, with single spaces for all that stands between words."""
     return re.sub(r"[\W_]+", " ", name).strip().casefold()
+
+
+def _names(name: str) -> set[str]:
+    """Return what a class can be called: its name, and each of its names that stand between commas."""
+    return {_squeezed(name), *map(_squeezed, name.split(","))}
 
 
 def _aliases(text: str) -> set[str]:

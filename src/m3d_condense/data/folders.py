@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from m3d_condense.data.classes import is_asked
 from m3d_condense.data.foreign import content
 from m3d_condense.data.labels import as_name
 from m3d_condense.data.splits import (
@@ -49,14 +50,20 @@ class Notes:
     """What is said of a reading.
 
     Attributes:
+        asked: the classes that are asked for, each by a name or a WordNet id; None for all.
         lines: one notice each.
         dropped: by the path of a folder or picture that is not used, in which words its pictures are counted.
         outside: in which words all other pictures that are not used are counted.
     """
 
+    asked: Sequence[str] | None = None
     lines: list[str] = field(default_factory=list)
     dropped: dict[str, str] = field(default_factory=dict)
     outside: str = "outside the class folders"
+
+    def wants(self, name: str) -> bool:
+        """Whether the class of a folder is, or may be, to be read."""
+        return self.asked is None or is_asked(as_name(name), self.asked)
 
 
 def by_folders(root: Folder, shown: str, notes: Notes) -> list[Part]:
@@ -110,8 +117,7 @@ def _of_splits(node: Folder, splits: list[Split], shown: str, notes: Notes) -> l
     if not usable:
         return [train]
     test = usable[0]
-    classes = labelled[test.folder.path]
-    _check_known(classes, train, test, shown)
+    classes = _known(labelled[test.folder.path], train, test, shown, notes)
     if test.named.word not in WORDS[TEST][:2]:
         notes.lines.append(f"There is no labelled test split: {test.folder.path} is the test split")
     return [train, _part(test.named.word, classes, notes)]
@@ -152,12 +158,18 @@ def _check_beside(node: Folder, splits: list[Split], train: Part, where: str, no
         notes.dropped[folder.path] = f"in {folder.path}, beside the splits"
 
 
-def _check_known(classes: dict[str, list[Folder]], train: Part, test: Split, shown: str) -> None:
-    """Raise UserError where a test split has classes that training lacks."""
+def _known(
+    classes: dict[str, list[Folder]], train: Part, test: Split, shown: str, notes: Notes
+) -> dict[str, list[Folder]]:
+    """Return the classes of a test split without those that nobody asked for and training lacks.
+
+    Raises UserError where it has others that training lacks.
+    """
     known = set(train.labels)
-    unknown = {name: sum(folder.count for folder in classes[name]) for name in sorted(set(classes) - known)}
+    lacking = sorted(set(classes) - known)
+    unknown = [name for name in lacking if notes.wants(name)]
     if unknown:
-        counted = [f"{name} ({count} images)" for name, count in unknown.items()]
+        counted = [f"{name} ({sum(folder.count for folder in classes[name])} images)" for name in unknown]
         folded = {name.strip().casefold() for name in unknown}
         alike = sorted(name for name in known if name.strip().casefold() in folded)
         hint = f" (capital letters and spaces make {some(alike)} another class)" if alike else ""
@@ -165,6 +177,8 @@ def _check_known(classes: dict[str, list[Folder]], train: Part, test: Split, sho
             f"{shown_path(shown, test.folder)} has classes that are not in the training split: {some(counted)}{hint}; "
             f"training has {some(sorted(known))}: rename or remove them"
         )
+    notes.dropped |= {folder.path: "of classes that training lacks" for name in lacking for folder in classes[name]}
+    return {name: folders for name, folders in classes.items() if name in known}
 
 
 def _of_classes_with_splits(inside: dict[str, list[tuple[str, Folder]]], shown: str, notes: Notes) -> list[Part]:
@@ -191,7 +205,7 @@ def _training_part(node: Folder, shown: str, notes: Notes) -> Part:
         raise UserError(f"{where} holds no class folders ({_content(node)}{_beginnings(node)}): {SORT}")
     _notice_deep(node, where, notes)
     for folder in node.folders:
-        if folder.count == 0 and not is_aside(folder.name):
+        if folder.count == 0 and not is_aside(folder.name) and notes.wants(folder.name):
             held = content(folder)
             raise UserError(
                 f"class folder {shown_path(shown, folder)} holds no readable images ({_content(folder)}); "

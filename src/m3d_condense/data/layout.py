@@ -46,6 +46,7 @@ def pictures_layout(
     shown: str,
     file_column: str | None = None,
     label_column: str | None = None,
+    asked: Sequence[str] | None = None,
 ) -> Layout:
     """Read pictures by the folders of their classes, or by files that list their labels.
 
@@ -55,12 +56,13 @@ def pictures_layout(
         shown: how messages call the root.
         file_column: the column of side files that names pictures; by default the one that does.
         label_column: their column of labels; where it is given, the folders' names are not classes.
+        asked: the classes that are asked for: what is wrong with folders of others does not matter; None for all.
 
     Raises:
         UserError: where there are no classes, or where they may be read in two ways.
     """
     lists = listed(root.all_pictures(), texts, shown=shown, file_column=file_column, label_column=label_column)
-    notes = Notes()
+    notes = Notes(asked=asked)
     if label_column is not None or file_column is not None:
         if not lists.rows:
             names = " and ".join(name for name in (file_column, label_column) if name is not None)

@@ -231,7 +231,7 @@ def _rows(
 ) -> tuple[list[Rows], tuple[str, ...]]:
     """Find the pictures of the splits, in tables that lie in memory or in what `where` names."""
     if tables is None:
-        rows, class_names = find(where, image_column, label_column)
+        rows, class_names = find(where, image_column, label_column, asked)
     else:
         rows, class_names = labelled(tables, image_column, label_column)
         labels, class_names = without_absent([split.labels for split in rows], class_names)

@@ -33,10 +33,12 @@ Found = tuple[list[Rows], tuple[str, ...]]
 LARGEST = 2**27  # bytes of a file that may list labels
 
 
-def find(paths: Sequence[Path], image_column: str | None, label_column: str | None) -> Found:
+def find(
+    paths: Sequence[Path], image_column: str | None, label_column: str | None, asked: Sequence[str] | None
+) -> Found:
     """Read a folder, or parquet files that are named one by one; see `sources.find`."""
     if len(paths) == 1 and paths[0].is_dir():
-        return _folder(paths[0], image_column, label_column)
+        return _folder(paths[0], image_column, label_column, asked)
     for path in paths:
         _check_parquet(path)
     folder = Path(os.path.commonpath([path.parent for path in paths]))
@@ -81,7 +83,7 @@ def _check_parquet(path: Path) -> None:
     raise UserError(f"cannot read {path}: {reason}. A folder, .parquet files and .npz are read")
 
 
-def _folder(root: Path, image_column: str | None, label_column: str | None) -> Found:
+def _folder(root: Path, image_column: str | None, label_column: str | None, asked: Sequence[str] | None) -> Found:
     endings = readable_endings()
     paths, skipped = listing(root, endings)
     whole = tree(paths, endings)
@@ -99,7 +101,7 @@ def _folder(root: Path, image_column: str | None, label_column: str | None) -> F
     if folder.count > 0:
         found = [path for path in found if not lists_labels(path)]
     try:
-        layout = _pictures(root, folder, found, image_column, label_column) if folder.count > 0 else None
+        layout = _pictures(root, folder, found, image_column, label_column, asked) if folder.count > 0 else None
     except UserError as refusal:  # a class may be called as a folder that is left out
         raise UserError(f"{refusal}{_left_out(unused)}") from None
     if layout is not None:
@@ -123,7 +125,12 @@ def _beside_tables(root: Path, folder: Folder, parts: Sequence[Rows]) -> Counter
 
 
 def _pictures(
-    root: Path, folder: Folder, found: Sequence[str], file_column: str | None, label_column: str | None
+    root: Path,
+    folder: Folder,
+    found: Sequence[str],
+    file_column: str | None,
+    label_column: str | None,
+    asked: Sequence[str] | None,
 ) -> Layout | None:
     """Lay out the pictures of a folder; None where its parquet files, `found`, are the data.
 
@@ -132,7 +139,9 @@ def _pictures(
     complete = any((named := shards.split_of(path)) is not None and named.role == TRAIN for path in found)
     try:
         texts = with_names(_texts(root, side_files(folder)), str(root))
-        layout = pictures_layout(folder, texts, shown=str(root), file_column=file_column, label_column=label_column)
+        layout = pictures_layout(
+            folder, texts, shown=str(root), file_column=file_column, label_column=label_column, asked=asked
+        )
     except UserError as refusal:
         if complete:
             return None

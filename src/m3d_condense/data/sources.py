@@ -6,6 +6,7 @@ Each source gives labelled rows of undecoded images.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,12 @@ __all__ = ["HUB_SETS", "NAMES", "UNMIRRORED", "exists", "find", "labelled"]
 LONGEST = 300  # letters of a name in a message
 
 
-def find(data: str | list[str], image_column: str | None, label_column: str | None) -> Found:
+def find(
+    data: str | list[str],
+    image_column: str | None,
+    label_column: str | None,
+    asked: Sequence[str] | None = None,
+) -> Found:
     """Find a name of `HUB_SETS`, a hub id or its address, a folder, or parquet files (one path or a list of paths).
 
     Returns the training split, the test split where there is one, and the K class names. Raises UserError
@@ -35,7 +41,7 @@ def find(data: str | list[str], image_column: str | None, label_column: str | No
 
     known = HUB_SETS.get(data) if isinstance(data, str) else None
     if known is None and (paths := _existing(data)):
-        found = local.find(paths, image_column, label_column)
+        found = local.find(paths, image_column, label_column, asked)
     else:
         import datasets  # noqa: F401  # before it is silenced
 
