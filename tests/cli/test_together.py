@@ -47,12 +47,32 @@ def test_commands_that_deal_their_work_are_those_that_share_it() -> None:
     assert shared == {"condense", "label", "evaluate", "compare", "study", "paper"}
 
 
+TORCHRUN = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc-per-node",
+    "2",
+    "-m",
+    "m3d_condense",
+]
+
+
+@pytest.mark.slow
+def test_a_flag_that_is_none_is_told_once() -> None:
+    found = subprocess.run(
+        [*TORCHRUN, "condense", "digits", "--rate", "1"], capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode != 0
+    assert found.stderr.count("unrecognized arguments: --rate 1") == 1
+
+
 @pytest.mark.slow
 def test_torchrun_trains_one_network_and_keeps_that(tmp_path: Path) -> None:
     out = tmp_path / "network.safetensors"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     asked = ["train", "digits", "--network", "convnet-width16", "--epochs", "2", "--precision", "float32"]
-    train = [*torchrun, "-m", "m3d_condense", *asked, "--out", str(out)]
+    train = [*TORCHRUN, *asked, "--out", str(out)]
     subprocess.run(train, check=True, capture_output=True, timeout=120)
     trained, test = load_network(out), load("digits").test
     right = (trained.predict(test.images) == test.labels).float().mean().item()

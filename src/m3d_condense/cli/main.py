@@ -65,6 +65,10 @@ def _run(argv: Sequence[str]) -> int:
         asked = parse(argv)
     except SystemExit as end:  # the help or the version that was asked for is printed
         return int(end.code or 0)
+    except UserError:
+        set_quiet(True)
+        with joined():  # all processes were given it, and one is to tell
+            raise
     if asked is None:
         return 2
     command, given = asked
