@@ -9,10 +9,11 @@ import condensed_sets
 import pytest
 
 from m3d_condense.cli.arguments import parse
+from m3d_condense.cli.commands import COMMANDS
 from m3d_condense.cli.main import main
-from m3d_condense.cli.wording import flag
+from m3d_condense.cli.wording import TRUE_OR_FALSE, flag
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.tools.errors import UserError, wording
+from m3d_condense.tools.errors import Setting, UserError, wording
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 RECIPE = {"method": "dm", "preset": "quick", "ipc": 2, "seed": 7, "factor": 2, "lr": 0.5, "flip": False}
@@ -183,3 +184,10 @@ def test_a_damaged_set_is_one_line(tmp_path: Path) -> None:
 def test_every_setting_of_a_recipe_is_a_flag() -> None:
     assert set(Recipe.__dataclass_fields__) <= settings("condense").keys()
     json.dumps(settings("condense"))
+
+
+def test_flags_that_take_true_or_false_are_worded_with_it() -> None:
+    actions = [action for command in COMMANDS.values() for action in command.declare()._actions]
+    assert {action.dest for action in actions if getattr(action, "_typehint", None) is bool} == TRUE_OR_FALSE
+    assert flag(Setting("flip", True)) == "--flip true"
+    assert flag(Setting("overwrite", True)) == "--overwrite"

@@ -62,7 +62,7 @@ TORCHRUN = [
 @pytest.mark.slow
 def test_a_flag_that_is_none_is_told_once() -> None:
     found = subprocess.run(
-        [*TORCHRUN, "condense", "digits", "--rate", "1"], capture_output=True, text=True, timeout=120
+        [*TORCHRUN, "condense", "digits", "--rate", "1"], capture_output=True, text=True, timeout=300
     )
     assert found.returncode != 0
     assert found.stderr.count("unrecognized arguments: --rate 1") == 1
@@ -73,7 +73,7 @@ def test_torchrun_trains_one_network_and_keeps_that(tmp_path: Path) -> None:
     out = tmp_path / "network.safetensors"
     asked = ["train", "digits", "--network", "convnet-width16", "--epochs", "2", "--precision", "float32"]
     train = [*TORCHRUN, *asked, "--out", str(out)]
-    subprocess.run(train, check=True, capture_output=True, timeout=120)
+    subprocess.run(train, check=True, capture_output=True, timeout=300)
     trained, test = load_network(out), load("digits").test
     right = (trained.predict(test.images) == test.labels).float().mean().item()
     assert 100 * right == pytest.approx(trained.accuracy, abs=0.01)

@@ -70,7 +70,8 @@ def again(data: ImageDataset) -> ImageDataset:
 def test_the_four_files_of_mnist(tmp_path: Path, images: str, labels: str, end: str, heard: Heard) -> None:
     pixels, numbers = mnist(tmp_path / "mnist", images, labels, end)
     data = load(tmp_path / "mnist")
-    assert "The classes 0 to 9 look like digits" in heard()
+    assert not data.mirrored
+    assert "its images are not mirrored" in heard()
     assert (data.name, data.class_names) == ("mnist", tuple("0123456789"))
     assert torch.equal(data.train.images, torch.from_numpy(pixels)[:, None])
     assert data.train.labels.tolist() == numbers.tolist()

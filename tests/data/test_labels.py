@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3d_condense.data.labels import as_name, encode, labelled_rows, natural_key, notice_characters
+from m3d_condense.data.labels import are_mirrored, as_name, encode, labelled_rows, natural_key
 from m3d_condense.tools.errors import UserError
 
 NAN = float("nan")
@@ -228,6 +228,7 @@ def test_classes_that_differ_by_capitals_only_are_pointed_out(capsys: pytest.Cap
         ([*"0123456789"], "digits"),
         (["3", "7"], "digits"),
         (["one", "two"], "digits"),
+        (["0 - zero", "1 - one", "2 - two"], "digits"),
         ([*"ABC"], "letters"),
         (["α", "β"], "letters"),
         (["0", "1"], None),
@@ -239,12 +240,28 @@ def test_classes_that_differ_by_capitals_only_are_pointed_out(capsys: pytest.Cap
 def test_classes_that_look_like_characters_are_pointed_out(
     names: list[str], kind: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    notice_characters(names)
+    assert are_mirrored(names, "data")
     told = capsys.readouterr().err
     if kind is None:
         assert told == ""
     else:
         assert f"look like {kind}, whose mirror images mean something else: give flip=False" in told
+
+
+@pytest.mark.parametrize(
+    "called", ["mnist", "MNIST", "my-mnist_28", "digits.v2", "svhn", "emnist-letters", "owner/kmnist"]
+)
+def test_characters_that_are_called_so_too_are_not_mirrored(called: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not are_mirrored([*"0123456789"], called)
+    assert f"{called} is called like a data set of characters, and its classes 0 to 9" in capsys.readouterr().err
+    assert are_mirrored(["ant", "bee"], called)
+    assert are_mirrored([*map(str, range(1, 21))], called)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("called", ["data", "fashion-mnist", "fashionmnist", "medmnist", "cifar10", "cats"])
+def test_numbers_of_other_data_are_not_taken_for_characters(called: str) -> None:
+    assert are_mirrored([*"0123456789"], called)
 
 
 def test_names_are_composed() -> None:

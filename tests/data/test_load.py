@@ -12,6 +12,7 @@ from m3d_condense.data.load import load
 from m3d_condense.data.sampler import ClassSampler
 from m3d_condense.data.sources import UNMIRRORED
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import set_quiet
 
 
 def noise(*shape, seed=0):
@@ -214,6 +215,17 @@ def test_a_folder_s_name_does_not_say_whether_its_images_are_mirrored(tmp_path: 
     pictures.folder(tmp_path / name)
     assert load(tmp_path / name).mirrored
     assert load(str(tmp_path / name)).mirrored
+
+
+@pytest.mark.parametrize("name", ["mnist", "MNIST/raw"])
+def test_a_folder_of_digits_that_is_called_so_is_not_mirrored(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_quiet(False)
+    pictures.folder(tmp_path / name, tuple("0123456789"))
+    assert not load(tmp_path / name).mirrored
+    assert "its images are not mirrored; give flip=True if they may be" in capsys.readouterr().err
+    assert load(pictures.folder(tmp_path / "numbers", tuple("0123456789"))).mirrored
 
 
 def test_known_data_sets_know_whether_they_are_mirrored() -> None:

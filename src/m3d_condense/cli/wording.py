@@ -16,6 +16,7 @@ KINDS = {
     "<class 'bool'>": "true or false",
     "<class 'str'>": "a text",
 }
+TRUE_OR_FALSE = {"flip", "keep_old", "native", "share_real"}  # flags that take either; others are given or not
 ARGUMENTS = {"action"}  # words of a command that stand there without a flag
 
 
@@ -26,9 +27,10 @@ def flag(setting: Setting) -> str:
     name = setting.name.replace("_", "-")
     if setting.value is False and setting.name in ("random", "whole"):
         return f"--no-{name}"
-    if setting.value is None or setting.value is True:
+    if setting.value is None or (setting.value is True and setting.name not in TRUE_OR_FALSE):
         return f"--{name}"
-    return f"--{name} {short('false' if setting.value is False else str(setting.value), VALUE)}"
+    value = str(setting.value)
+    return f"--{name} {short(value.lower() if isinstance(setting.value, bool) else value, VALUE)}"
 
 
 def short(text: str, most: int = MESSAGE) -> str:

@@ -24,6 +24,8 @@ SPLITS = ("train", "test")
 NO_LABEL = {"", "nan", "<na>", "nat"}  # as text, in small letters
 PERHAPS_NO_LABEL = {"none", "null", "na", "n/a", "unlabeled", "unlabelled", "unsorted"}
 BETWEEN = ("|", ";", ",", None)  # what stands between several labels in one cell; None for blanks
+OF_CHARACTERS = {"digit", "digits", "letters", "mnist", "emnist", "kmnist", "qmnist", "svhn", "usps"}
+"""Words in the names of data sets of digits and letters."""
 DIGIT_WORDS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 
 
@@ -109,16 +111,35 @@ def any_label(values: Iterable[Any]) -> bool:
     return any(_meaning(value) not in (None, -1, "-1") for value in values)
 
 
-def notice_characters(names: Sequence[str]) -> None:
-    """Say so where the names of classes are digits or letters, whose mirror images mean something else."""
-    if set(names) == {"0", "1"}:  # no and yes more often than digits
-        return
-    for kind, fits in (("digits", _is_digit), ("letters", _is_letter)):
-        if len(names) > 1 and all(fits(name) for name in names):
-            notice(
-                f"The classes {names[0]} to {names[-1]} look like {kind}, whose mirror images mean something else: "
-                f"give {Setting('flip', False)} if they are"
-            )
+def are_mirrored(names: Sequence[str], called: str) -> bool:
+    """Whether mirrored images keep their class, as far as names tell, and say so where that is in doubt.
+
+    Mirrored digits and letters mean something else. Classes that look like these are taken for them where the data are
+    `called` so too: classes alone may be numbers, and a folder may be called anything.
+    """
+    kind = _characters(names)
+    if kind is None:
+        return True
+    words = set(re.findall(r"[a-z]+", called.casefold()))
+    if words & OF_CHARACTERS and "fashion" not in words:
+        notice(
+            f"{called} is called like a data set of characters, and its classes {names[0]} to {names[-1]} are {kind}: "
+            f"its images are not mirrored; give {Setting('flip', True)} if they may be"
+        )
+        return False
+    notice(
+        f"The classes {names[0]} to {names[-1]} look like {kind}, whose mirror images mean something else: "
+        f"give {Setting('flip', False)} if they are"
+    )
+    return True
+
+
+def _characters(names: Sequence[str]) -> str | None:
+    """Say of which kind of characters the names of classes are; None for other names."""
+    if len(names) < 2 or set(names) == {"0", "1"}:  # no and yes more often than digits
+        return None
+    kinds = (("digits", _is_digit), ("letters", _is_letter))
+    return next((kind for kind, fits in kinds if all(fits(name) for name in names)), None)
 
 
 def _plain(values: Iterable[Any], split: str) -> list[Label | None]:
@@ -255,7 +276,7 @@ def _is_far(odd: int, rest: Sequence[int]) -> bool:
 
 
 def _is_digit(name: str) -> bool:
-    return (len(name) == 1 and name.isdecimal()) or name.lower() in DIGIT_WORDS
+    return (len(name) == 1 and name.isdecimal()) or name.lower().rpartition(" - ")[2] in DIGIT_WORDS
 
 
 def _is_letter(name: str) -> bool:

@@ -25,7 +25,7 @@ from m3d_condense.data.decoding import decode
 from m3d_condense.data.dividing import divided
 from m3d_condense.data.hub import hub_id
 from m3d_condense.data.kept import decoded, remembered
-from m3d_condense.data.labels import as_name, encode, labelled_rows, notice_characters
+from m3d_condense.data.labels import are_mirrored, as_name, encode, labelled_rows
 from m3d_condense.data.memory import given_of, tables_of
 from m3d_condense.data.pictures import Labels, Rows, translated
 from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labelled
@@ -111,8 +111,7 @@ def _read(
             splits = _decoded(rows, size, name, seed, store)
     notice_odd(splits, class_names)
     mirrored = _mirrored(where, tables) if given is None else given.mirrored
-    if mirrored and (given is not None or tables is not None):  # what `find` has found, it has told
-        notice_characters(class_names)
+    mirrored = mirrored and are_mirrored(class_names, _called(where, name))
     train, test = splits
     source = {"data": where, **options}
     return recalled(
@@ -271,8 +270,13 @@ def _decoded(rows: list[Rows], size: int | None, name: str, seed: int, store: St
 
 
 def _mirrored(where: str | list[str] | None, tables: dict[str, Any] | None) -> bool:
-    """Whether mirror images keep their class, as far as the name of the data says."""
+    """Whether mirrored images keep their class, as far as is known of data of the hub."""
     names = {str(where).partition(":")[0]}
     if tables is not None:
         names = {str(getattr(getattr(table, "info", None), "dataset_name", None)) for table in tables.values()}
     return not names & UNMIRRORED
+
+
+def _called(where: str | list[str] | None, name: str) -> str:
+    """Return what data are called, also where their files lie in a folder named raw, as torchvision has them."""
+    return Path(where).parent.name if isinstance(where, str) and name == "raw" else name

@@ -14,7 +14,6 @@ from m3d_condense.data import hub
 from m3d_condense.data.classes import chosen_rows
 from m3d_condense.data.hub import HUB_SETS, NAMES, UNMIRRORED
 from m3d_condense.data.imagenet import SUBSETS
-from m3d_condense.data.labels import notice_characters
 from m3d_condense.data.pictures import translated
 from m3d_condense.tools.errors import UserError
 
@@ -50,8 +49,6 @@ def find(
             found = local.labelled_tables(hub.read(str(data), known), image_column, column)
         if known is not None and known.subset is not None:
             found = chosen_rows(found[0], [one.id for one in SUBSETS[known.subset]], found[1])
-    if isinstance(data, list) or data.partition(":")[0] not in hub.KNOWN:
-        notice_characters(found[1])
     return found
 
 

@@ -68,7 +68,7 @@ class DataSets:
         mirrored = dataset.mirrored if known is None else known.mirrored
         named = dataclasses.replace(dataset, name=name, mirrored=mirrored)
         named.recall(dataset.computed())
-        if not mirrored:
+        if dataset.mirrored and not mirrored:
             notice(f"{name} is known: its images are not mirrored")
         return named
 
