@@ -69,6 +69,19 @@ def test_a_flag_that_is_none_is_told_once() -> None:
 
 
 @pytest.mark.slow
+def test_all_end_where_nobody_reads_what_the_first_prints(tmp_path: Path) -> None:
+    asked = ["train", "digits", "--network", "convnet-width16", "--epochs", "2", "--out", str(tmp_path / "network")]
+    with subprocess.Popen([*TORCHRUN, *asked], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        while b"2 processes on" not in run.stderr.readline():
+            pass
+        run.stdout.close()
+        run.stderr.close()
+        assert run.wait(timeout=300) != 0
+
+
+@pytest.mark.slow
 def test_torchrun_trains_one_network_and_keeps_that(tmp_path: Path) -> None:
     out = tmp_path / "network.safetensors"
     asked = ["train", "digits", "--network", "convnet-width16", "--epochs", "2", "--precision", "float32"]

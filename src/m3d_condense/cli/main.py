@@ -84,7 +84,7 @@ def _run(argv: Sequence[str]) -> int:
                 return carry_out(COMMANDS[command], given, group)
         except SystemExit as end:
             if isinstance(end.__context__, BrokenPipeError):  # rich's way to say that the reader has left
-                return 1
+                raise end.__context__ from None
             raise UserError(f"code that was imported ended the program: sys.exit({end.code!r})") from None
 
 
