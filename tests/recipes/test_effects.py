@@ -70,6 +70,7 @@ def test_a_selection_has_little_use_for_settings(method: str, digits: ImageDatas
         ("cafe", "encoder_steps", 1),
         ("idm", "encoder_count", 1),
         ("m3d-pool", "encoder_points", 3),
+        ("m3d-pool", "encoder_augmentation", "none"),
         ("m3d-plus", "teacher_lead", 0.0),
         ("herding", "selection_features", "random"),
     ],

@@ -86,6 +86,7 @@ def test_every_setting_has_a_type_and_a_meaning() -> None:
         ({"encoder_batch": 0}, "encoder_batch=0"),
         ({"encoder_count": 0}, "encoder_count=0"),
         ({"encoder_points": 1}, "encoder_points=1: at least 2"),
+        ({"encoder_augmentation": "crop_warp"}, "encoder_augmentation=crop_warp: no 'warp' among color, crop"),
         ({"teacher_lead": 1.5}, "teacher_lead=1.5: a number from 0 to 1"),
         ({"encoder_lr": 0.0}, "encoder_lr=0.0"),
         ({"encoder_warmup": -1}, "encoder_warmup=-1"),

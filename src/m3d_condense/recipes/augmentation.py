@@ -23,23 +23,28 @@ class Augmentation:
             operation of the whole list.
 
     Raises:
-        UserError: for an operation or a way of drawing that there is not.
+        UserError: for a way of drawing that there is not.
     """
 
     operations: tuple[str, ...] = ()
     draw: str = "idc"
 
     def __post_init__(self) -> None:
-        for name in self.operations:
-            if name not in OPERATIONS:
-                raise UserError(f"no {name!r} among {', '.join(OPERATIONS)}", setting="augmentation", value=self)
         if self.draw not in DRAWS:
             raise UserError(f"one of {', '.join(DRAWS)}", setting="augmentation_draw", value=self.draw)
 
     @classmethod
-    def parse(cls, text: str, draw: str = "idc") -> Augmentation:
-        """Read operations joined by "_", such as ``color_crop_cutout``; empty or "none" has none."""
-        return cls(() if text in ("", "none") else tuple(text.split("_")), draw)
+    def parse(cls, text: str, draw: str = "idc", *, setting: str = "augmentation") -> Augmentation:
+        """Read operations joined by "_", such as ``color_crop_cutout``; empty or "none" has none.
+
+        Raises:
+            UserError: for an operation that there is not, in the name of the setting that holds the text.
+        """
+        operations = () if text in ("", "none") else tuple(text.split("_"))
+        for name in operations:
+            if name not in OPERATIONS:
+                raise UserError(f"no {name!r} among {', '.join(OPERATIONS)}", setting=setting, value=text)
+        return cls(operations, draw)
 
     def without(self, name: str) -> Augmentation:
         """Return the augmentation that leaves one operation out."""

@@ -15,6 +15,7 @@ OF_ENCODERS: Mapping[str, tuple[str, ...]] = {
     "encoder_lr": TRAINED,
     "encoder_weight_decay": ("real", "queue", "pool"),
     "encoder_cutmix": ("real", "pool"),
+    "encoder_augmentation": ("pool",),
     "encoder_count": ("queue", "pool"),
     "encoder_points": ("pool",),
     "teacher_lead": ("pool",),

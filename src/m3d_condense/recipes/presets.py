@@ -40,6 +40,7 @@ COMMON: Values = {
     "encoder_lr": 0.01,
     "encoder_weight_decay": 5e-4,
     "encoder_cutmix": 0.5,
+    "encoder_augmentation": "color_crop_scale_rotate_flip",
     "encoder_count": 1,
     "encoder_points": 2,
     "teacher_lead": 0.0,

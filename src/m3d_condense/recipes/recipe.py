@@ -110,6 +110,9 @@ class Recipe:
         float, "weight decay of the encoders, for real, queue and pool; those trained on the synthetic images have none"
     ]
     encoder_cutmix: Annotated[float, "for real and pool: probability that CutMix mixes a training batch of the encoder"]
+    encoder_augmentation: Annotated[
+        str, "for pool: augmentation of the networks' training, of the same operations, drawn as in idc"
+    ] = "color_crop_scale_rotate_flip"
     encoder_count: Annotated[int, "networks in a queue or pool"]
     encoder_points: Annotated[
         int,
@@ -183,6 +186,7 @@ class Recipe:
             said = f"{self.encoders} encoders are trained between the steps, and see real images anew"
             raise UserError(said, setting="share_real", value=True)
         Augmentation.parse(self.augmentation, self.augmentation_draw)
+        Augmentation.parse(self.encoder_augmentation, setting="encoder_augmentation")
         if not 0 <= self.momentum < 1:
             raise UserError("at least 0 and below 1", setting="momentum", value=self.momentum)
 

@@ -92,8 +92,8 @@ class PoolEncoders(EncoderSource):
 
     @staticmethod
     def training(recipe: Recipe) -> Training:
-        """Return a one-cycle schedule with the moves and colours of the scoring protocols."""
-        augmentation = Augmentation.parse("color_crop_scale_rotate_flip", "idc")
+        """Return a one-cycle schedule under the augmentation that is asked for."""
+        augmentation = Augmentation.parse(recipe.encoder_augmentation)
         return Training(
             batch=recipe.encoder_batch,
             even=True,
