@@ -10,7 +10,7 @@ import pytest
 from m3d_condense.condensing import timetable
 from m3d_condense.condensing.condensation import condense, recipe_for
 from m3d_condense.condensing.encoders.pool import Pool
-from m3d_condense.condensing.timetable import FEWEST, divided, rounded_down
+from m3d_condense.condensing.timetable import FEWEST, divided, fitting_training, rounded_down
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
@@ -115,6 +115,16 @@ def test_the_trial_of_the_steps_is_no_time_of_the_networks(
 def test_a_limit_that_no_pool_fits_in_is_refused(digits: ImageDataset, plain: Execution) -> None:
     with pytest.raises(UserError, match=f"too short: a network of {FEWEST} training steps"):
         condense(digits, time_limit=1e-3, execution=plain, **TINY)
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(51.0, 100), (399.0, 100), (401.0, 100), (801.0, 200), (1e6, 800)])
+def test_fewer_networks_are_trained_where_all_have_no_room(limit: float, steps: int, digits: ImageDataset) -> None:
+    recipe = pool(digits, encoder_count=8, encoder_steps=800)
+    assert fitting_training(recipe, limit, 0.4, ()) == steps
+    with pytest.raises(UserError, match=f"a network of {FEWEST} training steps, and what follows, take 50 s"):
+        fitting_training(recipe, 49.0, 0.4, ())
+    with pytest.raises(UserError, match=f"8 networks, each of {FEWEST} training steps, and what follows, take 400 s"):
+        fitting_training(recipe, 399.0, 0.4, ("encoder_count",))
 
 
 def refuse(*arguments: object, **settings: object) -> Recipe:

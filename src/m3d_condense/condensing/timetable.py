@@ -99,7 +99,8 @@ class Timetable:
             step_seconds: of a training step of a network.
         """
         if "encoder_steps" not in self.given:
-            recipe = dataclasses.replace(recipe, encoder_steps=fitting_training(recipe, self.limit, step_seconds))
+            fitting = fitting_training(recipe, self.limit, step_seconds, self.given)
+            recipe = dataclasses.replace(recipe, encoder_steps=fitting)
         return recipe if "iterations" in self.given else _longest(recipe)
 
     def made(self, dataset: ImageDataset, recipe: Recipe, engine: Engine, target: Path | None = None) -> Recipe:
@@ -146,7 +147,7 @@ def divided(
         UserError: where not even the shortest training of the networks fits.
     """
     if "encoder_steps" not in given:
-        recipe = dataclasses.replace(recipe, encoder_steps=_encoder_steps(dataset, recipe, engine, limit))
+        recipe = dataclasses.replace(recipe, encoder_steps=_encoder_steps(dataset, recipe, engine, limit, given))
         planned(recipe)
     if "encoder_count" not in given:
         recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, limit, given))
@@ -158,25 +159,31 @@ def divided(
     return recipe
 
 
-def _encoder_steps(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> int:
+def _encoder_steps(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float, given: Collection[str]) -> int:
     """Return how many training steps each network of the pool can have, of which every process trains some."""
-    return fitting_training(recipe, limit, max(current().objects(_training_seconds(dataset, recipe, engine))))
+    seconds = max(current().objects(_training_seconds(dataset, recipe, engine)))
+    return fitting_training(recipe, limit, seconds, given)
 
 
-def fitting_training(recipe: Recipe, limit: float, step_seconds: float) -> int:
+def fitting_training(recipe: Recipe, limit: float, step_seconds: float, given: Collection[str]) -> int:
     """Return how many steps of so many seconds each network of a pool can have within `limit` seconds of all.
+
+    Where all the networks would have too few, these are the fewest: some are left out later, unless `given` has their
+    number.
 
     Raises:
         UserError: where not even the shortest training of the networks fits.
     """
-    seconds = math.ceil(recipe.encoder_count / current().size) * step_seconds  # of the networks that one process trains
-    fitting = NETWORKS_SHARE * limit / seconds
-    if fitting < FEWEST:
-        needed = FEWEST * seconds / NETWORKS_SHARE
-        shortest = f"{_networks(recipe)} of {FEWEST} training steps"
-        said = f"too short: {shortest}, and what follows, take {needed:.0f} s"
+    each = math.ceil(recipe.encoder_count / current().size)  # networks that one process trains
+    fitting = NETWORKS_SHARE * limit / (each * step_seconds)
+    if fitting >= FEWEST:
+        return recipe.encoder_steps if fitting >= recipe.encoder_steps else rounded_down(fitting)
+    least = recipe if "encoder_count" in given else dataclasses.replace(recipe, encoder_count=1)
+    needed = FEWEST * step_seconds * math.ceil(least.encoder_count / current().size) / NETWORKS_SHARE
+    if needed > limit:
+        said = f"too short: {_networks(least)} of {FEWEST} training steps, and what follows, take {needed:.0f} s"
         raise UserError(said, setting="time_limit", value=f"{limit:g}s")
-    return recipe.encoder_steps if fitting >= recipe.encoder_steps else rounded_down(fitting)
+    return FEWEST
 
 
 def _longest(recipe: Recipe) -> Recipe:
