@@ -79,6 +79,7 @@ def test_networks_that_would_take_the_time_of_the_steps_are_left_out(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Pool, "network", lambda pool, number: pool.watch.credit(seconds))
+    monkeypatch.setattr(timetable, "_least_seconds", lambda *arguments: 0.0)
     recipe, given = pool(digits, encoder_count=4), ("encoder_steps", "iterations")
     made = divided(digits, recipe, Engine(plain), 100.0, given)
     assert made == dataclasses.replace(recipe, encoder_count=expected)
@@ -101,6 +102,9 @@ def test_networks_that_would_leave_few_steps_of_the_images_are_left_out(
     made = divided(digits, pool(digits, encoder_count=4), Engine(plain), 100.0, ("encoder_steps",))
     assert (made.encoder_count, made.iterations) == (expected, 123)
     assert tried == [1, expected]
+    tried.clear()
+    at_most = divided(digits, pool(digits, encoder_count=4), Engine(plain), 100.0, ("encoder_steps", "iterations"))
+    assert (at_most.encoder_count, tried) == (expected, [1])
 
 
 def test_the_trial_of_the_steps_is_no_time_of_the_networks(

@@ -150,7 +150,7 @@ def divided(
         recipe = dataclasses.replace(recipe, encoder_steps=_encoder_steps(dataset, recipe, engine, limit, given))
         planned(recipe)
     if "encoder_count" not in given:
-        recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, limit, given))
+        recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, limit))
     if "iterations" not in given:
         count, *_ = fitting_iterations(dataset, _longest(recipe), engine, limit)
         recipe = dataclasses.replace(recipe, iterations=min(current().objects(count)))
@@ -191,7 +191,7 @@ def _longest(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, iterations=ITERATIONS_MOST[recipe.preset] * recipe.iterations)
 
 
-def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float, given: Collection[str]) -> int:
+def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> int:
     """Train the networks of the pool until one more would take the time of the steps; return how many are ready."""
     group, watch, wanted = current(), Stopwatch(), recipe.encoder_count
     encoder = Encoder(_placed(dataset, recipe, engine))
@@ -207,7 +207,7 @@ def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit:
         trained = group.objects(Outcome.of(partial(train, ready + group.rank)))
         seconds = max(outcome.result() for outcome in trained)
         rounds, ready = rounds + 1, min(ready + group.size, wanted)
-        if ready < wanted and rounds == 1 and "iterations" not in given:
+        if ready < wanted and rounds == 1:
             with watch.paused():
                 most = min(most, limit - _least_seconds(dataset, recipe, engine, limit, ready))
         if ready < wanted and seconds * (rounds + 1) / rounds > most:
