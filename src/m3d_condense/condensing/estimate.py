@@ -149,7 +149,7 @@ def prepared(dataset: ImageDataset, recipe: Recipe) -> Prepared:
     count = len(dataset.train)
     warmed, steps, batch = recipe.encoders in OF_ENCODERS["encoder_warmup"], 0, min(recipe.encoder_batch, count)
     if recipe.has_pool:
-        steps = math.ceil(recipe.encoder_count / current().size) * recipe.encoder_steps
+        steps = current().share(recipe.encoder_count) * recipe.encoder_steps
     if warmed:
         steps = math.ceil(recipe.iterations / recipe.iterations_per_model) * recipe.encoder_warmup
     images = steps * batch

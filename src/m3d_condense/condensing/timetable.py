@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -174,12 +173,12 @@ def fitting_training(recipe: Recipe, limit: float, step_seconds: float, given: C
     Raises:
         UserError: where not even the shortest training of the networks fits.
     """
-    each = math.ceil(recipe.encoder_count / current().size)  # networks that one process trains
-    fitting = NETWORKS_SHARE * limit / (each * step_seconds)
+    share = current().share  # of the networks, that one process trains
+    fitting = NETWORKS_SHARE * limit / (share(recipe.encoder_count) * step_seconds)
     if fitting >= FEWEST:
         return recipe.encoder_steps if fitting >= recipe.encoder_steps else rounded_down(fitting)
     least = recipe if "encoder_count" in given else dataclasses.replace(recipe, encoder_count=1)
-    needed = FEWEST * step_seconds * math.ceil(least.encoder_count / current().size) / NETWORKS_SHARE
+    needed = FEWEST * step_seconds * share(least.encoder_count) / NETWORKS_SHARE
     if needed > limit:
         said = f"too short: {_networks(least)} of {FEWEST} training steps, and what follows, take {needed:.0f} s"
         raise UserError(said, setting="time_limit", value=f"{limit:g}s")

@@ -6,6 +6,7 @@ Legend: K classes.
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -121,6 +122,7 @@ def _names(name: str) -> set[str]:
     return {_squeezed(name), *map(_squeezed, name.split(","))}
 
 
+@functools.cache  # each is compared with the name of every class
 def _aliases(text: str) -> set[str]:
     """Return the names that a class may have which is called so."""
     own = _squeezed(text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import math
 import pickle
 import threading
 import time
@@ -102,6 +103,10 @@ class Group:
             return [bool(flag) for flag in flags.tolist()]
 
         return heard
+
+    def share(self, count: int) -> int:
+        """Return how many of so many things each process has at most."""
+        return math.ceil(count / self.size)
 
     def any(self, wish: bool) -> bool:
         """Return whether any of the processes wishes something."""

@@ -50,5 +50,9 @@ class Augmentation:
         """Return the augmentation that leaves one operation out."""
         return dataclasses.replace(self, operations=tuple(kept for kept in self.operations if kept != name))
 
+    def where(self, *, mirrored: bool) -> Augmentation:
+        """Return the augmentation for images that keep their class when mirrored, or that do not."""
+        return self if mirrored else self.without("flip")
+
     def __str__(self) -> str:
         return "_".join(self.operations) or "none"

@@ -72,8 +72,7 @@ class Protocol:
         """
         resolved = self.resolve(self, problem, factor)
         chosen = epochs if epochs is not None else resolved.whole_epochs if whole else resolved.epochs
-        augmentation = resolved.training.augmentation
-        kept = augmentation if problem.mirrored else augmentation.without("flip")
+        kept = resolved.training.augmentation.where(mirrored=problem.mirrored)
         return dataclasses.replace(
             resolved, epochs=chosen, training=dataclasses.replace(resolved.training, augmentation=kept)
         )

@@ -193,8 +193,7 @@ class Recipe:
     @property
     def siamese(self) -> Augmentation:
         """The augmentation that real and synthetic images share, of operations that leave an image in its class."""
-        given = Augmentation.parse(self.augmentation, self.augmentation_draw)
-        return given if self.flip else given.without("flip")
+        return Augmentation.parse(self.augmentation, self.augmentation_draw).where(mirrored=self.flip)
 
     @property
     def decoded(self) -> int:

@@ -135,7 +135,7 @@ def augmentation_named(name: str | None, *, flip: bool) -> Augmentation:
     if name not in AUGMENTATIONS:
         raise UserError(f"one of {', '.join(AUGMENTATIONS)}, or None", setting="augment", value=name)
     found = AUGMENTATIONS[name]
-    return found if flip else found.without("flip")
+    return found.where(mirrored=flip)
 
 
 def _as_given(batch: Any) -> Any:

@@ -93,14 +93,13 @@ class PoolEncoders(EncoderSource):
     @staticmethod
     def training(recipe: Recipe) -> Training:
         """Return a one-cycle schedule under the augmentation that is asked for."""
-        augmentation = Augmentation.parse(recipe.encoder_augmentation)
         return Training(
             batch=recipe.encoder_batch,
             even=True,
             lr=recipe.encoder_lr,
             weight_decay=recipe.encoder_weight_decay,
             schedule="one-cycle",
-            augmentation=augmentation if recipe.flip else augmentation.without("flip"),
+            augmentation=Augmentation.parse(recipe.encoder_augmentation).where(mirrored=recipe.flip),
             cutmix=recipe.encoder_cutmix,
         )
 
