@@ -29,7 +29,6 @@ from m3d_condense.tools.cache import kept
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import progress
 from m3d_condense.tools.seeds import derive
-from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.training.augment import Normalisation, check_images
 
 __all__ = ["MomentDistances", "feature_moments", "moment_distances"]
@@ -222,5 +221,4 @@ class _Measure:
             made_from,
             repeat,
             lambda: {"moments": self.moments(split.images, split.labels, repeat)},
-            Stopwatch(),
         )["moments"]

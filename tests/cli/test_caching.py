@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from m3d_condense.cli.main import main
-from m3d_condense.tools import cache
 from m3d_condense.tools.cache import kept
-from m3d_condense.tools.stopwatch import Stopwatch
+from m3d_condense.tools.entries import entries
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +19,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             {"network": "convnet", "fingerprint": "sha256:0123456789"},
             0,
             lambda: {"w": torch.zeros(256)},
-            Stopwatch(),
         )
     return tmp_path / "cache"
 
@@ -51,12 +49,12 @@ def test_what_is_named_is_removed(place: Path, capsys: pytest.CaptureFixture[str
 def test_what_another_process_is_making_stays(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "is_held", lambda path: path.parent.name == "pools")
+    monkeypatch.setattr("m3d_condense.tools.entries.is_held", lambda path: path.parent.name == "pools")
     assert main(["cache", "remove", "--all"]) == 0
     shown = capsys.readouterr()
     assert "another process is making it; it stays" in shown.err
     assert shown.out.splitlines()[-1].startswith("1 removed")
-    assert [entry.name.partition("/")[0] for entry in cache.entries()] == ["pools"]
+    assert [entry.name.partition("/")[0] for entry in entries()] == ["pools"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +91,7 @@ def test_a_cache_that_is_no_folder_is_said_once(
     (tmp_path / "file").touch()
     monkeypatch.setenv("M3D_CACHE", str(tmp_path / "file" / below))
     assert main(["cache", "list"]) == 0
-    kept("pools", {"network": "convnet"}, 1, lambda: {"w": torch.zeros(2)}, Stopwatch())
+    kept("pools", {"network": "convnet"}, 1, lambda: {"w": torch.zeros(2)})
     said = capsys.readouterr().err
     assert said.count("cannot be kept for the next run in") == 1
     assert "what is worked out cannot be kept" in said

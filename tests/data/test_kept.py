@@ -19,7 +19,7 @@ from m3d_condense.data import decoding, kept, sources
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.tools import cache
-from m3d_condense.tools.cache import entries
+from m3d_condense.tools.entries import entries
 from m3d_condense.tools.errors import UserError
 
 

@@ -249,9 +249,10 @@ def test_classes_that_look_like_characters_are_pointed_out(
 
 
 @pytest.mark.parametrize(
-    "called", ["mnist", "MNIST", "my-mnist_28", "digits.v2", "svhn", "emnist-letters", "owner/kmnist"]
+    "called", ["mnist", "MNIST", "my-mnist_28", "digits.v2", "svhn", "emnist-letters", "owner/kmnist", "optdigits"]
 )
 def test_characters_that_are_called_so_too_are_not_mirrored(called: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not are_mirrored([*"01"], called)
     assert not are_mirrored([*"0123456789"], called)
     assert f"{called} is called like a data set of characters, and its classes 0 to 9" in capsys.readouterr().err
     assert are_mirrored(["ant", "bee"], called)

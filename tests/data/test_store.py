@@ -27,7 +27,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.mapped import file_of, let_go
-from m3d_condense.tools.cache import entries
+from m3d_condense.tools.entries import entries
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.leftovers import lock_name
 

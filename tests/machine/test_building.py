@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from m3d_condense.machine.native import building
-from m3d_condense.tools.cache import entries, remove
+from m3d_condense.tools.entries import entries, remove
 
 SCRIPT = """#!/bin/sh
 while [ "$1" != "-o" ]; do shift; done

@@ -10,7 +10,8 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from m3d_condense.machine.memory import readable
-from m3d_condense.tools.cache import Entry, cache_folder, entries, not_kept_said, remove
+from m3d_condense.tools.cache import cache_folder, not_kept_said
+from m3d_condense.tools.entries import Entry, entries, remove
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.limit import kept_bytes
 from m3d_condense.tools.text import shown

@@ -27,6 +27,7 @@ from m3d_condense.data.store import KIND as STORES
 from m3d_condense.data.store import Store
 from m3d_condense.machine.memory import readable
 from m3d_condense.tools import cache
+from m3d_condense.tools.entries import trim
 from m3d_condense.tools.limit import kept_bytes
 from m3d_condense.tools.progress import notice, recorded, tell
 
@@ -152,14 +153,14 @@ def _found(file: Path, made_of: str) -> cache.Stored | None:
 def _keep(file: Path, tensors: cache.Tensors, texts: Mapping[str, str], limit: int) -> None:
     """Write an entry and say so, and let the least recently used give way to it; say where there is no room."""
     size = _nbytes(tensors)
-    with cache.not_kept_said("decoded images"):
+    with cache.not_kept_said(cache.KINDS[KIND]):
         free = shutil.disk_usage(cache.folder_of(KIND)).free // 2
         if size > limit:
             tell(f"{readable(size)} of decoded images are not kept: M3D_CACHE_LIMIT, in GiB, allows {readable(limit)}")
         elif size > free:
             tell(f"{readable(size)} of decoded images are not kept: {file.parent} has room for {readable(2 * free)}")
         else:
-            cache.trim(KIND, limit - size)
+            trim(KIND, limit - size)
             cache.write_entry(file, tensors, texts)
             tell(f"The decoded images are kept for the next start in {file} ({readable(size)})")
 

@@ -24,7 +24,7 @@ SPLITS = ("train", "test")
 NO_LABEL = {"", "nan", "<na>", "nat"}  # as text, in small letters
 PERHAPS_NO_LABEL = {"none", "null", "na", "n/a", "unlabeled", "unlabelled", "unsorted"}
 BETWEEN = ("|", ";", ",", None)  # what stands between several labels in one cell; None for blanks
-OF_CHARACTERS = {"digit", "digits", "letters", "mnist", "emnist", "kmnist", "qmnist", "svhn", "usps"}
+OF_CHARACTERS = re.compile(r"(?:opt|pen)?digits?|letters|(?:e|k|q|not)?mnist|svhn|usps")
 """Words in the names of data sets of digits and letters."""
 DIGIT_WORDS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 
@@ -118,10 +118,11 @@ def are_mirrored(names: Sequence[str], called: str) -> bool:
     `called` so too: classes alone may be numbers, and a folder may be called anything.
     """
     kind = _characters(names)
-    if kind is None:
+    words = re.findall(r"[a-z]+", called.casefold())
+    so_called = any(map(OF_CHARACTERS.fullmatch, words)) and "fashion" not in words
+    if kind is None or (set(names) == {"0", "1"} and not so_called):  # no and yes more often than digits
         return True
-    words = set(re.findall(r"[a-z]+", called.casefold()))
-    if words & OF_CHARACTERS and "fashion" not in words:
+    if so_called:
         notice(
             f"{called} is called like a data set of characters, and its classes {names[0]} to {names[-1]} are {kind}: "
             f"its images are not mirrored; give {Setting('flip', True)} if they may be"
@@ -136,7 +137,7 @@ def are_mirrored(names: Sequence[str], called: str) -> bool:
 
 def _characters(names: Sequence[str]) -> str | None:
     """Say of which kind of characters the names of classes are; None for other names."""
-    if len(names) < 2 or set(names) == {"0", "1"}:  # no and yes more often than digits
+    if len(names) < 2:
         return None
     kinds = (("digits", _is_digit), ("letters", _is_letter))
     return next((kind for kind, fits in kinds if all(fits(name) for name in names)), None)

@@ -13,13 +13,22 @@ FORWARD = 1 / 3  # of a step forward and backward: a pass forward alone
 
 
 @contextmanager
+def modes_restored(network: nn.Module) -> Iterator[None]:
+    """Put every module of a network back into its mode, of training or not, behind the block."""
+    before = [(module, module.training) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+@contextmanager
 def at_rest(network: nn.Module) -> Iterator[None]:
     """Run a network on one image without a graph, batch statistics or a trace of it."""
-    training = network.training
-    network.eval()
-    with torch.no_grad():
+    with modes_restored(network), torch.no_grad():
+        network.eval()
         yield
-    network.train(training)
 
 
 def forward_flops(network: nn.Module, image: Tensor) -> float:
@@ -51,8 +60,10 @@ def _outputs(network: nn.Module, image: Tensor) -> list[int]:
 
     leaves = [module for module in network.modules() if not list(module.children())]
     hooks = [module.register_forward_hook(count) for module in leaves]
-    with at_rest(network):
-        network(image)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with at_rest(network):
+            network(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
     return found

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from m3d_condense.machine.costs import modes_restored
+
 
 @contextmanager
 def drawing(network: nn.Module, seed: int) -> Iterator[None]:
@@ -20,18 +22,16 @@ def drawing(network: nn.Module, seed: int) -> Iterator[None]:
 
 @contextmanager
 def in_training(network: nn.Module) -> Iterator[None]:
-    """Hold a network in training mode; its mode, its buffers and torch's random state are as before afterwards."""
-    training = network.training
+    """Let a network be trained with; its modes, its buffers and torch's random state are as before afterwards."""
     buffers = [
         (module, name, buffer, buffer.clone())
         for module in network.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
-    with drawing(network, 0):
+    with modes_restored(network), drawing(network, 0):
         try:
             yield
         finally:
-            network.train(training)
             with torch.no_grad():
                 for module, name, buffer, before in buffers:
                     module._buffers[name] = buffer.copy_(before)

@@ -24,7 +24,6 @@ from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.subjects import Subject, adapted, mirrored
 from m3d_condense.tools.cache import Tensors, kept
 from m3d_condense.tools.seeds import derive
-from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.training.augment import Normalisation
 
 BLOCK = 1024  # images whose features are computed at once
@@ -126,7 +125,7 @@ def trials(
     def trial(number: int) -> Tensors:
         subject = subjects[number % len(subjects)]
         identity = made_from | {"trained_on": subject.fingerprint}
-        return kept("reports", identity, number, lambda: train(subject, number), Stopwatch())
+        return kept("reports", identity, number, lambda: train(subject, number))
 
     found = [trial(number) for number in range(repeats)]
     counts = [tensors["confusion"] for tensors in found]

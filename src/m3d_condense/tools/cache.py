@@ -12,22 +12,18 @@ import functools
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from safetensors import SafetensorError
 
 from m3d_condense.tools.digests import digest_of
-from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import open_tensors, write_file
-from m3d_condense.tools.locks import is_held
 from m3d_condense.tools.progress import tell
 from m3d_condense.tools.stopwatch import Stopwatch
 
@@ -38,9 +34,16 @@ Tensors: TypeAlias = "dict[str, Tensor]"
 Stored: TypeAlias = "tuple[Tensors, dict[str, str]]"
 """Tensors on the CPU, and text by name."""
 
-KINDS = ("images", "moments", "native", "pools", "reports", "selectors", "stores")
-OURS = re.compile(r"(?:.+-)?[0-9a-f]{16}")  # the names of entries, without their endings
-STALE = 24 * 3600  # seconds after which a file that is being written has been left behind by a killed process
+KINDS = {
+    "images": "decoded images",
+    "moments": "moments of features",
+    "native": "compiled code",
+    "pools": "trained networks",
+    "reports": "what networks of reports name",
+    "selectors": "trained networks",
+    "stores": "decoded images",
+}
+"""What is kept, by the folder of its kind."""
 
 
 def cache_folder() -> Path:
@@ -77,6 +80,7 @@ def folder_of(kind: str) -> Path:
     Raises:
         OSError: it cannot be made, or belongs to another user.
     """
+    assert kind in KINDS  # or nothing lists and removes it
     folder = cache_folder() / kind
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -90,36 +94,41 @@ def folder_of(kind: str) -> Path:
 
 
 def kept(
-    kind: str, made_from: Mapping[str, Any], number: int, train: Callable[[], Tensors], watch: Stopwatch
+    kind: str,
+    made_from: Mapping[str, Any],
+    number: int,
+    make: Callable[[], Tensors],
+    watch: Stopwatch | None = None,
 ) -> Tensors:
-    """Return the tensors that `train` makes, on the CPU, from a file where it has run before.
+    """Return the tensors that `make` returns, on the CPU, from a file where it has run before.
 
     Where the file is damaged, a notice says so, and they are made. Where they cannot be kept, another does, and this
     process alone finds them again.
 
     Args:
-        kind: of network, a folder's name.
+        kind: one of `KINDS`, a folder's name.
         made_from: all that determines the tensors but the number; JSON-able.
-        number: tells apart networks that are made of the same.
-        train: makes the tensors.
+        number: tells apart what is made of the same, as the networks of a pool.
+        make: makes the tensors.
         watch: is credited with the seconds that finding them spares.
     """
     file = cache_folder() / kind / key_of(made_from) / f"{number}.safetensors"
     found = _held.get(file)
-    with not_kept_said("trained networks"):
+    with not_kept_said(KINDS[kind]):
         folder_of(kind)
         found = read_entry(file) or found
     if found is not None:
         tensors, metadata = found
-        watch.credit(float(metadata["seconds"]))
+        if watch is not None:
+            watch.credit(float(metadata["seconds"]))
         return tensors
     begun = time.monotonic()
-    tensors = {name: value.detach().contiguous().cpu() for name, value in train().items()}
+    tensors = {name: value.detach().contiguous().cpu() for name, value in make().items()}
     if _keeping:
         note = f"{made_from.get('network', 'a network')}, of data {str(made_from.get('fingerprint', ''))[:15]}"
         metadata = {"seconds": str(time.monotonic() - begun), "note": note}
         _held[file] = tensors, metadata
-        with not_kept_said("trained networks"):
+        with not_kept_said(KINDS[kind]):
             folder_of(kind)
             write_entry(file, tensors, metadata)
             del _held[file]
@@ -132,7 +141,7 @@ _held: dict[Path, Stored] = {}
 
 @contextmanager
 def nothing_kept() -> Iterator[None]:
-    """Let `kept` write nothing while this lasts: for trials, whose networks are of no use later."""
+    """Let `kept` write nothing while this lasts: for trials, of which nothing is of use later."""
     global _keeping
     before, _keeping = _keeping, False
     try:
@@ -200,108 +209,3 @@ def _say_not_kept(what: str, folder: Path, reason: str) -> None:
 
 _refused: set[Path] = set()
 """Folders that cannot be used, of which that is said."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What is kept under one name.
-
-    Attributes:
-        name: KIND/KEY, by which it is removed.
-        path: a file, or a folder of files.
-        nbytes: its size.
-        used: when it was last read or written, in seconds since 1970.
-        note: what it is of, where that is stored.
-    """
-
-    name: str
-    path: Path
-    nbytes: int
-    used: float
-    note: str
-
-
-def entries() -> list[Entry]:
-    """List what is kept, kind by kind, the most recently used first."""
-    found = []
-    for kind in KINDS:
-        folder = cache_folder() / kind
-        paths = [path for path in folder.glob("[!.]*") if OURS.fullmatch(path.stem)]
-        of_kind = []
-        for path in paths:
-            with suppress(FileNotFoundError):  # another process removes or replaces it
-                of_kind.append(_entry(kind, path))
-        found += sorted(of_kind, key=lambda entry: -entry.used)
-    return found
-
-
-def _entry(kind: str, path: Path) -> Entry:
-    files = _files(path)
-    status = [file.stat() for file in files]
-    notes = (_note(file) for file in files if file.suffix == ".safetensors")
-    return Entry(
-        name=f"{kind}/{path.stem}",
-        path=path,
-        nbytes=sum(one.st_size for one in status),
-        used=max((one.st_mtime for one in status), default=path.stat().st_mtime),
-        note=next(notes, ""),
-    )
-
-
-def _files(path: Path) -> list[Path]:
-    """Return the file of an entry, or those in its folder."""
-    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-
-
-def _note(file: Path) -> str:
-    try:
-        with open_tensors(file, "np") as opened:
-            return str((opened.metadata() or {}).get("note", ""))
-    except (OSError, SafetensorError):
-        return "damaged"
-
-
-def remove(names: Sequence[str] | None) -> list[Entry]:
-    """Remove entries by their names, or those of a kind by its name; None removes all.
-
-    Files in the cache folder that are not entries stay, and so does what another process is just making, which is said.
-    Returns what was removed.
-
-    Raises:
-        UserError: there is nothing of a name; then nothing is removed.
-        OSError: as the system says.
-    """
-    found = entries()
-    for name in names or ():
-        if not any(name in (entry.name, entry.name.partition("/")[0]) for entry in found):
-            raise UserError(f"nothing of the name {name} is kept in {cache_folder()}")
-    chosen = [entry for entry in found if names is None or {entry.name, entry.name.partition("/")[0]} & set(names)]
-    removed = []
-    for entry in chosen:
-        if is_held(entry.path):
-            tell(f"{entry.name}: another process is making it; it stays")
-        else:
-            _discard(entry.path)
-            removed.append(entry)
-    return removed
-
-
-def trim(kind: str, limit: int) -> None:
-    """Remove the least recently used entries of a kind until the rest is within a limit, in bytes."""
-    folder = cache_folder() / kind
-    for path in folder.glob(".*.partial"):
-        with suppress(FileNotFoundError):  # another process has just finished writing it
-            if time.time() - path.stat().st_mtime > STALE:
-                path.unlink()
-    found = [entry for entry in entries() if entry.name.startswith(f"{kind}/")]
-    while found and sum(entry.nbytes for entry in found) > limit:
-        _discard(found.pop().path)
-
-
-def _discard(path: Path) -> None:
-    """Remove an entry; what else lies in its folder stays."""
-    for file in _files(path):
-        file.unlink(missing_ok=True)
-    if path.is_dir():
-        with suppress(OSError):
-            path.rmdir()

@@ -64,9 +64,12 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], object], numbers: Sequence[int]) -> Iterator[None]:
-    """Have signals handled so; those that whoever started the process has it ignore, as nohup does, stay ignored."""
+    """Have signals handled so; those that whoever started the process has it ignore, as nohup does, stay ignored.
+
+    So does what code in another language than Python handles: it could not be given back.
+    """
     before = {number: signal.getsignal(number) for number in numbers}
-    heard = {number: own for number, own in before.items() if own != signal.SIG_IGN}
+    heard = {number: own for number, own in before.items() if own not in (signal.SIG_IGN, None)}
     for number in heard:
         signal.signal(number, handler)
     try:
