@@ -9,7 +9,8 @@ import torch
 
 from m3d_condense.cli.main import main
 from m3d_condense.condensing import estimate as estimating
-from m3d_condense.condensing.estimate import Estimate, Prepared, estimate, lightened, prepared
+from m3d_condense.condensing.estimate import Estimate, estimate, lightened, prepared
+from m3d_condense.condensing.trial import Trial
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import Group, working_in
@@ -55,11 +56,11 @@ def test_an_estimate_is_of_all_steps_and_stores_nothing(digits: ImageDataset, tm
 def test_a_limit_is_divided_between_a_pool_and_the_steps_as_it_will_be(
     digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fitting(dataset: ImageDataset, recipe: Recipe, *_: object) -> tuple[int, float, float, bool]:
-        return recipe.iterations, 10.0, 0.5, False
+    def trial(dataset: ImageDataset, recipe: Recipe, *_: object) -> Trial:
+        return Trial(iterations=recipe.iterations, start=10.0, each=0.5, compiled=False)
 
-    monkeypatch.setattr(estimating, "_image_seconds", lambda *_: 1 / 256)  # a batch takes a second
-    monkeypatch.setattr(estimating, "fitting_iterations", fitting)
+    monkeypatch.setattr(estimating, "image_seconds", lambda *_: 1 / 256)  # a batch takes a second
+    monkeypatch.setattr(estimating, "try_out", trial)
     asked: dict[str, Any] = {"method": "m3d-plus", "encoder_count": 2, "encoder_batch": 256, "iterations": None}
     for limit, networks, iterations in [
         (1_000.0, (2, 400), 380),
@@ -149,7 +150,7 @@ def test_networks_are_trained_on_no_more_images_a_step_than_there_are(digits: Im
     pool = {"encoder_count": 3, "encoder_steps": 10, "encoder_batch": 128}
     few = digits.train[torch.arange(20)]
     small = dataclasses.replace(digits, train=few)
-    assert prepared(small, recipe("m3d-pool", **pool)) == Prepared(images=3 * 10 * 20, batch=20)
+    assert prepared(small, recipe("m3d-pool", **pool)).images == 3 * 10 * 20
 
 
 def test_processes_share_the_networks_of_a_pool(digits: ImageDataset) -> None:

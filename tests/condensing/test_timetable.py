@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from m3d_condense.condensing import timetable
 from m3d_condense.condensing.condensation import condense, recipe_for
 from m3d_condense.condensing.encoders.pool import Pool
-from m3d_condense.condensing.timetable import FEWEST, divided, fitting_training, rounded_down
+from m3d_condense.condensing.timetable import FEWEST, Timetable, rounded_down
+from m3d_condense.condensing.trial import Trial
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
@@ -31,6 +33,14 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def pool(digits: ImageDataset, **settings: Any) -> Recipe:
     given = {name: value for name, value in TINY.items() if name not in ("method", "ipc")} | settings
     return recipe_for(digits, "m3d-plus", "quick", 1, given)
+
+
+def divided(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float, given: Collection[str]) -> Recipe:
+    return Timetable(limit=limit, given=given).made(dataset, recipe, engine)
+
+
+def trial(iterations: int, each: float = 0.0) -> Trial:
+    return Trial(iterations=iterations, start=0.0, each=each, compiled=False)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +66,7 @@ def test_time_beyond_what_the_networks_need_is_for_steps_of_the_images(
     own = dataclasses.replace(pool(digits, encoder_count=1), preset=preset)
     monkeypatch.setattr(Pool, "network", lambda pool, number: {})
     monkeypatch.setattr(timetable, "_training_seconds", lambda *arguments: 1.0)
-    monkeypatch.setattr(timetable, "fitting_iterations", lambda dataset, recipe, engine, limit: (recipe.iterations,))
+    monkeypatch.setattr(timetable, "try_out", lambda dataset, recipe, *_: trial(recipe.iterations))
     steps, iterations = own.encoder_steps, times * own.iterations
     for limit, expected in [(1.25 * steps - 1, rounded_down(steps - 1)), (1.25 * steps, steps), (100.0 * steps, steps)]:
         made = divided(digits, own, Engine(plain), limit, given=())
@@ -93,12 +103,12 @@ def test_networks_that_would_leave_few_steps_of_the_images_are_left_out(
 ) -> None:
     tried: list[int] = []
 
-    def fitting(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> tuple[int, float, float, bool]:
+    def first_steps(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> Trial:
         tried.append(recipe.encoder_count)
-        return 123, 0.0, each, False
+        return trial(123, each)
 
     monkeypatch.setattr(Pool, "network", lambda pool, number: pool.watch.credit(25.0))
-    monkeypatch.setattr(timetable, "fitting_iterations", fitting)
+    monkeypatch.setattr(timetable, "try_out", first_steps)
     made = divided(digits, pool(digits, encoder_count=4), Engine(plain), 100.0, ("encoder_steps",))
     assert (made.encoder_count, made.iterations) == (expected, 123)
     assert tried == [1, expected]
@@ -112,7 +122,7 @@ def test_the_trial_of_the_steps_is_no_time_of_the_networks(
 ) -> None:
     monkeypatch.setattr(Pool, "network", lambda pool, number: {})
     monkeypatch.setattr(timetable, "_least_seconds", lambda *arguments: time.sleep(0.8) or 0.0)
-    monkeypatch.setattr(timetable, "fitting_iterations", lambda *arguments: (123,))
+    monkeypatch.setattr(timetable, "try_out", lambda *arguments: trial(123))
     assert divided(digits, pool(digits, encoder_count=4), Engine(plain), 1.0, ("encoder_steps",)).encoder_count == 4
 
 
@@ -124,11 +134,11 @@ def test_a_limit_that_no_pool_fits_in_is_refused(digits: ImageDataset, plain: Ex
 @pytest.mark.parametrize(("limit", "steps"), [(51.0, 100), (399.0, 100), (401.0, 100), (801.0, 200), (1e6, 800)])
 def test_fewer_networks_are_trained_where_all_have_no_room(limit: float, steps: int, digits: ImageDataset) -> None:
     recipe = pool(digits, encoder_count=8, encoder_steps=800)
-    assert fitting_training(recipe, limit, 0.4, ()) == steps
+    assert Timetable(limit=limit, given=()).fitting_training(recipe, 0.4) == steps
     with pytest.raises(UserError, match=f"a network of {FEWEST} training steps, and what follows, take 50 s"):
-        fitting_training(recipe, 49.0, 0.4, ())
+        Timetable(limit=49.0, given=()).fitting_training(recipe, 0.4)
     with pytest.raises(UserError, match=f"8 networks, each of {FEWEST} training steps, and what follows, take 400 s"):
-        fitting_training(recipe, 399.0, 0.4, ("encoder_count",))
+        Timetable(limit=399.0, given=("encoder_count",)).fitting_training(recipe, 0.4)
 
 
 def refuse(*arguments: object, **settings: object) -> Recipe:
@@ -140,7 +150,7 @@ def test_a_finished_set_is_found_again_by_the_same_limit(
 ) -> None:
     out = tmp_path / "set"
     first = condense(digits, out=out, time_limit=LIMIT, execution=plain, **TINY)
-    monkeypatch.setattr(timetable, "divided", refuse)
+    monkeypatch.setattr(Timetable, "made", refuse)
     again = condense(digits, out=out, time_limit=LIMIT, execution=plain, **TINY)
     assert again.settings == first.settings
     with pytest.raises(UserError, match="other settings or data"):
@@ -150,8 +160,9 @@ def test_a_finished_set_is_found_again_by_the_same_limit(
 def test_a_run_that_was_stopped_goes_on_by_the_same_timetable(
     digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, made = tmp_path / "set", pool(digits, encoder_steps=3, iterations=20)
-    monkeypatch.setattr(timetable, "divided", lambda *arguments, **settings: made)
+    out = tmp_path / "set"
+    monkeypatch.setattr(Timetable, "fitting_training", lambda *arguments: 3)
+    monkeypatch.setattr(timetable, "try_out", lambda *arguments: trial(20))
 
     def stop(*arguments: object, **settings: object) -> None:
         raise KeyboardInterrupt
@@ -161,7 +172,7 @@ def test_a_run_that_was_stopped_goes_on_by_the_same_timetable(
         condense(digits, out=out, time_limit=LIMIT, execution=plain, **TINY)
     monkeypatch.undo()
     monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(timetable, "divided", refuse)
+    monkeypatch.setattr(Timetable, "made", refuse)
     finished = condense(digits, out=out, time_limit=LIMIT, execution=plain, **TINY)
     assert (finished.settings["encoder_steps"], finished.settings["iterations"]) == (3, 20)
     assert not (tmp_path / "set.timetable.json").exists()
@@ -178,20 +189,20 @@ def test_a_pool_that_was_stopped_goes_on_with_networks_of_the_same_training(
         return network(pool, number)
 
     asked: dict[str, Any] = {**TINY, "encoder_count": None, "out": out, "time_limit": LIMIT, "execution": plain}
-    monkeypatch.setattr(timetable, "_encoder_steps", lambda *arguments: 5)
+    monkeypatch.setattr(Timetable, "fitting_training", lambda *arguments: 5)
     monkeypatch.setattr(timetable, "_least_seconds", lambda *arguments: 0.0)  # on a busy machine they may be the limit
     monkeypatch.setattr(Pool, "network", stop)
     with pytest.raises(KeyboardInterrupt):
         condense(digits, **asked)
     monkeypatch.setattr(Pool, "network", network)
-    monkeypatch.setattr(timetable, "_encoder_steps", refuse)
+    monkeypatch.setattr(Timetable, "fitting_training", refuse)
     assert condense(digits, **asked).settings["encoder_steps"] == 5
 
 
 def test_without_a_limit_or_a_pool_nothing_is_divided(
     digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timetable, "divided", refuse)
+    monkeypatch.setattr(Timetable, "made", refuse)
     few: dict[str, Any] = {"ipc": 1, "network": "convnet1", "batch_real": 4, "iterations": 2, "execution": plain}
     assert condense(digits, method="m3d", time_limit=60, **few).steps == 2
     assert condense(digits, method="m3d-plus", encoder_count=1, encoder_steps=2, **few).steps == 2

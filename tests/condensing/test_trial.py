@@ -9,7 +9,7 @@ from m3d_condense.condensing import run as run_module
 from m3d_condense.condensing import trial
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.run import Run
-from m3d_condense.condensing.trial import fitting_iterations
+from m3d_condense.condensing.trial import try_out
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
@@ -38,7 +38,7 @@ def test_the_trial_counts_the_start_once(
     monkeypatch.setattr(trial.time, "monotonic", lambda: clock[0])
     settings = {"iterations": most, "batch_real": 4, "network": "convnet1"}
     tried = recipe("dm", "quick", ipc=1, side=8, overrides=settings)
-    count, setup, each, compiled = fitting_iterations(digits, tried, Engine(plain), limit)
-    assert (count, setup) == (expected, pytest.approx(2.8))
-    assert each == pytest.approx(0.8 if most == 1 else 0.1)
-    assert not compiled
+    found = try_out(digits, tried, Engine(plain), limit)
+    assert (found.iterations, found.start) == (expected, pytest.approx(2.8))
+    assert found.each == pytest.approx(0.8 if most == 1 else 0.1)
+    assert not found.compiled

@@ -10,6 +10,7 @@ from small_studies import PLAIN, TINY, job, score, scoring
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.condensing.timetable import Timetable
+from m3d_condense.condensing.trial import Trial
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
@@ -279,11 +280,11 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have every trial find that two iterations fit; return the methods that were tried."""
     tried: list[str] = []
 
-    def fitting(dataset: ImageDataset, recipe: Any, engine: Engine, limit: float) -> tuple[int, float, float, bool]:
+    def trial(dataset: ImageDataset, recipe: Any, engine: Engine, limit: float) -> Trial:
         tried.append(recipe.method)
-        return 2, 0.1, 0.5, False
+        return Trial(iterations=2, start=0.1, each=0.5, compiled=False)
 
-    monkeypatch.setattr(worker, "fitting_iterations", fitting)
+    monkeypatch.setattr(worker, "try_out", trial)
     return tried
 
 
@@ -335,7 +336,8 @@ def test_a_limit_is_divided_but_for_what_was_given_the_preset_s_own_values_too(
 def test_a_start_that_takes_too_long_is_a_failure_of_its_method(
     digits: ImageDataset, engine: Engine, scored: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "fitting_iterations", lambda *_: (1, 700.0, 0.5, True))
+    trial = Trial(iterations=1, start=700.0, each=0.5, compiled=True)
+    monkeypatch.setattr(worker, "try_out", lambda *_: trial)
     ledger, jobs = Ledger({}), [job("dm"), RANDOM]
     Worker(ledger, engine, lambda name: digits, time_limit=480.0).work(jobs)
     said = "time_limit=480s: too short: 700 s pass before the first step"

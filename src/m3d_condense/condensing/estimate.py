@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from m3d_condense import networks
-from m3d_condense.condensing import groups
+from m3d_condense.condensing import encoders, groups
 from m3d_condense.condensing.condensation import check_factor, recipe_for
 from m3d_condense.condensing.coresets import selector_training
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.condensing.timetable import Timetable
-from m3d_condense.condensing.trial import fitting_iterations, training_seconds
+from m3d_condense.condensing.trial import Trial, training_seconds, try_out
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
@@ -27,7 +27,7 @@ from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.bits import bytes_of
 from m3d_condense.tools.cache import nothing_kept
 
-__all__ = ["Estimate", "Prepared", "estimate", "lightened", "prepared"]
+__all__ = ["Estimate", "Prepared", "estimate", "image_seconds", "lightened", "prepared", "try_steps"]
 
 TRIAL = 20.0  # seconds, of which a tenth is tried, or a few steps
 TRAINED = 3  # training steps of a network that are timed
@@ -103,15 +103,14 @@ def estimate(
     part = dataset if class_groups == 1 else dataset.of_classes(largest)
     free, peak = available_memory(), peak_memory(engine.device)
     needed, before, each = prepared(part, recipe), 0.0, 0.0
-    if needed.images:
-        image_seconds = _image_seconds(part, recipe, needed.batch, engine)
+    if needed.training is not None:
+        each_image = image_seconds(part, recipe.network, needed.training, engine)
         if timetable is not None:
-            recipe = timetable.foreseen(recipe, needed.batch * image_seconds)
-        before = prepared(part, recipe).images * image_seconds
+            recipe = timetable.foreseen(recipe, min(needed.training.batch, len(part.train)) * each_image)
+        before = prepared(part, recipe).images * each_image
     if recipe.iterations:
-        with nothing_kept():
-            _, start, each, _ = fitting_iterations(part, lightened(recipe), engine, TRIAL)
-        before += start
+        trial = try_steps(part, recipe, engine)
+        before, each = before + trial.start, trial.each
     found = Estimate(
         groups=class_groups,
         classes=part.num_classes,
@@ -135,30 +134,34 @@ class Prepared:
 
     Attributes:
         images: that go through training steps, one network after the other.
-        batch: images of a training step.
+        training: how most of the networks are trained; None where there are none.
         shared: whether another run on the same data finds the networks in the cache.
     """
 
     images: int = 0
-    batch: int = 1
+    training: Training | None = None
     shared: bool = True
 
 
 def prepared(dataset: ImageDataset, recipe: Recipe) -> Prepared:
     """Return what is trained for a run before its steps: a pool or warm networks, and a network that selects."""
-    count = len(dataset.train)
-    warmed, steps, batch = recipe.encoders in OF_ENCODERS["encoder_warmup"], 0, min(recipe.encoder_batch, count)
+    warmed, steps = recipe.encoders in OF_ENCODERS["encoder_warmup"], 0
     if recipe.has_pool:
         steps = current().share(recipe.encoder_count) * recipe.encoder_steps
     if warmed:
         steps = math.ceil(recipe.iterations / recipe.iterations_per_model) * recipe.encoder_warmup
-    images = steps * batch
+    trained = [(steps, encoders.training(recipe))] if steps else []
     if recipe.has_selector:
-        training, steps = selector_training(dataset, recipe)
-        selecting = min(training.batch, count)
-        batch = batch if images else selecting
-        images += steps * selecting
-    return Prepared(images=images, batch=batch, shared=not warmed)
+        training, selecting = selector_training(dataset, recipe)
+        trained.append((selecting, training))
+    images = sum(steps * min(training.batch, len(dataset.train)) for steps, training in trained)
+    return Prepared(images=images, training=trained[0][1] if trained else None, shared=not warmed)
+
+
+def try_steps(dataset: ImageDataset, recipe: Recipe, engine: Engine) -> Trial:
+    """Take the first steps of a run, without the networks that `prepared` counts."""
+    with nothing_kept():
+        return try_out(dataset, lightened(recipe), engine, TRIAL)
 
 
 def lightened(recipe: Recipe) -> Recipe:
@@ -171,9 +174,8 @@ def lightened(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
-def _image_seconds(dataset: ImageDataset, recipe: Recipe, batch: int, engine: Engine) -> float:
-    """Return the seconds that a network of the recipe is trained on an image."""
-    network = networks.build(recipe.network, **dataset.shape)
-    training = Training(batch=batch, lr=recipe.encoder_lr, augmentation=recipe.siamese)
-    placed = engine.place(network, dataset.example, TRAINED * training.batch)
+def image_seconds(dataset: ImageDataset, network: str, training: Training, engine: Engine) -> float:
+    """Return the seconds that a network is trained so on an image of a data set."""
+    training = dataclasses.replace(training, batch=min(training.batch, len(dataset.train)))
+    placed = engine.place(networks.build(network, **dataset.shape), dataset.example, TRAINED * training.batch)
     return training_seconds(placed, training, dataset, TRAINED) / training.batch

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.memory import check_room
+from m3d_condense.recipes.effects import OF_ENCODERS
 from m3d_condense.recipes.recipe import Recipe
 
 FLOAT, INDEX = 4, 8  # bytes
-DRAWN_AHEAD = {
-    "real": ("encoder_steps", "encoder_warmup"),
-    "synthetic": ("encoder_warmup",),
-    "queue": ("encoder_steps",),
-}
-"""Steps on real images whose indices are drawn at once, by the source of encoders."""
 LEARNT = 4  # numbers of each pixel: its value, its gradient and what the optimiser keeps
 
 
@@ -27,10 +22,7 @@ def check_memory(dataset: ImageDataset, recipe: Recipe) -> None:
         "ipc": dataset.num_classes * recipe.ipc * image * (LEARNT if recipe.iterations else 1),
         "batch_real": recipe.batch_real * (INDEX + image),
         "encoder_batch": min(recipe.encoder_batch, len(dataset.train)) * image,
-        "encoder_count": recipe.encoder_count * image if recipe.encoders in ("queue", "pool") else 0,
+        "encoder_count": recipe.encoder_count * image if recipe.encoders in OF_ENCODERS["encoder_count"] else 0,
     }
-    if recipe.encoders in DRAWN_AHEAD:
-        drawn = INDEX * min(recipe.encoder_batch, len(dataset.train))
-        needs |= {name: getattr(recipe, name) * drawn for name in DRAWN_AHEAD[recipe.encoders]}
     for name, nbytes in needs.items():
         check_room(nbytes, name, getattr(recipe, name))

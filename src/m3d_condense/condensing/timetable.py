@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from m3d_condense.condensing import objectives
 from m3d_condense.condensing.encoders.pool import Pool, PoolEncoders
 from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.plan import plan
-from m3d_condense.condensing.trial import fitting_iterations, training_seconds
+from m3d_condense.condensing.trial import training_seconds, try_out
 from m3d_condense.condensing.view import Encoder
 from m3d_condense.condensing.working import Working
 from m3d_condense.data.dataset import ImageDataset
@@ -98,91 +98,64 @@ class Timetable:
             step_seconds: of a training step of a network.
         """
         if "encoder_steps" not in self.given:
-            fitting = fitting_training(recipe, self.limit, step_seconds, self.given)
-            recipe = dataclasses.replace(recipe, encoder_steps=fitting)
+            recipe = dataclasses.replace(recipe, encoder_steps=self.fitting_training(recipe, step_seconds))
         return recipe if "iterations" in self.given else _longest(recipe)
 
+    def fitting_training(self, recipe: Recipe, step_seconds: float) -> int:
+        """Return how many training steps of so many seconds each network can have; every process trains some networks.
+
+        They are at most the recipe's, and a round number, so that runs of other images per class, and on a busier
+        machine, come to the same pool and find it in the cache. Where all the networks would have too few, these are
+        the fewest: some are left out later, unless their number is given.
+
+        Raises:
+            UserError: where not even the shortest training of the networks fits.
+        """
+        share = current().share  # of the networks, that one process trains
+        fitting = NETWORKS_SHARE * self.limit / (share(recipe.encoder_count) * step_seconds)
+        if fitting >= FEWEST:
+            return recipe.encoder_steps if fitting >= recipe.encoder_steps else rounded_down(fitting)
+        least = recipe if "encoder_count" in self.given else dataclasses.replace(recipe, encoder_count=1)
+        needed = FEWEST * step_seconds * share(least.encoder_count) / NETWORKS_SHARE
+        if needed > self.limit:
+            said = f"too short: {_networks(least)} of {FEWEST} training steps, and what follows, take {needed:.0f} s"
+            raise UserError(said, setting="time_limit", value=f"{self.limit:g}s")
+        return FEWEST
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def made(self, dataset: ImageDataset, recipe: Recipe, engine: Engine, target: Path | None = None) -> Recipe:
-        """Return the recipe with the limit divided; what is found is kept beside `target` at once, for a later call."""
+        """Return the recipe with the limit divided; what is found is kept beside `target` at once, for a later call.
 
-        def keep(made: Recipe, names: Collection[str]) -> None:
-            if target is not None:
-                content = json.dumps({name: getattr(made, name) for name in names} | {"time_limit": self.limit})
-                file = Working.beside(target).timetable
-                current().by_first(lambda: write_file_atomic(file, content + "\n"))
+        A short trial tells how many training steps fit in most of the time. Then the networks are trained, unless they
+        have been before: fewer of them, where the steps of the pixels, of which a few are tried after the first
+        network, would be too few. Another trial tells how many of them fit in what is left: up to the recipe's under
+        the paper preset, to ten times as many under the quick one. The time that the networks took is counted whether
+        this run trained them or an earlier one.
 
-        made = divided(dataset, recipe, engine, self.limit, self.given, lambda part: keep(part, ("encoder_steps",)))
-        keep(made, FOUND)
-        return made
+        Raises:
+            UserError: where not even the shortest training of the networks fits.
+        """
+        if "encoder_steps" not in self.given:
+            seconds = max(current().objects(_training_seconds(dataset, recipe, engine)))
+            recipe = dataclasses.replace(recipe, encoder_steps=self.fitting_training(recipe, seconds))
+            self._keep(recipe, ("encoder_steps",), target)
+        if "encoder_count" not in self.given:
+            recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, self.limit))
+        if "iterations" not in self.given:
+            trial = try_out(dataset, _longest(recipe), engine, self.limit)
+            recipe = dataclasses.replace(recipe, iterations=min(current().objects(trial.iterations)))
+            networks = f"{_networks(recipe)} trained by {recipe.encoder_steps:,} steps"
+            notice(f"{networks}, and {recipe.iterations:,} steps of the images fit in {self.limit:g} s")
+        self._keep(recipe, FOUND, target)
+        return recipe
 
-
-@torch.inference_mode(False)
-@torch.enable_grad()
-def divided(
-    dataset: ImageDataset,
-    recipe: Recipe,
-    engine: Engine,
-    limit: float,
-    given: Collection[str],
-    planned: Callable[[Recipe], None] = lambda recipe: None,
-) -> Recipe:
-    """Return a recipe with a pool whose networks and steps take `limit` seconds together.
-
-    A short trial tells how many training steps fit in most of the time, up to the recipe's. Their number is rounded
-    down to a round one, so that runs of other images per class, and on a busier machine, come to the same pool and find
-    it in the cache. Then the networks are trained, unless they have been before: fewer of them, where the steps of the
-    pixels, of which a few are tried after the first network, would be too few. Another trial tells how many of them
-    fit in what is left: up to the recipe's under the paper preset, to ten times as many under the quick one. The time
-    that the networks took is counted whether this run trained them or an earlier one.
-
-    Args:
-        dataset, engine: of the run.
-        recipe: its encoders are a pool.
-        limit: seconds of all of it.
-        given: settings that stay as they are.
-        planned: is told how the networks will be trained, before they are.
-
-    Raises:
-        UserError: where not even the shortest training of the networks fits.
-    """
-    if "encoder_steps" not in given:
-        recipe = dataclasses.replace(recipe, encoder_steps=_encoder_steps(dataset, recipe, engine, limit, given))
-        planned(recipe)
-    if "encoder_count" not in given:
-        recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, limit))
-    if "iterations" not in given:
-        count, *_ = fitting_iterations(dataset, _longest(recipe), engine, limit)
-        recipe = dataclasses.replace(recipe, iterations=min(current().objects(count)))
-        networks = f"{_networks(recipe)} trained by {recipe.encoder_steps:,} steps"
-        notice(f"{networks}, and {recipe.iterations:,} steps of the images fit in {limit:g} s")
-    return recipe
-
-
-def _encoder_steps(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float, given: Collection[str]) -> int:
-    """Return how many training steps each network of the pool can have, of which every process trains some."""
-    seconds = max(current().objects(_training_seconds(dataset, recipe, engine)))
-    return fitting_training(recipe, limit, seconds, given)
-
-
-def fitting_training(recipe: Recipe, limit: float, step_seconds: float, given: Collection[str]) -> int:
-    """Return how many steps of so many seconds each network of a pool can have within `limit` seconds of all.
-
-    Where all the networks would have too few, these are the fewest: some are left out later, unless `given` has their
-    number.
-
-    Raises:
-        UserError: where not even the shortest training of the networks fits.
-    """
-    share = current().share  # of the networks, that one process trains
-    fitting = NETWORKS_SHARE * limit / (share(recipe.encoder_count) * step_seconds)
-    if fitting >= FEWEST:
-        return recipe.encoder_steps if fitting >= recipe.encoder_steps else rounded_down(fitting)
-    least = recipe if "encoder_count" in given else dataclasses.replace(recipe, encoder_count=1)
-    needed = FEWEST * step_seconds * share(least.encoder_count) / NETWORKS_SHARE
-    if needed > limit:
-        said = f"too short: {_networks(least)} of {FEWEST} training steps, and what follows, take {needed:.0f} s"
-        raise UserError(said, setting="time_limit", value=f"{limit:g}s")
-    return FEWEST
+    def _keep(self, recipe: Recipe, names: Collection[str], target: Path | None) -> None:
+        """Write settings that have been found beside the set that they are of."""
+        if target is not None:
+            content = json.dumps({name: getattr(recipe, name) for name in names} | {"time_limit": self.limit})
+            file = Working.beside(target).timetable
+            current().by_first(lambda: write_file_atomic(file, content + "\n"))
 
 
 def _longest(recipe: Recipe) -> Recipe:
@@ -219,8 +192,8 @@ def _encoder_count(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit:
 def _least_seconds(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float, ready: int) -> float:
     """Return the seconds of the fewest steps of the pixels worth taking, by a short trial on the networks at hand."""
     tried = dataclasses.replace(_longest(recipe), encoder_count=ready)
-    *_, each, _ = fitting_iterations(dataset, tried, engine, SHORT * limit)
-    return min(LEAST, recipe.iterations) * max(current().objects(each))
+    trial = try_out(dataset, tried, engine, SHORT * limit)
+    return min(LEAST, recipe.iterations) * max(current().objects(trial.each))
 
 
 def _networks(recipe: Recipe) -> str:

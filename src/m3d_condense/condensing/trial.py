@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import torch
 
@@ -15,6 +16,23 @@ from m3d_condense.tools.progress import progress
 from m3d_condense.training.trainer import Trainer
 
 TRIAL_SHARE, TRIAL_MOST, TRIAL_STEPS = 0.1, 20.0, 3  # of the time limit; seconds; steps at least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What the first steps of a run tell.
+
+    Attributes:
+        iterations: how many fit in the limit: at least one, at most those of the recipe.
+        start: seconds of all before the second step: networks trained beforehand, compilation. It counts once.
+        each: seconds of a step.
+        compiled: whether the run was compiled.
+    """
+
+    iterations: int
+    start: float
+    each: float
+    compiled: bool
 
 
 def _now(engine: Engine) -> float:
@@ -40,18 +58,8 @@ def training_seconds(placed: Placed, training: Training, dataset: ImageDataset, 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def fitting_iterations(
-    dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float
-) -> tuple[int, float, float, bool]:
-    """Try a run out, and find how many iterations fit in `limit` seconds.
-
-    The start, which counts once, is all before the second step: networks trained beforehand, compilation. There
-    is at least one iteration, and at most as many as the recipe has.
-
-    Returns:
-        The iterations, the seconds of the start and of one iteration, and whether the run was compiled.
-    """
-
+def try_out(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float) -> Trial:
+    """Take the first steps of a run, and find how many iterations fit in `limit` seconds."""
     run = begin(dataset, recipe, engine)
     ready, setup = _now(engine), run.watch.seconds  # which also count what was trained for an earlier run
     run.take_step()
@@ -62,4 +70,5 @@ def fitting_iterations(
         run.take_step()
         taken, spent = taken + 1, _now(engine) - start
     each = spent / taken if taken else start - ready
-    return max(1, min(recipe.iterations, int((limit - setup) / each))), setup, each, run.plan.placed.compiled
+    fitting = max(1, min(recipe.iterations, int((limit - setup) / each)))
+    return Trial(iterations=fitting, start=setup, each=each, compiled=run.plan.placed.compiled)

@@ -10,7 +10,7 @@ from typing import Any
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.condensing.timetable import Timetable
-from m3d_condense.condensing.trial import fitting_iterations
+from m3d_condense.condensing.trial import try_out
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.labelling import label
 from m3d_condense.machine.engine import Engine
@@ -206,24 +206,24 @@ class Worker:
         if known is not None:
             return known
 
-        def try_out() -> Fitted:
+        def fitted() -> Fitted:
             timetable = Timetable.asked(recipe, limit, {**job.given, "iterations": recipe.iterations})
             tried = recipe if timetable is None else timetable.made(dataset, recipe, self.engine)
-            count, start, each, compiled = fitting_iterations(dataset, tried, self.engine, limit)
-            if start + each > limit:
-                said = f"too short: {start:.0f} s pass before the first step"
+            trial = try_out(dataset, tried, self.engine, limit)
+            if trial.start + trial.each > limit:
+                said = f"too short: {trial.start:.0f} s pass before the first step"
                 raise UserError(said, setting="time_limit", value=f"{limit:g}s")
-            notice(f"{job.label}: {count} iterations fit in {limit:g} s ({each:.2g} s each)")
+            notice(f"{job.label}: {trial.iterations} iterations fit in {limit:g} s ({trial.each:.2g} s each)")
             return Fitted(
-                iterations=count,
-                compiled=compiled,
+                iterations=trial.iterations,
+                compiled=trial.compiled,
                 encoder_steps=tried.encoder_steps,
                 encoder_count=tried.encoder_count,
             )
 
-        fitted = self.group.once(f"{self.ledger.folder}/{job.series}/{limit}", try_out)
-        self.ledger.keep_fitted(job, fitted)
-        return fitted
+        found = self.group.once(f"{self.ledger.folder}/{job.series}/{limit}", fitted)
+        self.ledger.keep_fitted(job, found)
+        return found
 
     def _labelled(self, job: Job, record: Record, subject: Subject, dataset: ImageDataset) -> CondensedSet:
         """Return a job's set with soft labels from its pool, which are stored with it."""

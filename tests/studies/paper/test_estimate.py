@@ -93,7 +93,7 @@ def test_what_cannot_be_tried_is_said_in_its_place(monkeypatch: pytest.MonkeyPat
     def refused(*_: object) -> None:
         raise UserError("no such encoder")
 
-    monkeypatch.setattr(module, "fitting_iterations", refused)
+    monkeypatch.setattr(module, "try_steps", refused)
     right, wrong = estimated(methods=["dm", "random"]).costs
     assert (wrong.problem, wrong.total) == ("no such encoder", 0.0)
     assert right.problem == ""

@@ -52,8 +52,9 @@ class Learner:
         count, size = len(self.real), min(self.training.batch, len(self.real))
         if size == 1:
             self.trainer.fewest(self.real)
-        drawn = torch.randint(count, (steps, size), generator=generator(seed, "order"))
-        self._learn(((self.real[index], self.labels[index]) for index in drawn.to(self.real.device)), seed)
+        stream, device = generator(seed, "order"), self.real.device
+        drawn = (torch.randint(count, (size,), generator=stream).to(device) for _ in range(steps))
+        self._learn(((self.real[index], self.labels[index]) for index in drawn), seed)
 
     def learn_synthetic(self, images: Tensor, labels: Tensor, steps: int, seed: int) -> None:
         """Take SGD steps on the synthetic images, decoded, in shuffled passes."""

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 from m3d_condense.condensing.condensation import condense
-from m3d_condense.condensing.estimate import lightened, prepared
-from m3d_condense.condensing.trial import fitting_iterations
+from m3d_condense.condensing.estimate import image_seconds, prepared, try_steps
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.costs import FORWARD
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.folder import is_condensed_set
@@ -27,13 +27,11 @@ from m3d_condense.studies.paper.cells import Asked, cells
 from m3d_condense.studies.paper.local import DataSets
 from m3d_condense.studies.paper.reproduction import jobs_of
 from m3d_condense.studies.study import open_ledger
-from m3d_condense.tools.cache import nothing_kept
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
 __all__ = ["Cost", "Estimate", "estimate"]
 
-TRIAL = 20.0  # seconds of a set, of which a tenth is tried out, or a few steps
 TRAINED = 2_000  # images that a network is trained on to time it
 TESTED = 100  # images that it is tested on meanwhile
 MOMENT_NETWORKS = 5  # of `moment_distances`
@@ -132,7 +130,8 @@ class _Trial:
         time_limit: float | None,
     ) -> None:
         self.ledger, self.engine, self.dataset_of, self.time_limit = ledger, engine, dataset_of, time_limit
-        self.image_seconds = lru_cache(maxsize=None)(self._image_seconds)
+        self.scoring_seconds = lru_cache(maxsize=None)(self._scoring_seconds)
+        self.training_seconds = lru_cache(maxsize=None)(self._training_seconds)
         self._shared: set[tuple[object, ...]] = set()
 
     def cost(self, series: list[Job]) -> Cost:
@@ -167,20 +166,19 @@ class _Trial:
 
     def _steps(self, job: Job, recipe: Recipe) -> float:
         """Return the seconds of a set's steps, without the networks that are trained before them."""
-        with nothing_kept():
-            _, start, each, _ = fitting_iterations(self.dataset_of(job.data), lightened(recipe), self.engine, TRIAL)
-        return start + each * recipe.iterations
+        trial = try_steps(self.dataset_of(job.data), recipe, self.engine)
+        return trial.start + trial.each * recipe.iterations
 
     def _prepared(self, job: Job) -> float:
         """Return the seconds of training the networks that a set needs before its steps, if no other set had them."""
         recipe = job.recipe
         assert recipe is not None
         needed = prepared(self.dataset_of(job.data), recipe)
-        key = (job.data, recipe.seed, recipe.encoders == "pool", needed.images)
-        if not needed.images or (needed.shared and key in self._shared):
+        key = (job.data, recipe.network, recipe.seed, needed)
+        if needed.training is None or (needed.shared and key in self._shared):
             return 0.0
         self._shared.add(key)
-        return needed.images * self.image_seconds(job.data, recipe.network, "quick", 1)
+        return needed.images * self.training_seconds(job.data, recipe.network, needed.training)
 
     def _scoring(self, job: Job) -> float:
         """Return the seconds to score a set by the networks that have not, and to compare its moments."""
@@ -191,7 +189,7 @@ class _Trial:
         seen = scoring.repeats * (images + scoring.readings * FORWARD * len(dataset.test))
 
         def each(network: str) -> float:
-            return self.image_seconds(job.data, network, scoring.protocol, scoring.repeats)
+            return self.scoring_seconds(job.data, network, scoring.protocol, scoring.repeats)
 
         total = sum(seen * each(network) for network in self.ledger.missing(job))
         compared = (job.data, "moments")
@@ -200,8 +198,12 @@ class _Trial:
             total += MOMENT_NETWORKS * len(dataset.train) * FORWARD * each("convnet")
         return total
 
-    def _image_seconds(self, data: str, network: str, protocol: str, repeats: int) -> float:
-        """Return the seconds that a network is trained on an image, each of several that are trained as one."""
+    def _training_seconds(self, data: str, network: str, training: Training) -> float:
+        """Return the seconds that a network is trained on a real image."""
+        return image_seconds(self.dataset_of(data), network, training, self.engine)
+
+    def _scoring_seconds(self, data: str, network: str, protocol: str, repeats: int) -> float:
+        """Return the seconds that a network is trained on an image of a set, one of several trained as one."""
         dataset = self.dataset_of(data)
         few = dataclasses.replace(dataset, test=dataset.test[torch.arange(min(TESTED, len(dataset.test)))])
         made = condense(dataset, ipc=10, method="random", execution=self.engine.execution)
