@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense import networks
-from m3d_condense.condensing.view import Encoder
+from m3d_condense.condensing.view import BLOCK, Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.costs import FORWARD
@@ -32,8 +32,6 @@ from m3d_condense.tools.seeds import derive
 from m3d_condense.training.augment import Normalisation, check_images
 
 __all__ = ["MomentDistances", "feature_moments", "moment_distances"]
-
-BLOCK = 1024  # images whose features are computed at once
 
 Images = tuple[Tensor, Tensor]
 """Images N×C×H×W, uint8 or floats in [0, 1], and their labels N."""
@@ -201,9 +199,8 @@ class _Measure:
         self.encoder.refill(derive(self.seed, "moments", repeat))
         found = []
         for number in range(self.dataset.num_classes):
-            parts = torch.split(images[labels == number], BLOCK)
-            seen = [self.encoder.features(self.normalised(part.to(self.device)).unsqueeze(0)) for part in parts]
-            found.append(feature_moments(torch.cat(seen, dim=1).squeeze(0).cpu()))
+            features = self.encoder.features_in_blocks(torch.split(images[labels == number], BLOCK), self.normalised)
+            found.append(feature_moments(features.cpu()))
         return torch.stack(found)
 
     def real(self, repeat: int) -> Tensor:

@@ -109,7 +109,7 @@ def evaluate(
     seeds = [repeat_seed(seed, r) for r in range(repeats)]
     read = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}", labels, readings)
     settings = settings_of(scored_by, trainer, dataset, seed, flip) | told_of(subjects, labels)
-    settings |= networks.code_named(network, **dataset.shape)
+    settings |= networks.code_of(trainer.network)
     if readings > 1:
         settings |= {"readings": len(read[0]), "best": [max(one) for one in read]}
     return Score.of(network, protocol, [one[-1] for one in read], settings)

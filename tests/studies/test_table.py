@@ -11,7 +11,8 @@ from small_studies import job, record, score
 
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.record import Record
-from m3d_condense.studies.table import environments, make_rows, notes, to_csv, to_markdown, to_text
+from m3d_condense.studies.table import environments, make_rows, notes, to_csv, to_text
+from m3d_condense.studies.writing import markdown
 
 Known = list[tuple[Job, Record]]
 
@@ -115,8 +116,7 @@ def test_what_all_rows_share_has_no_column(others: list[Job], columns: list[str]
 def test_csv_and_markdown_agree_with_the_rows() -> None:
     rows = make_rows(SOME)
     comma = list(csv.DictReader(io.StringIO(to_csv(rows))))
-    text = to_markdown(rows, ["a remark", "and another"])
-    assert text.endswith("|\n\na remark\n\nand another\n")
+    text = markdown(to_text(rows))
     lines = [line.strip("|\n").split("|") for line in text.splitlines() if line.startswith("|")]
     header, _, *marked = [[cell.strip() for cell in line] for line in lines]
     assert len(rows) == len(comma) == len(marked) == 5
@@ -130,7 +130,7 @@ def test_csv_and_markdown_agree_with_the_rows() -> None:
 def test_a_table_without_rows_is_empty_in_every_form() -> None:
     assert make_rows([]) == to_text([]) == []
     assert to_csv([]).count("\n") == 1
-    assert to_markdown([], ["nothing yet"]) == "\nnothing yet\n"
+    assert markdown([]) == ""
 
 
 def test_notes_say_what_the_figures_are_and_what_failed() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,29 +104,27 @@ def condense(
         check_outside_data(target, dataset.source.get("data"))
     if recipe.iterations:
         load_optimisers()
-    engine, timetable = Engine(execution), Timetable.asked(recipe, time_limit, settings, class_groups)
-    told = _told(grown_from, start_from)
-    code = code_named(recipe.network, **dataset.shape)
     task = Task(
         dataset=dataset,
         recipe=recipe,
-        engine=engine,
+        engine=Engine(execution),
         time_limit=time_limit,
-        timetable=timetable,
+        timetable=Timetable.asked(recipe, time_limit, settings, class_groups),
         asked=asked,
         grown_from=grown_from,
-        told=told,
-        code=code,
+        told=_told(grown_from, start_from),
+        code=code_named(recipe.network, **dataset.shape),
         overwrite=overwrite,
     )
-    asked_for = {"class_groups": class_groups, "time_limit": time_limit, "watch": watch, **dataclasses.asdict(recipe)}
+    more = {"class_groups": class_groups, "time_limit": time_limit, "watch": watch}
 
-    def own() -> dict[str, Any]:
-        named = {str(Setting(name)): value for name, value in asked_for.items()}
-        earlier = None if grown_from is None else grown_from.identity()
-        return {"data": dataset.fingerprint, **named, str(Setting("start_from")): earlier, "code of the network": code}
+    def described() -> dict[str, Any]:
+        identity = {"code": None, "start_from": None} | task.identity()
+        data, code = identity.pop("fingerprint"), identity.pop("code")
+        named = {str(Setting(name)): value for name, value in (identity.pop("recipe") | identity | more).items()}
+        return {"data": data, "code of the network": code} | named
 
-    current().check_same(own)
+    current().check_same(described)
     return in_groups(task, class_groups, target) if class_groups > 1 else in_one(task, target)
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from m3d_condense import networks
-from m3d_condense.condensing.view import Encoder
+from m3d_condense.condensing.view import BLOCK, Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.group import current
@@ -26,10 +26,9 @@ from m3d_condense.tools.progress import notice, progress
 from m3d_condense.tools.seeds import derive
 from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.tools.text import listed
-from m3d_condense.training.augment import normalised
+from m3d_condense.training.augment import Normalisation
 from m3d_condense.training.trainer import Trainer
 
-BLOCK = 1024  # images whose features are computed at once
 SELECTOR_STEPS = 2_000  # at most, of the network whose features are compared: minutes on two cores
 
 
@@ -100,7 +99,7 @@ def select(
     with progress(f"Selecting by {recipe.initialisation}", len(classes), unit="classes") as bar:
         for number in classes:
             members = torch.nonzero(dataset.train.labels == number).flatten()
-            features = torch.cat([encode(dataset.train.images[part]) for part in torch.split(members, BLOCK)])
+            features = encode(dataset.train.images[part] for part in torch.split(members, BLOCK))
             chosen = choose(features, min(count, len(members))).cpu()
             repeats = math.ceil(count / len(chosen))
             rows.append(members[chosen].repeat(repeats)[:count])
@@ -119,18 +118,15 @@ def notice_repeats(dataset: ImageDataset, count: int) -> None:
         )
 
 
-def _encode(dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch) -> Callable[[Tensor], Tensor]:
-    """Return what takes uint8 images N×C×H×W to features N×D: a network trained on the data, a random one, or none."""
+def _encode(
+    dataset: ImageDataset, recipe: Recipe, engine: Engine, watch: Stopwatch
+) -> Callable[[Iterable[Tensor]], Tensor]:
+    """Return what takes blocks of uint8 images to features N×D: a trained network, a random one, or none."""
     if recipe.selection_features == "pixels":
-        return lambda images: images.to(engine.device).flatten(1).float() / 255
+        return lambda blocks: torch.cat([block.to(engine.device).flatten(1).float() / 255 for block in blocks])
     encoder = selector(dataset, recipe, engine, watch, trained=recipe.selection_features == "trained")
-
-    @torch.no_grad()
-    def encode(images: Tensor) -> Tensor:
-        seen = normalised(images.to(engine.device), dataset.mean, dataset.std)
-        return encoder.features(seen.unsqueeze(0)).squeeze(0)
-
-    return encode
+    normalised = Normalisation(dataset.mean, dataset.std, engine.device)
+    return lambda blocks: encoder.features_in_blocks(blocks, normalised)
 
 
 def selector(

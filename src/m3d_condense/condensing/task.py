@@ -69,21 +69,26 @@ class Task:
         recipe = self.timetable.made(self.dataset, self.recipe, self.engine, target)
         return dataclasses.replace(self, recipe=recipe, timetable=None)
 
+    def identity(self) -> dict[str, Any]:
+        """Return what its set is made of."""
+        grown = {} if self.grown_from is None else {"start_from": self.grown_from.identity()}
+        return {
+            "recipe": dataclasses.asdict(self.recipe),
+            "fingerprint": self.dataset.fingerprint,
+            **self.code,
+            **grown,
+        }
+
     def place(self, target: Path | None, more: dict[str, Any]) -> Place | None:
         """Return where it is stored, told by what it is made of and `more`; None where it is not."""
         if target is None:
             return None
-        identity = {
-            "recipe": dataclasses.asdict(self.recipe),
-            "fingerprint": self.dataset.fingerprint,
-            **self.code,
-            **more,
-        }
-        if self.grown_from is not None:
-            identity["start_from"] = self.grown_from.identity()
-        asked = dataclasses.asdict(self.engine.execution)
         return Place(
-            target=target, identity=identity, execution=asked, overwrite=self.overwrite, of_group=self.of_group
+            target=target,
+            identity=self.identity() | more,
+            execution=dataclasses.asdict(self.engine.execution),
+            overwrite=self.overwrite,
+            of_group=self.of_group,
         )
 
 

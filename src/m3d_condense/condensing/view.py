@@ -5,7 +5,7 @@ Shapes: K classes, N images per class, C×H×W pixels, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, cast
 
@@ -18,7 +18,9 @@ from m3d_condense.machine.costs import at_rest
 from m3d_condense.machine.engine import Placed, in_pieces
 from m3d_condense.networks import initialise, mixes_images, set_encoding
 from m3d_condense.tools.errors import UserError
+from m3d_condense.training.augment import Normalisation
 
+BLOCK = 1024  # images whose features are computed at once
 NO_MAPS = "this objective compares the maps of a network's blocks, which this network does not show"
 
 
@@ -53,6 +55,13 @@ class Encoder:
     def features(self, images: Tensor) -> Tensor:
         """Return float32 features K×N×D of normalised images K×N×C×H×W."""
         return self._each(self._features, images)[0]
+
+    @torch.no_grad()
+    def features_in_blocks(self, blocks: Iterable[Tensor], normalised: Normalisation) -> Tensor:
+        """Return float32 features N×D of N images in blocks of …×C×H×W, uint8 or in [0, 1], on any device."""
+        device = self.placed.engine.device
+        seen = [self.features(normalised(block.to(device)).unsqueeze(0)).squeeze(0) for block in blocks]
+        return torch.cat(seen)
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the float32 maps K×N×C'×H'×W' of every block for normalised images K×N×C×H×W.

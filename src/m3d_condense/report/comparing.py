@@ -104,9 +104,8 @@ def of_folder(folder: Path) -> list[Compared]:
 
 
 def of_facts(found: Sequence[Facts]) -> list[Compared]:
-    """Return a line for each set, and one for random selection and for all the data of the first, where known."""
-    rows = [_compared(facts) for facts in found]
-    return [row for row in rows if row is not None]
+    """Return a line for each set."""
+    return [_compared(facts) for facts in found]
 
 
 def _compared(facts: Facts) -> Compared:

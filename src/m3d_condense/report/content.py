@@ -32,7 +32,6 @@ def content(facts: Facts, number: int, sheet: Sheet, most_bytes: int) -> Content
     """Turn the facts of the set of this number on the page into what is shown, its images put into the sheet."""
     condensed = facts.condensed
     random, own, whole = accuracies(facts)
-    spaces = facts.dataset is not None
     return Content(
         anchor=f"set{number}",
         name=facts.name,
@@ -58,7 +57,7 @@ def content(facts: Facts, number: int, sheet: Sheet, most_bytes: int) -> Content
         class_names=[one_line(name) for name in condensed.class_names[: charts.CLASS_COLOURS]],
         moments=_moments(facts),
         moments_note=_moments_note(facts),
-        audit=_audit(facts, sheet) if spaces else None,
+        audit=_audit(facts, sheet),
         scores=_scores(condensed),
         trained=_trained(facts),
         yardsticks=yardsticks(random, own, whole),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense import networks
-from m3d_condense.condensing.view import Encoder
+from m3d_condense.condensing.view import BLOCK, Encoder
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.recipes import protocols
@@ -26,7 +26,6 @@ from m3d_condense.tools.cache import Tensors, kept
 from m3d_condense.tools.seeds import derive
 from m3d_condense.training.augment import Normalisation
 
-BLOCK = 1024  # images whose features are computed at once
 PREFIX = "network."  # of the names of weights, beside the confusion in the cache
 
 
@@ -139,7 +138,6 @@ def _epochs(setup: Setup, subject: Subject) -> int | None:
     return protocols.protocol(setup.protocol).at_most_whole(setup.epochs) if whole else setup.epochs
 
 
-@torch.no_grad()
 def features(
     images: Sequence[Tensor],
     dataset: ImageDataset,
@@ -167,8 +165,4 @@ def features(
         encoder.network.load_state_dict(weights)
     encoder.network.eval()
     normalised = Normalisation(dataset.mean, dataset.std, engine.device)
-
-    def seen(some: Tensor) -> Tensor:
-        return encoder.features(normalised(some.to(engine.device)).unsqueeze(0)).squeeze(0).cpu()
-
-    return [torch.cat([seen(some) for some in torch.split(part, BLOCK)]) for part in images]
+    return [encoder.features_in_blocks(torch.split(part, BLOCK), normalised).cpu() for part in images]

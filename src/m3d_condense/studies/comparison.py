@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from m3d_condense import networks
 from m3d_condense.condensing.room import check_memory
-from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
-from m3d_condense.recipes.given import Architecture, checked, checked_seconds, given_settings, several
+from m3d_condense.recipes.given import Architecture, checked, checked_seconds, several
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
-from m3d_condense.studies.job import Job, Scoring, job_for
+from m3d_condense.studies.job import Job, job_for, scored_data
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.study import run_study
 from m3d_condense.studies.table import ORDERS
 from m3d_condense.tools.errors import Setting, UserError
 
-__all__ = ["check_networks", "compare"]
+__all__ = ["compare"]
 
 RANDOM, ALL = "random", "all"
 
@@ -84,19 +81,8 @@ def compare(
     named = _methods(several(methods), random, sort, settings)
     seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     time_limit = checked_seconds("time_limit", time_limit)
-    given = given_settings(settings)
-    scorers = tuple(dict.fromkeys(several(networks)))
-    scoring = Scoring(
-        networks=scorers,
-        protocol=protocol,
-        repeats=repeats,
-        seed=seed,
-        epochs=epochs,
-        flip=given.get("flip"),
-        readings=readings,
-    )
-    dataset = load(data)
-    check_networks(scorers, dataset)
+    scores = {"protocol": protocol, "repeats": repeats, "seed": seed, "epochs": epochs, "readings": readings}
+    dataset, scoring, given = scored_data(data, networks, settings, **scores)
     jobs = [
         job_for(dataset, method, preset=preset, ipc=images, seed=number, scoring=scoring, settings=given)
         for number in range(seed, seed + seeds)
@@ -105,7 +91,7 @@ def compare(
     ]
     if soft_labels:
         jobs = [dataclasses.replace(job, soft_labels=True) for job in jobs]
-        if all(job.scorers == scorers for job in jobs):
+        if all(job.scorers == scoring.networks for job in jobs):
             said = "goes with a method that has a pool of networks, such as m3d-pool"
             raise UserError(said, setting="soft_labels")
     for job in jobs:
@@ -140,9 +126,3 @@ def _methods(asked: Sequence[str], random: bool, sort: str, settings: Mapping[st
             raise UserError(f"unknown method {name!r}: {ALL}, or some of {', '.join(METHODS)}")
     names = dict.fromkeys([RANDOM, *(METHODS if ALL in asked else asked)])
     return [name for name in names if random or name != RANDOM]
-
-
-def check_networks(names: Iterable[str], dataset: ImageDataset) -> None:
-    """Raise `UserError` for a network that could score no set of these images."""
-    for name in names:
-        networks.build(name, **dataset.shape)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.data.load import load
+from m3d_condense.networks import build
 from m3d_condense.recipes import protocols
-from m3d_condense.recipes.given import converted
+from m3d_condense.recipes.given import Architecture, converted, given_settings, several
 from m3d_condense.recipes.protocols import MOST_READINGS, Protocol
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
 from m3d_condense.sets.soft import HARD, SOFT
 from m3d_condense.tools.errors import UserError
 
-__all__ = ["WHOLE", "Job", "Scoring", "job_for", "network_and_labels"]
+__all__ = ["WHOLE", "Job", "Scoring", "job_for", "network_and_labels", "scored_data"]
 
 WHOLE = "whole"
 SOFTLY = ", soft labels"  # behind the name of a network that is trained on these
@@ -73,6 +75,32 @@ class Scoring:
             return chosen.adapted(problem, epochs=self.epochs, factor=recipe.factor)
         problem = dataset.problem(mirrored=dataset.mirrored if flip is None else flip)
         return chosen.adapted(problem, epochs=chosen.at_most_whole(self.epochs), whole=True)
+
+    def check(self, dataset: ImageDataset) -> None:
+        """Raise `UserError` for a network that could score no set of these images."""
+        for network in self.networks:
+            build(network, **dataset.shape)
+
+
+def scored_data(
+    data: Any, networks: Architecture | Sequence[Architecture], settings: Mapping[str, Any], **scores: Any
+) -> tuple[ImageDataset, Scoring, dict[str, Any]]:
+    """Return the data of a study, how its sets are scored, and the settings that were given for all of them.
+
+    Args:
+        data: anything `load` takes.
+        networks: one or several, each of which scores every set.
+        settings: fields of `Recipe`; those that are None are not given.
+        scores: fields of `Scoring`.
+
+    Raises:
+        UserError: for data that cannot be read, or a network that can score no set of them.
+    """
+    given = given_settings(settings)
+    scoring = Scoring(networks=tuple(dict.fromkeys(several(networks))), flip=given.get("flip"), **scores)
+    dataset = load(data)
+    scoring.check(dataset)
+    return dataset, scoring, given
 
 
 @dataclass(frozen=True, kw_only=True)

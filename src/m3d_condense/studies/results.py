@@ -12,6 +12,7 @@ from m3d_condense.studies import table
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.record import Record
+from m3d_condense.studies.writing import markdown
 from m3d_condense.tools import files
 from m3d_condense.tools.text import counted
 
@@ -67,10 +68,8 @@ class Results:
         """Write NAME.json, NAME.csv and NAME.md, each complete or as it was."""
         rows, ran_on = self.rows, table.environments(self.records)
         content = {"settings": self.settings, "environments": ran_on, "rows": [asdict(row) for row in rows]}
-        described = [
-            "; ".join(", ".join(f"{key} {value}" for key, value in part.items()) for part in one.values())
-            for one in ran_on
-        ]
+        remarks = [*self.notes(), *table.described(ran_on)]
         files.write_file_atomic(folder / f"{name}.json", json.dumps(content, indent=1) + "\n")
         files.write_file_atomic(folder / f"{name}.csv", table.to_csv(rows))
-        files.write_file_atomic(folder / f"{name}.md", table.to_markdown(rows, [*self.notes(), *described]))
+        text = markdown(self.table()) + "".join(f"\n{remark}\n" for remark in remarks)
+        files.write_file_atomic(folder / f"{name}.md", text)

@@ -1,10 +1,8 @@
-"""Tables of jobs and what is known of them: rows, and the rows as text, Markdown, CSV and notes."""
+"""Tables of jobs and what is known of them: rows, and the rows as text, CSV and notes."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,9 +12,10 @@ from m3d_condense.machine.memory import readable
 from m3d_condense.sets.soft import SOFT
 from m3d_condense.studies.job import Job, network_and_labels
 from m3d_condense.studies.record import Record
+from m3d_condense.studies.writing import comma_separated
 from m3d_condense.tools.text import kib, shown
 
-__all__ = ["BEST", "ORDERS", "Row", "Sample", "environments", "make_rows", "notes", "to_csv", "to_markdown", "to_text"]
+__all__ = ["BEST", "ORDERS", "Row", "Sample", "described", "environments", "make_rows", "notes", "to_csv", "to_text"]
 
 BEST = "best reading, %"
 CELL = 80  # characters of a name in a table
@@ -133,28 +132,10 @@ def to_text(rows: Sequence[Row]) -> list[dict[str, str]]:
     return lines
 
 
-def to_markdown(rows: Sequence[Row], remarks: Iterable[str]) -> str:
-    """Return the rows as a table in GitHub's Markdown, and remarks below it, a paragraph each."""
-    lines = [list(line.values()) for line in to_text(rows)]
-    text = ""
-    lines = [[cell.replace("|", r"\|") for cell in line] for line in lines]
-    if lines:
-        header = list(to_text(rows)[0])
-        rule = ["---", *["---:"] * (len(header) - 1)]
-        text = "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *lines))
-    return text + "".join(f"\n{remark}\n" for remark in remarks)
-
-
 def to_csv(rows: Iterable[Row]) -> str:
     """Return the rows as comma-separated values, numbers in full, without the single seeds."""
     names = [field.name for field in dataclasses.fields(Row) if field.name != "seeds"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {name: shown(value) if isinstance(value, str) else value for name, value in asdict(row).items()} for row in rows
-    )
-    return text.getvalue()
+    return comma_separated(names, map(asdict, rows))
 
 
 def notes(jobs: Sequence[Job], rows: Sequence[Row], scored_on: str = "") -> list[str]:
@@ -188,6 +169,13 @@ def environments(records: Iterable[Record]) -> list[dict[str, Any]]:
         if record.versions and one not in found:
             found.append(one)
     return found
+
+
+def described(ran_on: Iterable[dict[str, Any]]) -> list[str]:
+    """Return a line for each of the environments."""
+    return [
+        "; ".join(", ".join(f"{key} {value}" for key, value in part.items()) for part in one.values()) for one in ran_on
+    ]
 
 
 def _row(members: Sequence[tuple[Job, Record]], network: str) -> Row:

@@ -9,7 +9,6 @@ from typing import Any
 
 from m3d_condense.condensing.room import check_memory
 from m3d_condense.data.held_out import held_out
-from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.effects import idle
@@ -20,11 +19,9 @@ from m3d_condense.recipes.given import (
     checked_seconds,
     given_settings,
     of_kind,
-    several,
 )
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count, meanings
-from m3d_condense.studies.comparison import check_networks
-from m3d_condense.studies.job import Job, Scoring, job_for
+from m3d_condense.studies.job import Job, job_for, scored_data
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.study import run_study
 from m3d_condense.tools.errors import Setting, UserError
@@ -82,21 +79,10 @@ def study(
     """
     seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     time_limit = checked_seconds("time_limit", time_limit)
-    given = given_settings(settings)
-    scorers = tuple(dict.fromkeys(several(networks)))
-    scoring = Scoring(
-        networks=scorers,
-        protocol=protocol,
-        repeats=repeats,
-        seed=seed,
-        epochs=epochs,
-        flip=given.get("flip"),
-        readings=readings,
-    )
-    dataset = load(data)
+    scores = {"protocol": protocol, "repeats": repeats, "seed": seed, "epochs": epochs, "readings": readings}
+    dataset, scoring, given = scored_data(data, networks, settings, **scores)
     if of_kind("hold_out", hold_out, float):
         dataset = held_out(dataset, hold_out)
-    check_networks(scorers, dataset)
     jobs: dict[Any, Job] = {}
     tried: list[tuple[dict[str, Any], Recipe]] = []
     for number in range(seed, seed + seeds):

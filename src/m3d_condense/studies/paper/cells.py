@@ -14,7 +14,6 @@ from m3d_condense.recipes.methods import PRESETS
 from m3d_condense.recipes.problem import HIGH_RESOLUTION
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.recipes.recipe import Recipe, check_count
-from m3d_condense.studies.comparison import check_networks
 from m3d_condense.studies.job import Job, Scoring, job_for
 from m3d_condense.studies.paper.grids import Grid, Making, Problem
 from m3d_condense.studies.paper.published import EXTENTS, WHOLE, Published, published
@@ -144,7 +143,7 @@ def cells(asked: Asked, dataset_of: Callable[[str], ImageDataset]) -> list[Cell]
         except UserError as error:
             found += _without_data(asked, of_data, makings, str(error))
             continue
-        check_networks(asked.scoring(high=False).networks, dataset)
+        asked.scoring(high=False).check(dataset)
         for problem, making in _pairs(of_data, makings):
             found += _cells(asked, dataset, problem, making)
     return found

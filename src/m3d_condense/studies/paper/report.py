@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +12,8 @@ from m3d_condense.recipes.papers import M3D
 from m3d_condense.studies.paper.beside import Beside, rank_orders, shown
 from m3d_condense.studies.paper.cells import Asked, paper_repeats
 from m3d_condense.studies.record import MOMENTS, Record
-from m3d_condense.studies.table import BEST, environments
+from m3d_condense.studies.table import BEST, described, environments
+from m3d_condense.studies.writing import comma_separated, markdown
 from m3d_condense.tools import files
 from m3d_condense.tools.text import duration, kib, listed
 
@@ -106,16 +105,9 @@ class Reproduction:
 
     def markdown(self) -> str:
         """Return the table and its notes in GitHub's Markdown."""
-        lines = self.table()
-        header = list(lines[0])
-        texts = ("data", "method", "network", "differs in")
-        rule = ["---" if name in texts else "---:" for name in header]
-        table = "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *(line.values() for line in lines)))
-        machines = [
-            "; ".join(", ".join(f"{key} {value}" for key, value in part.items()) for part in one.values())
-            for one in environments(self.records)
-        ]
-        return f"# {self.title}\n\n{table}" + "".join(f"\n- {note}" for note in [*self.notes(), *machines]) + "\n"
+        remarks = [*self.notes(), *described(environments(self.records))]
+        table = markdown(self.table())
+        return f"# {self.title}\n\n{table}" + "".join(f"\n- {remark}" for remark in remarks) + "\n"
 
 
 def _line(row: Beside) -> dict[str, str]:
@@ -167,11 +159,7 @@ def _named(row: Beside) -> str:
 
 def _csv(rows: Sequence[Beside]) -> str:
     """Return the rows as comma-separated values, numbers in full."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(_flat(rows[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_flat(row) for row in rows)
-    return text.getvalue()
+    return comma_separated(list(_flat(rows[0])), map(_flat, rows))
 
 
 def _flat(row: Beside) -> dict[str, Any]:
