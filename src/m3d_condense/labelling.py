@@ -27,6 +27,7 @@ from m3d_condense.machine.engine import Engine, at_once
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
 from m3d_condense.recipes.given import checked, of_kind, several
+from m3d_condense.recipes.names import imports_code
 from m3d_condense.recipes.recipe import LARGEST, Recipe
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import store_soft_labels
@@ -127,6 +128,20 @@ def pool_recipe(condensed: CondensedSet) -> Recipe:
     if is_grouped(condensed):
         raise UserError(f"each network of this set's pool knows one group of its classes alone; {advice}")
     return recipe
+
+
+def check_labelling(recipe: Recipe, class_groups: int = 1) -> None:
+    """Raise `UserError` for a run whose set can have no soft labels from the pool of networks that it is made with."""
+    elsewhere = "m3d label takes files of networks"
+    if not recipe.has_pool:
+        said = f"goes with a method that has a pool of networks, such as m3d-pool; {elsewhere}"
+    elif class_groups > 1:
+        said = f"each network of the pool would know one group of the classes alone; {elsewhere}"
+    elif imports_code(str(recipe.network)):
+        said = f"the pool's networks would be code, {recipe.network}, which no set imports; {elsewhere}"
+    else:
+        return
+    raise UserError(said, setting="soft_labels")
 
 
 def ensemble(teachers: Iterable[Teacher], images: Tensor, temperature: float, device: torch.device) -> Tensor:

@@ -22,7 +22,7 @@ from m3d_condense.machine.costs import FORWARD
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.given import Architecture, checked
-from m3d_condense.recipes.recipe import check_count
+from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.source import source_of
 from m3d_condense.tools.cache import kept
@@ -104,7 +104,7 @@ def moment_distances(
     Raises:
         UserError: for settings that cannot be used, data that do not fit the set, or a class without images.
     """
-    check_count("repeats", repeats, least=1)
+    check_count("repeats", repeats, least=1, most=MOST_NETWORKS)
     if isinstance(subject, str | Path):
         subject = CondensedSet.load(subject)
     dataset = source_of(subject, data) if isinstance(subject, CondensedSet) else _real(data)

@@ -77,6 +77,18 @@ def test_files_of_networks_label_any_set(capsys: pytest.CaptureFixture[str]) -> 
         (["evaluate", "set", "--labels", "firm"], "m3d: --labels firm: one of hard, soft"),
         (["train", "digits", "--labels", "soft"], "m3d: --labels soft: what is trained on has no soft labels"),
         (["condense", "digits", "--soft-labels", "--out", "new"], "m3d: --soft-labels: goes with a method that has a"),
+        (
+            ["condense", "digits", "--method", "m3d-pool", "--class-groups", "2", "--soft-labels", "--out", "new"],
+            "m3d: --soft-labels: each network of the pool would know one group of the classes alone",
+        ),
+        (
+            ["condense", "digits", "--method", "m3d-pool", "--network", "own:Net", "--soft-labels", "--out", "new"],
+            "m3d: --soft-labels: the pool's networks would be code, own:Net",
+        ),
+        (
+            ["compare", "digits", "--methods", "m3d-pool", "--network", "own:Net", "--soft-labels"],
+            "m3d: --soft-labels: the pool's networks would be code, own:Net",
+        ),
         (["compare", "digits", "--methods", "dm", "--soft-labels"], "m3d: --soft-labels: goes with a method that has"),
     ],
 )

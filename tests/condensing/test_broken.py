@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,11 +183,25 @@ def test_overwrite_loses_no_state_to_a_run_that_cannot_begin(
     assert file.read_bytes() == left
 
 
-def test_overwrite_deletes_no_file_of_others(digits: ImageDataset, plain: Execution, tmp_path: Path) -> None:
-    (tmp_path / "set.checkpoint").write_text("mine")
-    with pytest.raises(UserError, match=r"set\.checkpoint is no checkpoint of ours"):
-        condense(digits, out=tmp_path / "set", overwrite=True, execution=plain, **TINY)
-    assert (tmp_path / "set.checkpoint").read_text() == "mine"
+@pytest.mark.parametrize("method", ["m3d", "random"])
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("ending", [".checkpoint", ".metrics.jsonl", ".preview.png", ".timetable.json"])
+def test_no_file_of_others_is_lost(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, ending: str, overwrite: bool, method: str
+) -> None:
+    mine, asked = tmp_path / f"set{ending}", dict(TINY, method=method)
+    if method == "random":
+        asked = {"ipc": 1, "method": method}
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=re.escape(f"set{ending}")):
+        condense(digits, out=tmp_path / "set", overwrite=overwrite, execution=plain, **asked)
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.glob("[!.]*")] == [(mine.name, "mine")]
+
+
+def test_a_folder_under_the_name_of_a_file_is_refused(digits: ImageDataset, plain: Execution, tmp_path: Path) -> None:
+    (tmp_path / "set.metrics.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"set\.metrics\.jsonl is no file of ours and would be lost; move it elsewhere"):
+        condense(digits, out=tmp_path / "set", execution=plain, **TINY)
 
 
 @pytest.mark.parametrize("source", ["real", "synthetic", "queue", "pool"])

@@ -139,6 +139,7 @@ def test_the_command_prints_it_and_writes_no_set(tmp_path: Path, capsys: Any, mo
         ("--keep-old", "true"): "--estimate: tells of runs without --keep-old",
         ("--watch", "2"): "--estimate: tells of runs without --watch",
         ("--factor", "9"): "--factor 9: larger than the images of 8×8",
+        ("--keep-old", "false"): "--estimate: tells of runs without --keep-old",
         ("--soft-labels",): "--soft-labels: goes with a method that has a pool",
     }
     for flags, said in refused.items():

@@ -221,3 +221,45 @@ def test_a_group_of_other_settings_gives_way_where_it_may(digits: ImageDataset, 
     with pytest.raises(UserError, match="1-of-2: holds a condensed set of other settings or data"):
         made(digits, 2, out=tmp_path / "set")
     assert torch.equal(made(digits, 2, out=tmp_path / "set", overwrite=True).images, made(digits, 1).images)
+
+
+def interrupted(digits: ImageDataset, step: int, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+    """Run until the beginning of this step, counted from 1 over all groups, where the user interrupts."""
+    original, taken = Run.take_step, []
+
+    def take_step(self: Run) -> Any:
+        taken.append(self.step)
+        if len(taken) == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module.Run, "take_step", take_step)
+        with pytest.raises(KeyboardInterrupt):
+            made(digits, settings.pop("groups", 1), **settings)
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1), (2, 3)])
+def test_what_an_interrupted_run_of_other_groups_has_left_is_not_lost(
+    digits: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, then: int
+) -> None:
+    out = tmp_path / "set"
+    interrupted(digits, 9 if first > 1 else 3, monkeypatch, groups=first, out=out)
+    left = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert left
+    with pytest.raises(UserError, match="left by a run with other settings or data; overwrite=True discards it"):
+        made(digits, then, out=out)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file in left} == left
+    made(digits, then, out=out, overwrite=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
+
+
+def test_groups_that_overwrite_go_on_without_the_flag(
+    digits: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, straight = tmp_path / "set", made(digits, 2)
+    made(digits, 1, out=out, lr=0.5)
+    interrupted(digits, 9, monkeypatch, groups=2, out=out, overwrite=True)
+    found = made(digits, 2, out=out)
+    assert torch.equal(found.images, straight.images)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]

@@ -19,7 +19,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.memory import readable
 from m3d_condense.recipes import protocols
-from m3d_condense.recipes.recipe import check_count
+from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.report.comparing import Compared, is_comparison, of_folder
 from m3d_condense.report.gathering import Asked, gather
 from m3d_condense.report.page import check_target, write_page
@@ -37,7 +37,7 @@ from m3d_condense.tools.progress import notice
 
 def run(given: Namespace) -> int:
     """Write the page, and print its path."""
-    check_count("repeats", given.repeats, least=1)
+    check_count("repeats", given.repeats, least=1, most=MOST_NETWORKS)
     if given.protocol is not None:
         protocols.protocol(given.protocol)
     named, compared = _named(given.sets)

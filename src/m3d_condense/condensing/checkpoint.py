@@ -221,4 +221,9 @@ def _difference(stored: Any, identity: Mapping[str, Any]) -> str:
         advice = f"with the same {settings} it goes on, and {Setting('overwrite', True)} discards it"
         return f"left by a run in {stored['arithmetic']}, where this one is in {identity['arithmetic']}; {advice}"
     what = "code of its network" if other == {"code"} else "settings or data"
+    return left_by(what)
+
+
+def left_by(what: str = "settings or data") -> str:
+    """Say that a file is of a run with other settings, or what else is other, and what to do."""
     return f"left by a run with other {what}; {Setting('overwrite', True)} discards it and starts anew"

@@ -69,7 +69,7 @@ class Estimate:
     def within(self, limit: float) -> int:
         """Return how many of a group's steps are taken within `limit` seconds of all groups."""
         left = max(limit / self.groups - self.before, 0.0)
-        return min(int(left / self.each), self.iterations) if self.each else self.iterations
+        return min(max(1, int(left / self.each)), self.iterations) if self.each else self.iterations
 
 
 @checked

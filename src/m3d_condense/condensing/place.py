@@ -50,25 +50,18 @@ class Place:
         """
         CondensedSet.check_target(self.target)
         saved = self.working.checkpoint
-        begun = saved.exists()
-        if self.overwrite:
-            if begun and not checkpoint.is_checkpoint(saved):
-                raise UserError(f"{saved} is no checkpoint of ours and would be lost; move it elsewhere")
-            if not self.of_group:
-                return None
-        if not is_condensed_set(self.target):
+        if (self.overwrite and not self.of_group) or not is_condensed_set(self.target):
             return None
         found = CondensedSet.load(self.target)
         made_from = self._identity_of(found)
         if made_from != self.identity:
-            # With the latter, this very run has begun, to overwrite what is there.
-            if self.overwrite or checkpoint.belongs(saved, self.identity):
+            if self.overwrite or self._begun():  # to overwrite what is there
                 return None
             code = {"code": self.identity.get("code")}
             other = "code of its network" if made_from | code == self.identity | code else "settings or data"
             remedy = f"give another {Setting('out')}, or {Setting('overwrite', True)}"
             raise UserError(f"{self.target}: holds a condensed set of other {other}; {remedy}")
-        if begun or ("class_groups" in self.identity and self.working.has_groups(self.identity["class_groups"])):
+        if saved.exists() or self._begun():
             return None
         again = f"{Setting('overwrite', True)} runs it again"
         if found.steps < self.identity["recipe"]["iterations"]:
@@ -79,6 +72,30 @@ class Place:
         hint = "" if self.of_group else f"; {again}"
         notice(f"{self.target}: already condensed with these settings{self._otherwise(found)}{hint}")
         return found
+
+    def check_beside(self) -> None:
+        """Raise UserError where a file beside the target would be lost: one that is not ours, or of another run."""
+        working = self.working
+        strangers = [file for file in working.strangers() if self.overwrite or file != working.checkpoint]
+        if strangers:
+            raise UserError(f"{strangers[0]} is no file of ours and would be lost; move it elsewhere")
+        if self.overwrite or self._begun():
+            return
+        if self._groups > 1 and working.checkpoint.exists():
+            raise UserError(f"{working.checkpoint}: {checkpoint.left_by()}")
+        if working.group_counts():
+            raise UserError(f"{working.groups}: {checkpoint.left_by()}")
+
+    @property
+    def _groups(self) -> int:
+        """How many groups of classes there are."""
+        return int(self.identity.get("class_groups", 1))
+
+    def _begun(self) -> bool:
+        """Whether this very run has left something to go on from; what is of its groups is told apart one by one."""
+        if self._groups > 1:
+            return self._groups in self.working.group_counts()
+        return checkpoint.belongs(self.working.checkpoint, self.identity)
 
     def _identity_of(self, found: CondensedSet) -> dict[str, Any]:
         """Return what a set is made from, as this run's identity says it.

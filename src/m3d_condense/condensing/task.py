@@ -139,6 +139,7 @@ def _once(task: Task, place: Place | None, make: Callable[[], CondensedSet]) -> 
         finished = group.by_first(place.finished)
         if finished is not None:
             return finished
+        group.by_first(place.check_beside)
         condensed = make()
         group.by_first(lambda: place.store(condensed, complete=condensed.steps == condensed.settings["iterations"]))
     return condensed

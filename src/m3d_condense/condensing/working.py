@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from m3d_condense.condensing.checkpoint import is_checkpoint
 from m3d_condense.sets.folder import is_condensed_set
+from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.files import read_json
 from m3d_condense.tools.leftovers import CHECKPOINT, GROUPS, METRICS, PREVIEW, TIMETABLE
 
 
@@ -43,6 +47,11 @@ class Working:
             groups=target.with_name(name + GROUPS),
         )
 
+    def strangers(self) -> list[Path]:
+        """Return what lies under the names of these files, and is not of a run."""
+        files = (self.checkpoint, self.metrics, self.preview, self.timetable)
+        return [file for file in files if (file.exists() or file.is_symlink()) and not is_ours(file)]
+
     def clear(self, *, everything: bool) -> None:
         """Remove what the set that is stored now shows; with `everything`, all that a later call could go on from."""
         self.metrics.unlink(missing_ok=True)
@@ -56,20 +65,58 @@ class Working:
         """Return the place of the set of one of `count` groups, counted from 0."""
         return self.groups / f"{number + 1}-of-{count}"
 
-    def has_groups(self, count: int) -> bool:
-        """Whether sets of so many groups, or runs that make them, are there to go on from."""
-        return any(re.fullmatch(rf"\d+-of-{count}(\..+)?", name) for name in self._within_groups())
+    def group_counts(self) -> set[int]:
+        """Return of how many groups there are sets, or runs that make them, to go on from."""
+        return set(self._of_groups().values())
 
     def _clear_groups(self) -> None:
-        """Remove the sets of groups, and their folder unless anything else is in it."""
-        for name in self._within_groups():
-            if re.fullmatch(r"\d+-of-\d+", name) and is_condensed_set(self.groups / name):
-                shutil.rmtree(self.groups / name)
+        """Remove what is of groups, and their folder unless anything else is in it."""
+        for entry in self._of_groups():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
         with suppress(OSError):
             self.groups.rmdir()
 
-    def _within_groups(self) -> list[str]:
-        return [entry.name for entry in self.groups.iterdir()] if self.groups.is_dir() else []
+    def _of_groups(self) -> dict[Path, int]:
+        """Return the sets of groups, and the files of runs that make them, each with the number of groups."""
+        found = {}
+        for entry in self.groups.iterdir() if self.groups.is_dir() else ():
+            match = re.fullmatch(r"\d+-of-(\d+)(\..+)?", entry.name)
+            if match is not None and (is_condensed_set(entry) if match[2] is None else is_ours(entry)):
+                found[entry] = int(match[1])
+        return found
+
+
+def is_ours(file: Path) -> bool:
+    """Whether a file is one that a run writes beside its set under this name, by what it holds.
+
+    A picture tells nothing; it is ours beside metrics that are.
+    """
+    if file.name.endswith(CHECKPOINT):
+        return is_checkpoint(file)
+    if file.name.endswith(METRICS):
+        return _is_metrics(file)
+    if file.name.endswith(PREVIEW):
+        return _is_metrics(file.with_name(file.name.removesuffix(PREVIEW) + METRICS))
+    return file.name.endswith(TIMETABLE) and _is_timetable(file)
+
+
+def _is_metrics(file: Path) -> bool:
+    """Whether a file holds logged steps of a run, and nothing else."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        return all({"step", "loss"} <= json.loads(line).keys() for line in lines)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+
+
+def _is_timetable(file: Path) -> bool:
+    try:
+        return "time_limit" in read_json(file)
+    except UserError:
+        return False
 
 
 @contextmanager

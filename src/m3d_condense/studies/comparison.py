@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from m3d_condense.condensing.room import check_memory
+from m3d_condense.labelling import check_labelling
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.given import Architecture, checked, checked_seconds, several
@@ -91,9 +92,9 @@ def compare(
     ]
     if soft_labels:
         jobs = [dataclasses.replace(job, soft_labels=True) for job in jobs]
-        if all(job.scorers == scoring.networks for job in jobs):
-            said = "goes with a method that has a pool of networks, such as m3d-pool"
-            raise UserError(said, setting="soft_labels")
+        recipes = [job.recipe for job in jobs if job.recipe is not None]
+        for recipe in [recipe for recipe in recipes if recipe.has_pool] or recipes[:1]:
+            check_labelling(recipe)
     for job in jobs:
         if job.recipe is not None:
             check_memory(dataset, job.recipe)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from m3d_condense.condensing.checkpoint import is_checkpoint
+from m3d_condense.condensing.working import is_ours
 from m3d_condense.machine.process import restarted
 from m3d_condense.recipes.recipe import Recipe, completed
 from m3d_condense.sets.condensed import CondensedSet
@@ -24,7 +23,7 @@ from m3d_condense.studies.job import Job, Scoring, network_and_labels
 from m3d_condense.studies.record import MOMENTS, Fitted, Record, as_json, read
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.leftovers import CHECKPOINT, METRICS, PREVIEW, sweep_within, written_name
+from m3d_condense.tools.leftovers import BESIDE, sweep_within, written_name
 
 __all__ = ["Ledger", "check_target", "data_scored", "is_study", "set_folder"]
 
@@ -264,9 +263,9 @@ def _discard(folder: Path) -> None:
         SETS: _is_set,
     }
     found: list[Path] = []
-    for name, is_ours in parts.items():
+    for name, belongs in parts.items():
         for entry in sorted((folder / name).iterdir()) if (folder / name).is_dir() else ():
-            if not (written_name(entry) is not None or is_ours(entry)):
+            if not (written_name(entry) is not None or belongs(entry)):
                 raise UserError(f"{entry} is not of this study, or damaged; move it elsewhere to overwrite the rest")
             found.append(entry)
     for entry in found:
@@ -274,15 +273,6 @@ def _discard(folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def _is_metrics(file: Path) -> bool:
-    """Whether a file holds logged steps of a run, and nothing else."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        return all({"step", "loss"} <= json.loads(line).keys() for line in lines)
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
 
 
 def _holds(file: Path, name: str) -> bool:
@@ -295,12 +285,8 @@ def _holds(file: Path, name: str) -> bool:
 
 def _is_set(entry: Path) -> bool:
     """Whether an entry of the folder of sets is a condensed set, or lies beside one that is made, and nothing else."""
-    if entry.name.endswith(CHECKPOINT):
-        return is_checkpoint(entry)
-    if entry.name.endswith(METRICS):  # which is there before the first checkpoint is
-        return _is_metrics(entry)
-    if entry.name.endswith(PREVIEW):
-        return _is_metrics(entry.with_name(entry.name.removesuffix(PREVIEW) + METRICS))
+    if entry.name.endswith(BESIDE):
+        return is_ours(entry)
     try:
         CondensedSet.check_target(entry)
     except UserError:

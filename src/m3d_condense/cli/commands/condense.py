@@ -74,7 +74,7 @@ def declare() -> ArgumentParser:
 def run(given: Namespace) -> int:
     from m3d_condense.cli.tables import notice_labels, summary
     from m3d_condense.condensing.condensation import condense, recipe_for
-    from m3d_condense.labelling import label
+    from m3d_condense.labelling import check_labelling, label
     from m3d_condense.sets.condensed import CondensedSet
 
     limit, running = seconds(given.time_limit), execution(given)
@@ -82,9 +82,9 @@ def run(given: Namespace) -> int:
         CondensedSet.check_target(given.out)
     dataset = load_data(given, given.data)
     settings = {field.name: given[field.name] for field in fields(Recipe)}
-    if given.soft_labels and not recipe_for(dataset, given.method, given.preset, given.ipc, settings).has_pool:
-        advice = "goes with a method that has a pool of networks, such as m3d-pool; m3d label takes files of networks"
-        raise UserError(advice, setting="soft_labels")
+    if given.soft_labels:
+        recipe = recipe_for(dataset, given.method, given.preset, given.ipc, settings)
+        check_labelling(recipe, given.class_groups)
     if given.estimate:
         return _estimate(given, dataset, running, settings)
     out = Path(given.out or Path("runs") / f"{dataset.name}-{given.method}-ipc{given.ipc}")
@@ -101,8 +101,8 @@ def _estimate(given: Namespace, dataset: ImageDataset, running: Execution, setti
     from m3d_condense.cli.tables import print_estimate
     from m3d_condense.condensing.estimate import estimate
 
-    for name in ("start_from", "keep_old", "watch"):
-        if given[name]:
+    for name, default in {"start_from": None, "keep_old": None, "watch": 0}.items():
+        if given[name] != default:
             raise UserError(f"tells of runs without {Setting(name)}", setting="estimate")
     limit = seconds(given.time_limit)
     found = estimate(dataset, class_groups=given.class_groups, time_limit=limit, execution=running, **settings)

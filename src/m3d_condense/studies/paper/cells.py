@@ -13,7 +13,7 @@ from m3d_condense.recipes.given import checked_seconds
 from m3d_condense.recipes.methods import PRESETS
 from m3d_condense.recipes.problem import HIGH_RESOLUTION
 from m3d_condense.recipes.protocols import Protocol
-from m3d_condense.recipes.recipe import Recipe, check_count
+from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
 from m3d_condense.studies.job import Job, Scoring, job_for
 from m3d_condense.studies.paper.grids import Grid, Making, Problem
 from m3d_condense.studies.paper.published import EXTENTS, WHOLE, Published, published
@@ -58,7 +58,7 @@ class Asked:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise UserError(f"one of {', '.join(PRESETS)}", setting="preset", value=self.preset)
-        check_count("seeds", self.seeds, least=1)
+        check_count("seeds", self.seeds, least=1, most=MOST_NETWORKS)
         checked_seconds("time_limit", self.time_limit)
         if self.iterations is not None:
             check_count("iterations", self.iterations, least=1)
