@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ def test_a_split_is_held_out_of_the_classes_that_are_picked(tmp_path: Path) -> N
     found = load(folder(tmp_path / "data", FIVE, count=10), classes=["emu", "cat"])
     assert (len(found.train), len(found.test)) == (16, 4)
     assert found.test.labels.bincount().tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("form", [as_folder, as_parquet, as_arrays, as_hub_table])
+def test_a_test_split_without_the_classes_that_are_picked_is_refused(tmp_path: Path, form: Any) -> None:
+    root = as_folder(tmp_path / "data")
+    for name in ("ant", "bee"):
+        shutil.rmtree(root / "test" / name)
+    data = root if form is as_folder else form(root)
+    with pytest.raises(UserError, match="the test split has no image of the classes that are asked for, bee, ant"):
+        load(data, classes=["bee", "ant"])
 
 
 def test_images_of_other_classes_are_not_decoded(tmp_path: Path) -> None:

@@ -404,3 +404,18 @@ def test_layout_is_not_for_files_that_say_it(tmp_path: Path) -> None:
     mnist(tmp_path)
     with pytest.raises(UserError, match="layout=NHW: .*known layout"):
         load(tmp_path, layout="NHW")
+
+
+def test_lists_of_pictures_as_matlab_are_no_arrays(tmp_path: Path, heard: Heard) -> None:
+    """As the Stanford Dogs have them."""
+    folder(tmp_path / "Images", ("husky", "pug"), count=5)
+    names = np.array([["husky/0.png"], ["pug/0.png"]], dtype=object)
+    for split in ("train", "test"):
+        savemat(tmp_path / f"{split}_list.mat", {"file_list": names, "labels": np.ones((2, 1))})
+    assert load(tmp_path).class_names == ("husky", "pug")
+    assert "2 .mat" in heard()
+
+
+def test_names_of_classes_in_matlab_lose_their_padding(tmp_path: Path) -> None:
+    savemat(tmp_path / "set.mat", {"X": noise(8, 6, 5, 3), "y": np.array(["cat", "horse"] * 4)})
+    assert load(tmp_path / "set.mat").class_names == ("cat", "horse")

@@ -157,3 +157,44 @@ def test_tables_of_datasets_are_divided_too(tmp_path: Path, streamed: bool) -> N
     table.save_to_disk(str(tmp_path / "saved"))
     assert numbers(load(tmp_path / "saved")) == expected
     np.testing.assert_array_equal(load(table).test.labels.numpy(), [0, 1, 0, 1])
+
+
+HOT = {"cat": [1, 0, 0] * 4, "dog": [0, 1, 0] * 4, "fish": [0, 0, 1] * 4}
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        ({"label": CAT_DOG}, {"Label": CAT_DOG}, "the test split has no column label of labels, .* but Label: give"),
+        ({"label": CAT_DOG}, {"target": CAT_DOG}, "the test split has no column label of labels, .* but target: give"),
+        (HOT, {k: HOT[k] for k in ("cat", "dog")}, "the test split lacks fish of the columns of labels that training"),
+        (HOT, HOT | {"cat": [1, 1, 0] * 4}, "row 1 of the test split is not 1 in one of the columns cat, dog, fish"),
+    ],
+)
+def test_a_test_split_whose_labels_are_called_otherwise_is_refused(
+    tmp_path: Path, train: dict[str, Any], test: dict[str, Any], message: str
+) -> None:
+    arrays = [noise(4, 5, 3, seed=number) for number in range(12)]
+    write(tmp_path / "data" / "train.parquet", **train)
+    write(tmp_path / "data" / "test.parquet", **test)
+    frames = {name: pd.DataFrame({"image": arrays, **table}) for name, table in (("train", train), ("test", test))}
+    for data in (tmp_path / "data", (frames["train"], frames["test"])):
+        with pytest.raises(UserError, match=message):
+            load(data)
+
+
+@pytest.mark.parametrize("test", [{"id": list(range(12))}, {name: [0] * 12 for name in HOT}, {"Label": [-1] * 12}])
+def test_a_test_split_that_tells_no_labels_is_not_used(
+    tmp_path: Path, test: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "data" / "train.parquet", **(HOT if "cat" in test else {"label": CAT_DOG}))
+    write(tmp_path / "data" / "test.parquet", **test)
+    assert len(load(tmp_path / "data").test) < 12
+    assert "The test split has no labels, and is not used (12 rows)" in capsys.readouterr().err
+
+
+def test_a_test_split_without_the_column_of_images_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "train.parquet", label=CAT_DOG)
+    pq.write_table(pa.table({"img": PNGS, "label": CAT_DOG}), tmp_path / "data" / "test.parquet")
+    with pytest.raises(UserError, match="the test split has no column image of images, .* but img, label: give"):
+        load(tmp_path / "data")

@@ -235,6 +235,30 @@ def test_classes_that_each_hold_their_splits_are_read() -> None:
         read([*classes("cat", names=("train", "test")), *images("dog")])
 
 
+@pytest.mark.parametrize("inside", [("test",), ("train", "test")])
+def test_classes_that_hold_pictures_beside_their_splits_are_refused(inside: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="cat, dog in data hold pictures, and beside them .* called like splits"):
+        read([*images("cat", "dog"), *classes("cat", "dog", names=inside)])
+    told = parts(read([*images("cat", "dog"), *classes("cat", names=("young", "old"))]))
+    assert told == {"train": ["cat", "dog"]}
+
+
+@pytest.mark.parametrize("form", ["one file", "a file a picture"])
+def test_numbered_parts_whose_labels_stand_in_json_are_no_classes(form: str) -> None:
+    paths = images("00000", "00001")
+    told = ["dataset.json"] if form == "one file" else [path.replace(".png", ".json") for path in paths]
+    with pytest.raises(UserError, match="00000, 00001 in data are numbered parts .* whose labels stand in .json files"):
+        read([*paths, *told])
+    assert parts(read(paths)) == {"train": ["00000", "00001"]}  # as of the German traffic signs
+
+
+@pytest.mark.parametrize("name", ["labels.json", "train.json", "annotations.xlsx", "dataset.json"])
+def test_lists_of_forms_that_are_not_read_are_named(name: str) -> None:
+    found = read([*images("cat", "dog"), name, "cat/settings.json"])
+    assert f"{name}: may list labels, but this form is not read; a .csv of files and labels is" in found.notices
+    assert found.unused[".json" if name.endswith("json") else ".xlsx"] >= 1
+
+
 @pytest.mark.parametrize("name", ["train", "training"])
 def test_a_class_may_be_called_train(name: str) -> None:
     assert parts(read(images(name, "car", "bus"))) == {"train": sorted((name, "car", "bus"))}

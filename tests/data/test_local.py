@@ -266,6 +266,22 @@ def test_a_folder_of_save_to_disk_is_read(tmp_path: Path, splits: bool) -> None:
     assert any(np.array_equal(first, noise(4, 4, 3, seed=number).transpose(2, 0, 1)) for number in range(8))
 
 
+def test_a_saved_split_without_rows_is_named(tmp_path: Path) -> None:
+    saved = datasets.Dataset.from_dict({"image": [Image.fromarray(noise(4, 4, 3))] * 4, "label": [0, 1] * 2})
+    datasets.DatasetDict(train=saved, test=saved.select(range(0))).save_to_disk(tmp_path / "saved")
+    with pytest.raises(UserError, match="holds a split without rows: save it again without that split"):
+        load(tmp_path / "saved")
+
+
+def test_splits_that_are_links_to_one_folder_are_told(tmp_path: Path) -> None:
+    photos = folder(tmp_path / "photos")
+    (tmp_path / "data").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "data" / split).symlink_to(photos)
+    with pytest.raises(UserError, match="left out are 1 links to folders that are read already"):
+        load(tmp_path / "data")
+
+
 def test_a_saved_table_does_not_open_files_elsewhere(tmp_path: Path) -> None:
     secret = folder(tmp_path, classes=("secret",), count=1) / "secret" / "0.png"
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
@@ -285,7 +301,7 @@ def test_a_saved_table_does_not_open_files_elsewhere(tmp_path: Path) -> None:
         ("a.tar.gz", "a tar archive, as of WebDataset; unpack it"),
         ("a-00000.tar", "a tar archive, as of WebDataset"),
         ("a.tfrecord-00000-of-00002", "TFRecord files; export them"),
-        ("a.csv", "a table; put it into the folder of the images"),
+        ("a.csv", "a table; if it lists images, put it into their folder"),
         ("a.pt", "a pickle, which could run code and is not opened; open it yourself"),
         ("a.h5", "an HDF5 file; open it yourself"),
         ("a.arrow", "Arrow files; give the folder that save_to_disk made"),
@@ -304,7 +320,7 @@ def test_files_of_other_kinds_are_named_with_what_to_do(tmp_path: Path, name: st
 @pytest.mark.parametrize("name", ["0.tar", "0.tfrecord", "a.zip", "data.mdb", "x.h5", "x.dcm"])
 def test_folders_of_other_kinds_are_named_with_what_to_do(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UserError, match="sub-folder of images per class; it holds 1 file that look like .*: "):
+    with pytest.raises(UserError, match="sub-folder of images per class; it holds 1 file that looks like .*: "):
         load(tmp_path)
 
 

@@ -101,6 +101,16 @@ def test_a_test_split_without_labels_is_not_used(capsys: pytest.CaptureFixture[s
         load((IMAGES, [None] * 12))
 
 
+def test_one_hot_labels_of_splits_have_the_same_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    some = np.array([1, 2] * 6)  # a test split without class 0, which pd.get_dummies gives no column
+    narrow, wide = pd.get_dummies(pd.Series(some)), pd.get_dummies(pd.Series(CYCLE))
+    for labels in (narrow.to_numpy(), np.eye(4)[some]):
+        with pytest.raises(UserError, match=f"one-hot labels of 3 and {labels.shape[1]} columns: which column"):
+            load((IMAGES, wide.to_numpy()), test=(IMAGES, labels))
+    assert load((IMAGES, wide), test=(IMAGES, narrow)).test.labels.tolist() == some.tolist()  # by their names
+    assert load((IMAGES, np.eye(3)[CYCLE]), test=(IMAGES, np.eye(3)[some])).test.labels.tolist() == some.tolist()
+
+
 def test_a_label_far_from_the_others_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
     load((IMAGES, np.where(np.arange(12) < 9, CYCLE, 255)))
     assert "The label 255 stands far from the others" in capsys.readouterr().err

@@ -11,11 +11,12 @@ from m3d_condense.data.tree import Folder, ending
 from m3d_condense.tools.text import counted
 
 ARRAYS = "open it yourself and give (images, labels), or save these with numpy.savez as an .npz"
+TABLE = f"if it lists images, put it into their folder and give that folder; if it holds their pixels, {ARRAYS}"
 KINDS: Sequence[tuple[str, str, str]] = (
     (r"\.tfrecords?([-.].*)?$|\.tfrec$", "TFRecord files", "export them as folders of images, parquet or .npz"),
     (r"\.(zip|7z|rar)$", "an archive", "unpack it and give the folder"),
     (r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$", "a tar archive, as of WebDataset", "unpack it into one folder per class"),
-    (r"\.(csv|tsv|jsonl?|txt|xlsx?|ods)$", "a table", "put it into the folder of the images and give that folder"),
+    (r"\.(csv|tsv|jsonl?|txt|xlsx?|ods)$", "a table", TABLE),
     (r"\.(pt|pth|ckpt|pkl|pickle|joblib|p)$", "a pickle, which could run code and is not opened", ARRAYS),
     (r"\.(h5|hdf5?|hdf|nc|zarr)$", "an HDF5 file", ARRAYS),
     (r"\.(npy|mat|safetensors|bin|gz|bz2|xz)$", "a file of arrays or bytes", ARRAYS),
@@ -24,6 +25,7 @@ KINDS: Sequence[tuple[str, str, str]] = (
     (r"\.(beton|mds|rec|idx|lst)$", "records of a training library", "export them as folders of images or parquet"),
     (r"\.(mp4|avi|mov|mkv|webm)$", "films", "extract pictures into one folder per class"),
     (r"\.(dcm|nii|nrrd|mha|svs|ndpi)$", "medical images", "convert them to PNG in one folder per class"),
+    (r"\.(svgz?|eps|ai|pdf)$", "drawings without pixels", "convert them to PNG in one folder per class"),
     (r"\.(heic|heif|cr2|nef|arw|dng|raf|orf)$", "pictures of a camera's own kind", "convert them to JPEG or PNG"),
 )
 
@@ -48,7 +50,7 @@ def content(folder: Folder) -> str | None:
             "if these are some, add .jpg, .png or what they are to their names"
         )
     for (what, advice), count in kinds.most_common(1):
-        return f"{counted(count, 'file')} that look like {what}: {advice}"
+        return f"{counted(count, 'file')} that look{'s' if count == 1 else ''} like {what}: {advice}"
     return None
 
 

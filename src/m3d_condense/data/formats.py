@@ -130,6 +130,6 @@ def _reader(folder: Path, files: Sequence[str]) -> Reader | None:
         return cifar.read_hundred
     if cifar.is_unread(folder, files):
         return cifar.refuse
-    if any(matlab.split_of(name) == "train" for name in files):
+    if any(matlab.split_of(name) == "train" and matlab.holds_numbers(folder / name) for name in files):
         return matlab.read_folder
     return None

@@ -18,6 +18,7 @@ from m3d_condense.data.splits import some
 from m3d_condense.data.words import ORDER, ROLES, TEST, TRAIN, VALID, split_name
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.text import listed
 
 MODES = {None: None, "L": "L", "RGB": "RGB", "RGBA": "RGB"}
 """What images are made that a table says to be of a mode of PIL's; those with transparency are laid on white."""
@@ -75,13 +76,44 @@ class _Part:
 
     def labels(self, columns: Sequence[str]) -> tuple[list[Any], tuple[str, ...]]:
         """Return the labels of these rows in a column, or in one-hot columns, and the names that ids stand for."""
-        if not set(columns) <= set(self.table.columns):
+        missing = [name for name in columns if name not in self.table.columns]
+        if missing:
+            self._check_without_labels(columns, missing)
             return self._without_labels(), ()
         if len(columns) > 1:
-            hot = one_hot({name: _as_flags(self._chosen(self.table.values(name))) for name in columns})
-            return (self._without_labels() if hot is None else hot), ()
+            return self._one_hot(columns), ()
         values, names = self.table.labels(columns[0])
         return self._chosen(values), names
+
+    def _one_hot(self, columns: Sequence[str]) -> list[Any]:
+        """Return the class of each row, none where no cell names one; raises UserError for rows of none or several."""
+        flags = {name: _as_flags(self._chosen(self.table.values(name))) for name in columns}
+        hot = one_hot(flags)
+        if hot is not None:
+            return list(hot)
+        rows = list(zip(*flags.values(), strict=True))
+        if not any(any_label(row) and not set(row) <= {"0", "0.0"} for row in rows):
+            return self._without_labels()
+        one = [one_hot({name: [flag] for name, flag in zip(columns, row, strict=True)}) for row in rows]
+        raise UserError(
+            f"row {one.index(None)} of the {self.name} split is not 1 in one of the columns {listed(columns)} and 0 in "
+            "the others, as those of training are: give one label an image"
+        )
+
+    def _check_without_labels(self, columns: Sequence[str], missing: Sequence[str]) -> None:
+        """Raise UserError where the columns of labels are missing, but others look like them."""
+        if len(missing) < len(columns):
+            raise UserError(
+                f"the {self.name} split lacks {listed(missing)} of the columns of labels that training has, "
+                f"{listed(columns)}: give it all of them"
+            )
+        known = {*LABELS, plain(columns[0])}
+        alike = [name for name in self.table.label_columns() if plain(name) in known]
+        if any(any_label(self.table.values(name)) for name in alike):
+            raise UserError(
+                f"the {self.name} split has no column {listed(columns)} of labels, which training has, but "
+                f"{listed(alike)}: give the columns of both one name"
+            )
 
     def _chosen(self, values: list[Any]) -> list[Any]:
         return values if self.rows is None else [values[row] for row in self.rows]
@@ -91,6 +123,11 @@ class _Part:
 
     def images(self, column: str, chosen: NDArray[np.int64], labels: NDArray[np.int64]) -> Rows:
         """Return the images of some of these rows with the labels of all, numbered as the table numbers them."""
+        if column not in self.table.columns:
+            raise UserError(
+                f"the {self.name} split has no column {column} of images, which training has, but "
+                f"{listed(self.table.columns, 8)}: give the columns of both one name"
+            )
         rows = chosen if self.rows is None else self.rows[chosen]
         mode = self.table.mode(column)
         if mode not in MODES:
@@ -212,7 +249,7 @@ def _image_column(table: AnyTable, given: str | None) -> str:
         return given
     found, arrays = table.image_columns(), table.array_columns()
     if not found and not arrays:
-        said = f"no column of images, of encoded bytes or of arrays, only: {', '.join(table.columns)}"
+        said = f"no column of images, of encoded bytes or of arrays, only: {listed(table.columns, 8)}"
         flat = table.flat_columns()
         raise UserError(f"{said}; {flat[0]} {FLAT}" if flat else said)
     named = [name for name in (*found, *arrays) if plain(name) in ("image", "img")]

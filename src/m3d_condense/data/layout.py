@@ -15,6 +15,8 @@ from m3d_condense.data.folders import Notes, Part, by_folders
 from m3d_condense.data.joining import by_lists, joined
 from m3d_condense.data.labels import natural_key
 from m3d_condense.data.listed import Listed, listed
+from m3d_condense.data.side_files import is_unread_list
+from m3d_condense.data.splits import some
 from m3d_condense.data.tree import Folder, ending
 from m3d_condense.data.words import TRAIN
 from m3d_condense.tools.errors import Setting, UserError
@@ -125,7 +127,7 @@ def _classes(labels: Iterable[str], shown: str) -> tuple[str, ...]:
 def _layout(
     root: Folder, parts: list[Part], classes: tuple[str, ...], notes: Notes, lists: Listed, sources: Sequence[str]
 ) -> Layout:
-    notes.lines += _unread(lists, "{} is not used: {}") + _split_names(parts)
+    notes.lines += _unread(lists, "{} is not used: {}") + _split_names(parts) + _of_other_forms(root)
     missing = {path: count for path in sources if (count := lists.missing[path]) > 0}
     notes.lines += [f"{path}: {count} rows without a picture left out" for path, count in missing.items()]
     notes.lines += [f"{unused_columns(lists.unused[path])} ({path})" for path in sources if lists.unused[path]]
@@ -133,6 +135,15 @@ def _layout(
     unused: Counter[str] = Counter()
     _count(root, used, notes, notes.outside, unused)
     return Layout(parts=tuple(parts), classes=classes, notices=tuple(notes.lines), unused=+unused)
+
+
+def _of_other_forms(root: Folder) -> list[str]:
+    """Name the files that may list labels by their names, but are of forms that are not read."""
+    others = [path for folder in root.walk() for path in folder.paths(folder.others)]
+    found = [path for path in others if is_unread_list(path)]
+    if not found:
+        return []
+    return [f"{some(found, SHOWN)}: may list labels, but this form is not read; a .csv of files and labels is"]
 
 
 def _split_names(parts: Sequence[Part]) -> list[str]:

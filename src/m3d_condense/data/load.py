@@ -29,9 +29,9 @@ from m3d_condense.data.labels import are_mirrored, as_name, encode, labelled_row
 from m3d_condense.data.memory import given_of, tables_of
 from m3d_condense.data.pictures import Labels, Rows, translated
 from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labelled
-from m3d_condense.data.splitting import check, held_out, joined, notice_odd, without_absent
+from m3d_condense.data.splitting import check, check_tested, held_out, joined, notice_odd, without_absent
 from m3d_condense.data.store import Store, recalled
-from m3d_condense.data.targets import label_count, label_list
+from m3d_condense.data.targets import check_one_hot, label_count, label_list
 from m3d_condense.machine.group import current
 from m3d_condense.recipes.given import checked as checked_arguments
 from m3d_condense.tools.errors import UserError
@@ -190,6 +190,7 @@ def _from_arrays(
 ) -> tuple[list[Split], tuple[str, ...]]:
     """Number the classes, choose the rows, and only then convert these to 8 bits: pixels are held once."""
     read: list[tuple[Images, list[Any]]] = []
+    check_one_hot([pair.labels for pair in given.pairs])
     for pair in given.pairs:
         known = isinstance(pair.images, Images)
         count = label_count(pair.labels)
@@ -205,6 +206,7 @@ def _from_arrays(
         labels = renumbered(labels, numbers, class_names)
         rows = [kept[own[kept] >= 0] for own, kept in zip(labels, rows, strict=False)]
         class_names = tuple(class_names[number] for number in numbers)
+        check_tested([len(kept) for kept in rows], class_names)
     check(labels[0][rows[0]], class_names)
     parts = list(zip(images, rows, labels, strict=False))  # a test split without labels is left out
     return _converted(parts, size, name, seed), class_names
@@ -237,6 +239,7 @@ def _rows(
         rows = [replace(split, labels=y) for split, y in zip(rows, labels, strict=True)]
     if asked is not None:
         rows, class_names = chosen_rows(rows, numbers_of(asked, class_names), class_names)
+        check_tested([len(split.labels) for split in rows], class_names)
     check(rows[0].labels, class_names)
     return rows, class_names
 

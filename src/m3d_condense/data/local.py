@@ -103,7 +103,7 @@ def _folder(root: Path, image_column: str | None, label_column: str | None, aske
     try:
         layout = _pictures(root, folder, found, image_column, label_column, asked) if folder.count > 0 else None
     except UserError as refusal:  # a class may be called as a folder that is left out
-        raise UserError(f"{refusal}{_left_out(unused)}") from None
+        raise UserError(f"{refusal}{_left_out(unused + skipped)}") from None
     if layout is not None:
         _notice_unused(root, unused + layout.unused + skipped)
         for line in layout.notices:
@@ -207,7 +207,10 @@ def _saved(root: Path, image_column: str | None, label_column: str | None) -> Fo
     import datasets
 
     with translated(str(root), local=True):
-        saved = datasets.load_from_disk(str(root))
+        try:
+            saved = datasets.load_from_disk(str(root))
+        except IndexError as error:  # of datasets, for a split of which nothing was written
+            raise UserError(f"{root} holds a split without rows: save it again without that split") from error
         tables = dict(saved) if isinstance(saved, dict) else {"train": saved}
         return labelled_tables(tables, image_column, label_column, folder=root)
 

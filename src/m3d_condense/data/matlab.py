@@ -28,6 +28,19 @@ def split_of(name: str) -> str | None:
     return None if match is None else match[1].lower()
 
 
+def holds_numbers(file: Path) -> bool:
+    """Whether a file may hold images: an array of numbers with two sides or more; lists of names have one."""
+    from scipy.io import whosmat
+
+    try:
+        return any(
+            kind not in ("cell", "struct", "object", "char", "function") and sum(side > 1 for side in shape) > 1
+            for _, shape, kind in whosmat(file)
+        )
+    except Exception:  # HDF5 inside, or damaged, which is said where it is read
+        return True
+
+
 def read_folder(folder: Path, files: Sequence[str]) -> tuple[Given, Collection[str]]:
     """Read the training file and the test file of a folder; returns also their names."""
     used = []
@@ -59,6 +72,7 @@ def read_file(path: Path, *, layout: str | None = None, alone: bool = True) -> G
         raise UserError(f"cannot read {path}: it is of MATLAB 7.3; save it with -v7") from error
     except Exception as error:  # a damaged file may raise anything
         raise UserError(f"cannot read {path}: {error}: it is damaged or not whole; fetch it again") from error
+    arrays = {key: np.char.rstrip(array) if array.dtype.kind == "U" else array for key, array in arrays.items()}
     given = named(arrays, arrays.__getitem__, str(path))
     if alone and split_of(path.name) == "train":
         others = sorted(one.name for one in path.parent.iterdir() if split_of(one.name) in ("test", "extra"))

@@ -19,6 +19,8 @@ from m3d_condense.data.words import ROLES, tokens
 SIGNS = ",;\t|"  # between the cells of a row
 TABLES = {".csv", ".tsv", ".jsonl"}
 LISTS = {"annotations", "annotation", "labels", "label", *ROLES}  # words in the names of plain lists
+UNREAD = {".json", ".xlsx", ".xls", ".ods"}  # tables that are not read
+STYLEGAN = "dataset.json"  # labels by StyleGAN's tools, of pictures in numbered folders
 DEEPEST = 3  # folders that are looked at below the one that is entered
 
 
@@ -65,6 +67,12 @@ def _may_list(name: str) -> bool:
     if "submission" in words:
         return False
     return lists_labels(name) or ending(name) in TABLES or (ending(name) == ".txt" and not LISTS.isdisjoint(words))
+
+
+def is_unread_list(path: str) -> bool:
+    """Whether a file may list labels by its name, in a form that is not read."""
+    name = posixpath.basename(path)
+    return name == STYLEGAN or (ending(name) in UNREAD and not LISTS.isdisjoint(tokens(_stem(name))))
 
 
 @dataclass(frozen=True, kw_only=True)

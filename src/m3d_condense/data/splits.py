@@ -5,12 +5,14 @@ Every function takes a pruned `Folder` and raises UserError where a reading woul
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from m3d_condense.data.labels import as_name
-from m3d_condense.data.tree import Folder
+from m3d_condense.data.side_files import STYLEGAN
+from m3d_condense.data.tree import Folder, stem_of
 from m3d_condense.data.words import (
     ORDER,
     TRAIN,
@@ -97,12 +99,20 @@ def training(splits: Sequence[Split], shown: str) -> Split:
 def splits_in_classes(node: Folder, shown: str) -> dict[str, list[tuple[str, Folder]]]:
     """Read classes that each hold their splits, as ``cats/train``: by split, the class and its folder; or nothing.
 
-    Raises UserError where some classes hold splits and others do not.
+    Raises UserError where some classes hold splits and others do not, or hold pictures beside them.
     """
     inside = {folder.path: _named(folder) for folder in node.filled}
     wholly = [f for f in node.filled if inside[f.path] and len(inside[f.path]) == len(f.filled) and not f.pictures]
     flat = [f for f in wholly if not any(split.folder.filled for split in inside[f.path])]  # else they are data sets
     divided = [folder for folder in flat if any(split.role == TRAIN for split in inside[folder.path])]
+    half = [f for f in node.filled if f.pictures and any(not split.named.rest for split in inside[f.path])]
+    if half and len(node.filled) > 1:
+        beside = some([split.folder for split in inside[half[0].path]])
+        raise UserError(
+            f"{some(half)} in {shown_path(shown, node)} hold pictures, and beside them folders that are called like "
+            f"splits, {beside}: are these splits, or more of the class? Bring all into one form, or give {beside} "
+            "another name"
+        )
     if not divided or len(node.filled) < 2 or all(is_numbered_part(folder.name) for folder in node.filled):
         return {}
     rest = [folder for folder in node.filled if folder not in divided]
@@ -134,8 +144,23 @@ def refuse_look_alikes(node: Folder, shown: str) -> None:
             f"{some(folders)} in {where} look like numbered parts of a data set, not like classes: "
             "give one of them, or join them; if they are classes, give them other names"
         )
+    _refuse_shards(node, where)
     _refuse_pairs(folders, where)
     _refuse_same_folders(folders, where)
+
+
+def _refuse_shards(node: Folder, where: str) -> None:
+    """Raise UserError for folders numbered from 00000 whose labels stand in JSON: one file, or one a picture."""
+    numbers = sorted(folder.name for folder in node.filled)
+    if len(numbers) < 1 or any(re.fullmatch(r"\d{5,}", name) is None for name in numbers) or int(numbers[0]) != 0:
+        return
+    told = [f"{stem_of(name)}.json" for folder in node.filled for name in folder.pictures]
+    beside = {name for folder in node.filled for name in folder.others}
+    if STYLEGAN in node.others or (told and beside.issuperset(told)):
+        raise UserError(
+            f"{some(node.filled)} in {where} are numbered parts of a data set whose labels stand in .json files, not "
+            "classes: put the pictures into one folder per class, or write a labels.csv of files and labels"
+        )
 
 
 def _refuse_pairs(folders: Sequence[Folder], where: str) -> None:

@@ -65,6 +65,15 @@ def check(labels: Labels, class_names: tuple[str, ...]) -> None:
         raise UserError(f"no training image of {', '.join(empty[:5])}; add some or remove the class")
 
 
+def check_tested(counts: Sequence[int], class_names: tuple[str, ...]) -> None:
+    """Raise UserError where a split has no image of the classes that were picked, by its number of these."""
+    if 0 in counts[1:]:
+        raise UserError(
+            f"the test split has no image of the classes that are asked for, {listed(class_names)}: add some, or give "
+            "the training split alone, of which a part is held out"
+        )
+
+
 def drawn_of_each(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Return which of N labels are a random share of their class: at least one is drawn, and at least one stays."""
     drawn = torch.zeros(len(labels), dtype=torch.bool)

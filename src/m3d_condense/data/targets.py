@@ -5,6 +5,7 @@ What a single label means, and which is none, stands in `labels`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,19 @@ def label_count(labels: Any) -> int:
     """Return how many labels there are, by their shape: N, N×1, 1×N or one-hot N×K."""
     shape = getattr(labels, "shape", None) or (len(labels) if isinstance(labels, list | tuple) else 0,)
     return int(max(shape) if shape[0] == 1 else shape[0])
+
+
+def check_one_hot(labels: Sequence[Any]) -> None:
+    """Raise UserError where the one-hot labels of the splits have different numbers of columns, without names."""
+    shapes: list[tuple[int, ...]] = [
+        getattr(own, "shape", ()) for own in labels if not hasattr(own, "columns")
+    ]  # names, of pandas
+    widths = [shape[1] for shape in shapes if len(shape) == 2 and min(shape) > 1]
+    if len(set(widths)) > 1:
+        raise UserError(
+            f"one-hot labels of {' and '.join(map(str, widths))} columns: which column is which class? "
+            "Give every split a column for every class"
+        )
 
 
 def label_list(labels: Any, count: int, *, training: bool = True) -> list[Any]:
