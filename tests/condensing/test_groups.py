@@ -14,7 +14,6 @@ from together import together
 from m3d_condense.condensing import encoders
 from m3d_condense.condensing import run as run_module
 from m3d_condense.condensing.condensation import condense
-from m3d_condense.condensing.groups import divided
 from m3d_condense.condensing.run import Run
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.execution import Execution
@@ -42,12 +41,6 @@ def _one_thread() -> Any:
 
 def made(digits: ImageDataset, groups: int, **settings: Any) -> CondensedSet:
     return condense(digits, class_groups=groups, execution=Execution(compile="no"), **TINY | settings)
-
-
-def test_groups_are_of_classes_that_follow_one_another() -> None:
-    assert divided(100, 5) == [range(0, 20), range(20, 40), range(40, 60), range(60, 80), range(80, 100)]
-    assert [len(group) for group in divided(10, 3)] == [3, 3, 4]
-    assert [k for group in divided(35, 4) for k in group] == list(range(35))
 
 
 CASES: dict[str, dict[str, Any]] = {

@@ -17,5 +17,5 @@ def _quietly() -> None:
 def _uncollected() -> Iterator[None]:
     """Do without the collection of garbage before every set: it takes half a second with all tests loaded."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gc, "collect", lambda: 0)
+        patch.setattr(gc, "collect", lambda *_: 0)
         yield

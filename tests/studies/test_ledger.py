@@ -279,7 +279,7 @@ def test_the_metrics_of_a_run_that_was_killed_at_once_are_discarded_and_others_a
     opened(filled, overwrite=True)
     assert not logged.exists()
     assert not logged.with_name("digits-dm.preview.png").exists()
-    for text in ("mine", "[]", '{"step": 1}'):
+    for text in ("mine", "[]", '{"step": 1}\n'):
         logged.write_text(text)
         with pytest.raises(UserError, match="is not of this study"):
             opened(filled, overwrite=True)

@@ -90,7 +90,7 @@ def test_the_card_and_the_preview() -> None:
     written = card(made).partition("```json")[0]
     assert not raw(written)
     assert len(written) < 20_000
-    assert preview(made).width < 2000
+    assert preview(made.images, made.labels, made.class_names).width < 2000
 
 
 @pytest.mark.usefixtures("own_folder")

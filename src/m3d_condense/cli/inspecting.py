@@ -15,7 +15,7 @@ from m3d_condense.cli.settings import load_data
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.inspection import Inspection, Levels, examples, inspect
 from m3d_condense.machine.memory import readable
-from m3d_condense.sets.preview import Sheet, preview
+from m3d_condense.sets.preview import preview
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import check_place, write_file
 from m3d_condense.tools.locks import alone
@@ -80,9 +80,7 @@ def _draw(dataset: ImageDataset, out: Path) -> None:
     mark = PngInfo()
     mark.add_text(*MARK)
     with write_file(out) as new:
-        preview(Sheet(images=few.images, labels=few.labels, class_names=dataset.class_names)).save(
-            new, format="PNG", pnginfo=mark
-        )
+        preview(few.images, few.labels, dataset.class_names).save(new, format="PNG", pnginfo=mark)
 
 
 def _lines(seen: Inspection) -> list[str]:

@@ -26,6 +26,7 @@ from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.bits import bytes_of
 from m3d_condense.tools.cache import nothing_kept
+from m3d_condense.tools.ranges import even_ranges
 
 __all__ = ["Estimate", "Prepared", "estimate", "image_seconds", "lightened", "prepared", "try_steps"]
 
@@ -99,7 +100,7 @@ def estimate(
     check_factor(dataset, recipe)
     groups.check_groups(class_groups, dataset.num_classes, {})
     check_memory(dataset, recipe)
-    largest = max(groups.divided(dataset.num_classes, class_groups), key=len)
+    largest = max(even_ranges(dataset.num_classes, class_groups), key=len)
     part = dataset if class_groups == 1 else dataset.of_classes(largest)
     free, peak = available_memory(), peak_memory(engine.device)
     needed, before, each = prepared(part, recipe), 0.0, 0.0

@@ -37,12 +37,6 @@ def check_groups(count: int, num_classes: int, unused: dict[str, Any]) -> None:
         raise UserError("needs all classes in one group", setting=given, value=unused[given])
 
 
-def divided(num_classes: int, count: int) -> list[range]:
-    """Return `count` groups of classes that follow one another, of sizes that differ by one at most."""
-    edges = [number * num_classes // count for number in range(count + 1)]
-    return [range(first, end) for first, end in zip(edges, edges[1:], strict=False)]
-
-
 def joined(sets: Sequence[CondensedSet], dataset: ImageDataset, changes: dict[str, Any]) -> CondensedSet:
     """Return one set of all the classes of the groups.
 

@@ -22,7 +22,7 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe, check_count
 from m3d_condense.sets.folder import metrics
-from m3d_condense.sets.preview import Sheet, preview
+from m3d_condense.sets.preview import preview
 from m3d_condense.sets.tiles import decode
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import write_file_atomic
@@ -132,14 +132,14 @@ class Previewer:
             return
         with run.watch.paused():
             picture = io.BytesIO()
-            preview(Sheet(images=images, labels=labels, class_names=self.class_names)).save(picture, "PNG")
+            preview(images, labels, self.class_names).save(picture, "PNG")
             write_file_atomic(self.file, picture.getvalue())
 
 
 class Watcher:
     """Scores a small network on the images of a run every so many steps, and adds its accuracy to the history.
 
-    It is trained from scratch on the decoded images as stored, rounded to 8 bits, from the same initialisation every
+    It is trained from scratch on the decoded images as they would be stored, from the same initialisation every
     time, and tested on the test split: the images held out of the training split would be missing from what is
     condensed. Nothing is decided by it, and its seconds do not count as condensing.
 
@@ -158,7 +158,7 @@ class Watcher:
         )
         count = dataset.num_classes * recipe.decoded
         self.steps = min(protocol.steps(count), WATCHED_STEPS)
-        scores = math.ceil(recipe.iterations / every)
+        scores = 1 + math.ceil(recipe.iterations / every)
         images = scores * (self.steps * min(protocol.training.batch, count) + len(dataset.test) * FORWARD)
         placed = engine.place(network, dataset.example, images)
         self.trainer = Trainer(placed, protocol.training, dataset.mean, dataset.std)

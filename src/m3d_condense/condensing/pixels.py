@@ -91,7 +91,3 @@ class Pixels:
         images = self.shard.gather(quantised(self.values, self.bits).cpu())
         labels = torch.arange(images.shape[0]).repeat_interleave(images.shape[1])
         return images.flatten(0, 1), labels
-
-    def rest(self) -> None:
-        """Take a gradient of zero, as the pixels have where other classes alone are compared."""
-        self.values.grad = torch.zeros_like(self.values)

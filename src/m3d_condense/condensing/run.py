@@ -108,7 +108,7 @@ class Run:
     def _move(self) -> None:
         """Move the pixels down the gradient that they have, which is zero where none of them was compared."""
         if self.pixels.values.grad is None:
-            self.pixels.rest()
+            self.pixels.values.grad = torch.zeros_like(self.pixels.values)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.pixels.clamp()

@@ -29,6 +29,7 @@ from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.leftovers import sweep
 from m3d_condense.tools.locks import alone
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.ranges import even_ranges
 from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.tools.tracking import tracking
 
@@ -110,7 +111,7 @@ def in_one(task: Task, target: Path | None) -> CondensedSet:
 def in_groups(task: Task, count: int, target: Path | None) -> CondensedSet:
     """Condense the classes of a task in groups, one after the other, each for its share of the time."""
     place = task.place(target, {"class_groups": count})
-    parts = groups.divided(task.dataset.num_classes, count)
+    parts = even_ranges(task.dataset.num_classes, count)
 
     def make() -> CondensedSet:
         sets = []

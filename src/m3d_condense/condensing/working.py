@@ -16,6 +16,8 @@ from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import read_json
 from m3d_condense.tools.leftovers import CHECKPOINT, GROUPS, METRICS, PREVIEW, TIMETABLE
 
+FIRST = '{"step":'  # with which a logged step begins
+
 
 @dataclass(frozen=True, kw_only=True)
 class Working:
@@ -104,10 +106,11 @@ def is_ours(file: Path) -> bool:
 
 
 def _is_metrics(file: Path) -> bool:
-    """Whether a file holds logged steps of a run, and nothing else."""
+    """Whether a file holds logged steps of a run, and nothing else; the last line may be cut short."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        return all({"step", "loss"} <= json.loads(line).keys() for line in lines)
+        *lines, last = file.read_text(encoding="utf-8").split("\n")
+        logged = [json.loads(line).keys() for line in lines]
+        return FIRST.startswith(last[: len(FIRST)]) and all({"step", "seconds"} <= names for names in logged)
     except (OSError, ValueError, AttributeError, RecursionError):
         return False
 

@@ -13,7 +13,7 @@ from m3d_condense.tools.seeds import generator
 __all__ = ["held_out"]
 
 
-def held_out(dataset: ImageDataset, share: float = 0.1, seed: int = 0) -> ImageDataset:
+def held_out(dataset: ImageDataset, share: float, seed: int = 0) -> ImageDataset:
     """Return the data set without its test split: a share of each training class takes its place.
 
     What is chosen by scores on it has not seen the test images.

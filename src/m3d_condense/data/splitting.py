@@ -84,7 +84,7 @@ def drawn_of_each(labels: Tensor, share: float, generator: torch.Generator) -> T
     return drawn
 
 
-def held_out(labels: Tensor, name: str, seed: int) -> tuple[Tensor, Tensor]:
+def draw_test_split(labels: Tensor, name: str, seed: int) -> tuple[Tensor, Tensor]:
     """Return indices of what stays and of what is held out: a share of each class with two images or more.
 
     Says so of data called `name`. Raises UserError where every class has one image.

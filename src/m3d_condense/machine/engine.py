@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import importlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from m3d_condense.machine.native.gradients import native_matching
 from m3d_condense.machine.process import recycle_pages
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.ranges import even_ranges
 
 PIECE = 256  # images through a network at once on a CPU, where more gains nothing
 CPU_PIXELS = 2**20  # of the images through a network on a CPU at once: 1,024 of 32×32, 20 of 224×224
@@ -133,12 +134,10 @@ class Engine:
         verb = "compiled" if saved > cost else "not compiled"
         return saved > cost, f"{verb}: it would save about {saved:.0f} s and cost about {cost:.0f} s"
 
-    def chunks(self, num_classes: int, bytes_per_class: int) -> Iterator[range]:
-        """Split the classes into ranges that fit the memory budget, as even as can be."""
+    def chunks(self, num_classes: int, bytes_per_class: int) -> list[range]:
+        """Split the classes into ranges that fit the memory budget, as even as can be; none for no classes."""
         fit = max(self.budget // max(bytes_per_class, 1), 1)
-        count = math.ceil(num_classes / fit)
-        edges = [round(i * num_classes / max(count, 1)) for i in range(count + 1)]
-        return (range(a, b) for a, b in zip(edges, edges[1:], strict=False))
+        return even_ranges(num_classes, math.ceil(num_classes / fit)) if num_classes else []
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

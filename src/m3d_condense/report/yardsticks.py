@@ -31,13 +31,13 @@ def hard_label_recovery(condensed: float, whole: float) -> float:
     return whole - condensed
 
 
-def label_robust_score(random: float, condensed: float, whole: float, weight: float = 0.5) -> float:
+def label_robust_score(random: float, condensed: float, whole: float) -> float:
     """Return DD-Ranking's LRS, in [0, 1]; the more, the better.
 
-    LRS = (e^α - e^-1) / (e - e^-1), α = w·IOR - (1 - w)·HLR, with IOR and HLR as shares in [-1, 1]. w = 0.5 is that of
-    their leaderboard. Source: as of `improvement_over_random`.
+    LRS = (e^α - e^-1) / (e - e^-1), α = (IOR - HLR) / 2, with IOR and HLR as shares in [-1, 1]; the weight of 1/2 is
+    that of their leaderboard. Source: as of `improvement_over_random`.
     """
-    alpha = weight * improvement_over_random(random, condensed) - (1 - weight) * hard_label_recovery(condensed, whole)
+    alpha = (improvement_over_random(random, condensed) - hard_label_recovery(condensed, whole)) / 2
     return (math.exp(alpha / 100) - math.exp(-1)) / (math.e - math.exp(-1))
 
 

@@ -67,7 +67,7 @@ def write_set(condensed: CondensedSet, path: str | Path) -> Path:
         if condensed.soft_labels is not None:
             (folder / SOFT_LABELS).write_bytes(_soft_bytes(condensed.soft_labels))
         (folder / CARD).write_text(card(condensed), encoding="utf-8")
-        preview(condensed).save(folder / PREVIEW)
+        preview(condensed.images, condensed.labels, condensed.class_names).save(folder / PREVIEW)
         if condensed.history:
             (folder / METRICS).write_text(metrics(condensed.history))
         for name, table in TABLES.items():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -57,52 +57,27 @@ class _Layout:
         return column * (width + COLUMN_GAP), GAP + row * height
 
 
-class Drawable(Protocol):
-    """What can be drawn: images N×C×H×W, uint8, with their labels, and the names of the classes."""
-
-    @property
-    def images(self) -> Tensor: ...  # noqa: D102
-
-    @property
-    def labels(self) -> Tensor: ...  # noqa: D102
-
-    @property
-    def class_names(self) -> tuple[str, ...]: ...  # noqa: D102
-
-    @property
-    def num_classes(self) -> int: ...  # noqa: D102
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sheet:
-    """Images N×C×H×W, uint8, with their labels and the names of the classes, to be drawn."""
-
-    images: Tensor
-    labels: Tensor
-    class_names: tuple[str, ...]
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return len(self.class_names)
-
-
-def preview(condensed: Drawable) -> Image.Image:
-    """Draw the stored images, a row a class with its name at the left, on white.
+def preview(images: Tensor, labels: Tensor, class_names: Sequence[str]) -> Image.Image:
+    """Draw images, a row a class with its name at the left, on white.
 
     Rows stand in as many columns as bring the picture near the shape of a screen. At most 10 images a row and 100
     classes; what is left out is counted ("+40 more"). Small images are enlarged by whole factors to at least 64 pixels
     high, those over 128 reduced to that.
+
+    Args:
+        images: N×C×H×W, uint8.
+        labels: N, of 0..K-1.
+        class_names: K.
     """
     font = ImageFont.load_default(size=FONT_SIZE)
-    names = [_label(font, name, k) for k, name in enumerate(condensed.class_names[:MAX_CLASSES])]
-    layout = _layout(condensed, font, names)
+    names = [_label(font, name, k) for k, name in enumerate(class_names[:MAX_CLASSES])]
+    layout = _layout(images, labels, font, names)
     width, height = layout.size
-    classes_left = condensed.num_classes - len(names)
+    classes_left = len(class_names) - len(names)
     bottom = 2 * FONT_SIZE if classes_left else 0
     picture = Image.new("RGB", (width, height + bottom), "white")
     for number, name in enumerate(names):
-        _draw_row(picture, layout, font, number, name, condensed.images[condensed.labels == number])
+        _draw_row(picture, layout, font, number, name, images[labels == number])
     if classes_left:
         place, text = (2 * GAP, height + FONT_SIZE), f"+{classes_left} more classes"
         ImageDraw.Draw(picture).text(place, text, "gray", font, anchor="lm")
@@ -123,19 +98,19 @@ def _draw_row(picture: Image.Image, layout: _Layout, font: Font, number: int, na
         draw.text((left + layout.row_size[0] - layout.right + GAP, middle), text, "gray", font, anchor="lm")
 
 
-def _layout(condensed: Drawable, font: Font, names: list[str]) -> _Layout:
+def _layout(images: Tensor, labels: Tensor, font: Font, names: list[str]) -> _Layout:
     """Lay out the rows of the first classes, which are called `names`."""
-    most = int(condensed.labels.bincount()[: len(names)].max())
-    images = min(most, MAX_IMAGES)
+    most = int(labels.bincount()[: len(names)].max())
+    shown = min(most, MAX_IMAGES)
     left = max(_text_width(font, name) for name in names) + 5 * GAP
-    right = _text_width(font, f"+{most - images} more") + 3 * GAP if most > images else 0
-    height, width = _cell_size(*condensed.images.shape[2:])
+    right = _text_width(font, f"+{most - shown} more") + 3 * GAP if most > shown else 0
+    height, width = _cell_size(*images.shape[2:])
     layouts = [
         _Layout(
             cell=(width, height),
             left=left,
             right=right,
-            images=images,
+            images=shown,
             rows=math.ceil(len(names) / columns),
             columns=columns,
         )

@@ -185,7 +185,7 @@ def _moved(images: Tensor, affine: Tensor, beyond: str) -> Tensor:
     return moved.view(groups, n, channels, height, width)
 
 
-def cutmix(images: Tensor, generator: torch.Generator, probability: float = 0.5) -> tuple[Tensor, Tensor, float]:
+def cutmix(images: Tensor, generator: torch.Generator, probability: float) -> tuple[Tensor, Tensor, float]:
     """Paste one box of every image of a batch N×C×H×W from another of the batch (Yun et al., ICCV 2019).
 
     The box covers 1-λ of the image before it is cut at the border, λ ~ Beta(1, 1), which is uniform.

@@ -19,10 +19,6 @@ FeatureDistance = Callable[[Tensor, Tensor, bool], Tensor]
 """Of features K×N×D and K×M×D to K losses; the last argument asks for the constant terms as well."""
 
 
-MOMENT_WEIGHTS = {2: 1.0, 3: 1.0}
-"""Of the variances and the third central moments, beside the means' 1; the choice is ours."""
-
-
 def mean_distance(real: Tensor, synthetic: Tensor, constants: bool = True) -> Tensor:
     """Return ‖mean of real - mean of synthetic‖² per class (K), the objective of DM (Zhao and Bilen, WACV 2023).
 
@@ -46,7 +42,7 @@ def moments_distance(real: Tensor, synthetic: Tensor, constants: bool = True, *,
     loss = mean_distance(real, synthetic)
     real, synthetic = (x - x.mean(1, keepdim=True) for x in (real, synthetic))
     for power in range(2, order + 1):
-        loss = loss + MOMENT_WEIGHTS[power] * mean_distance(real**power, synthetic**power)
+        loss = loss + mean_distance(real**power, synthetic**power)
     return loss
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.studies.paper.published import WHOLE
 
-__all__ = ["GRIDS", "STARTS", "Axis", "Grid", "Making", "Problem"]
+__all__ = ["GRIDS", "Axis", "Grid", "Making", "Problem"]
 
 LOW = ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar100")
 HIGH = ("imagenet-10", "imagenet-100")
@@ -105,10 +105,6 @@ class Grid:
     notes: tuple[str, ...] = ()
 
 
-STARTS = "initialisation"
-"""Names the images that a method starts from, as a way to make a set."""
-
-
 def _problems(data: Sequence[str], ipcs: Sequence[int]) -> tuple[Problem, ...]:
     return tuple(Problem(data=name, ipc=ipc) for name in data for ipc in ipcs)
 
@@ -119,7 +115,8 @@ def _methods(*names: str) -> tuple[Making, ...]:
 
 
 def _start(method: str) -> Making:
-    return Making(method=method, label=f"{STARTS} of {method}", settings={"iterations": 0})
+    """Return the images that a method starts from, as a way to make a set."""
+    return Making(method=method, label=f"initialisation of {method}", settings={"iterations": 0})
 
 
 def _doubling(steps: int) -> list[int]:

@@ -139,7 +139,9 @@ def _images(planned: Sequence[Cell], rows: Sequence[Beside], folder: Path) -> Fi
         found = set_folder(folder, cell.jobs[0]) if cell.jobs else None
         if found is not None and is_condensed_set(found):
             (row, *_) = [row for row in rows if _is_of(row, cell)]
-            lines.setdefault(str(cell.problem), []).append((_caption(row), preview(CondensedSet.load(found))))
+            made = CondensedSet.load(found)
+            picture = preview(made.images, made.labels, made.class_names)
+            lines.setdefault(str(cell.problem), []).append((_caption(row), picture))
     return _beside_one_another(list(lines.values())) if lines else None
 
 
