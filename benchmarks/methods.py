@@ -17,6 +17,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.cache import nothing_kept
 from m3d_condense.tools.progress import set_quiet
@@ -24,7 +25,7 @@ from m3d_condense.tools.progress import set_quiet
 
 def quick(method: str, ipc: int, side: int) -> Recipe:
     """Return a method's quick preset for a data set such as CIFAR-10, of images of any side."""
-    return methods.recipe(method, "quick", ipc=ipc, side=side, overrides={})
+    return methods.recipe(method, "quick", Problem(ipc=ipc, side=side), {})
 
 
 def run_of(method: str, dataset: ImageDataset, ipc: int, execution: Execution) -> Run:

@@ -18,6 +18,7 @@ from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.tools.progress import set_quiet
 
 
@@ -82,6 +83,6 @@ def our_run(workload: Workload, **settings: Any) -> Run:
     set_quiet(True)
     # The paper's other network at high resolution would have the side change two things at once.
     overrides = {"network": "convnet", "factor": workload.factor, "batch_real": workload.batch_real} | settings
-    recipe = methods.recipe("m3d", "paper", ipc=workload.ipc, side=workload.side, overrides=overrides)
+    recipe = methods.recipe("m3d", "paper", Problem(ipc=workload.ipc, side=workload.side), overrides)
     keys = ("device", "precision", "native", "compile", "memory")
     return begin(random_dataset(workload), recipe, Engine(Execution(**{key: getattr(workload, key) for key in keys})))

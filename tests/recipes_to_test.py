@@ -7,12 +7,13 @@ from typing import Any
 from m3d_condense.condensing import objectives
 from m3d_condense.condensing.objectives.objective import Objective
 from m3d_condense.recipes import methods
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.recipe import Recipe
 
 
 def recipe_with(**changes: Any) -> Recipe:
     """Return DM's quick recipe for digits, with these settings in place of its own."""
-    return methods.recipe("dm", "quick", ipc=2, side=8, mirrored=False, overrides=changes)
+    return methods.recipe("dm", "quick", Problem(ipc=2, side=8, mirrored=False), changes)
 
 
 def objective_named(name: str, **changes: Any) -> Objective:

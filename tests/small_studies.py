@@ -6,6 +6,7 @@ from typing import Any
 
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.methods import recipe
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.sets.condensed import Score
 from m3d_condense.studies.job import Job, Scoring
 from m3d_condense.studies.record import Record
@@ -40,7 +41,7 @@ def job(
     if method is not None:
         steps = {} if method == "random" else TINY
         overrides = {"seed": seed} | steps | settings
-        made = recipe(method, preset, ipc=ipc, side=8, mirrored=False, overrides=overrides)
+        made = recipe(method, preset, Problem(ipc=ipc, side=8, mirrored=False), overrides)
     return Job(data=data, recipe=made, scoring=scoring(networks=networks), variant=variant)
 
 

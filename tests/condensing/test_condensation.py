@@ -19,6 +19,7 @@ from m3d_condense.machine import memory
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import set_quiet
@@ -163,7 +164,7 @@ def test_steps_equal_plain_loops_class_by_class(
         "factor": 2,
     }
     overrides = changes | {"iterations": 3, "iterations_per_model": 2, "class_steps": class_steps}
-    recipe = methods.recipe("m3d", "paper", ipc=1, side=8, mirrored=False, overrides=overrides)
+    recipe = methods.recipe("m3d", "paper", Problem(ipc=1, side=8, mirrored=False), overrides)
     assert (recipe.optimizer, recipe.momentum, recipe.factor) == ("sgd", 0.5, 2)
     start, expected = reference_steps(digits, recipe, 3)
     run = begin(digits, recipe, Engine(plain))
@@ -179,7 +180,7 @@ def test_steps_equal_plain_loops_class_by_class(
 @pytest.mark.parametrize("memory", [0.0, 0.001])  # all classes at once, or in chunks
 def test_steps_that_share_real_images_see_them_once(digits: ImageDataset, plain: Execution, memory: float) -> None:
     overrides = {"iterations": 7, "iterations_per_model": 3, "share_real": True, "batch_real": 4, "factor": 1}
-    recipe = methods.recipe("m3d", "quick", ipc=2, side=8, overrides=overrides)
+    recipe = methods.recipe("m3d", "quick", Problem(ipc=2, side=8), overrides)
     run = begin(digits, recipe, Engine(dataclasses.replace(plain, memory=memory)))
     assert (len(run.plan.chunks) > 1) == bool(memory)
     asked, original = [], run.draws.at
@@ -207,7 +208,7 @@ def test_what_compares_all_classes_cannot_step_class_by_class(digits: ImageDatas
 
 def test_a_draw_of_some_classes_is_part_of_the_draw_of_all(digits: ImageDataset, plain: Execution) -> None:
     recipe = methods.recipe(
-        "m3d", "quick", ipc=2, side=8, overrides={"batch_synthetic": 3, "batch_real": 5, "factor": 2}
+        "m3d", "quick", Problem(ipc=2, side=8), {"batch_synthetic": 3, "batch_real": 5, "factor": 2}
     )
     run = begin(digits, recipe, Engine(plain))
     whole = run.draws.at(0, range(10))
@@ -218,7 +219,7 @@ def test_a_draw_of_some_classes_is_part_of_the_draw_of_all(digits: ImageDataset,
 
 
 def test_pixels_stay_in_range(digits: ImageDataset, plain: Execution) -> None:
-    recipe = methods.recipe("m3d", "paper", ipc=1, side=8, overrides={"lr": 1e5, "batch_real": 4})
+    recipe = methods.recipe("m3d", "paper", Problem(ipc=1, side=8), {"lr": 1e5, "batch_real": 4})
     run = begin(digits, recipe, Engine(plain))
     run.take_step()
     assert float(run.pixels.values.detach().min()) == 0.0
@@ -228,7 +229,7 @@ def test_pixels_stay_in_range(digits: ImageDataset, plain: Execution) -> None:
 def test_flip_is_taken_out_where_images_do_not_stand_it(digits: ImageDataset) -> None:
     for flip, expected in ((False, "color_crop"), (True, "color_crop_flip")):
         overrides = {"augmentation": "color_crop_flip", "flip": flip}
-        recipe = methods.recipe("m3d", "quick", ipc=1, side=8, overrides=overrides)
+        recipe = methods.recipe("m3d", "quick", Problem(ipc=1, side=8), overrides)
         assert str(recipe.siamese) == expected
     assert condense(digits, method="random", ipc=1).settings["flip"] is False
 

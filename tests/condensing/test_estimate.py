@@ -15,6 +15,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import Group, working_in
 from m3d_condense.recipes import methods
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import set_quiet
@@ -38,7 +39,7 @@ def estimated(digits: ImageDataset, **settings: Any) -> Estimate:
 
 
 def recipe(method: str, **overrides: Any) -> Recipe:
-    return methods.recipe(method, "quick", ipc=1, side=8, overrides=overrides)
+    return methods.recipe(method, "quick", Problem(ipc=1, side=8), overrides)
 
 
 def test_an_estimate_is_of_all_steps_and_stores_nothing(digits: ImageDataset, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.methods import METHODS, recipe
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.progress import set_quiet
@@ -30,7 +31,7 @@ def methods() -> list[Any]:
     """All that iterate; of those with one objective and one source of encoders all but the first are slow tests."""
     found, seen = [], set()
     for name in METHODS:
-        used = recipe(name, "quick", ipc=1, side=8, overrides={})
+        used = recipe(name, "quick", Problem(ipc=1, side=8), {})
         if used.iterations > 0:
             pair = used.objective, used.encoders
             marks = [pytest.mark.slow] if pair in seen else []

@@ -14,6 +14,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.methods import recipe
+from m3d_condense.recipes.problem import Problem
 
 
 @pytest.mark.parametrize(("limit", "most", "expected"), [(10.05, 600, 72), (10.0, 30, 30), (0.5, 600, 1), (10.0, 1, 1)])
@@ -37,7 +38,7 @@ def test_the_trial_counts_the_start_once(
     monkeypatch.setattr(Run, "take_step", take_step)
     monkeypatch.setattr(trial.time, "monotonic", lambda: clock[0])
     settings = {"iterations": most, "batch_real": 4, "network": "convnet1"}
-    tried = recipe("dm", "quick", ipc=1, side=8, overrides=settings)
+    tried = recipe("dm", "quick", Problem(ipc=1, side=8), settings)
     found = try_out(digits, tried, Engine(plain), limit)
     assert (found.iterations, found.start) == (expected, pytest.approx(2.8))
     assert found.each == pytest.approx(0.8 if most == 1 else 0.1)

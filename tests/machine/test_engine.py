@@ -19,6 +19,7 @@ from m3d_condense.machine.costs import activations, forward_flops, widest_activa
 from m3d_condense.machine.engine import Engine, Placed, has_compiler, in_pieces
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes import methods
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.tools.errors import UserError
 
 CPU = torch.device("cpu")
@@ -108,9 +109,8 @@ def test_chunked_steps_equal_whole_ones(digits: ImageDataset, objective: str) ->
     recipe = methods.recipe(
         "m3d",
         "paper",
-        ipc=2,
-        side=8,
-        overrides={
+        Problem(ipc=2, side=8),
+        {
             "factor": 2,
             "batch_real": 16,
             "batch_synthetic": 5,

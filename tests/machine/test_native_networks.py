@@ -176,7 +176,7 @@ def test_maps_before_pooling_come_from_it_too(name: str, monkeypatch: pytest.Mon
 
 
 def test_gradient_matching_needs_no_compiler_beside_it(digits: ImageDataset) -> None:
-    recipe = methods.recipe("idc", "paper", ipc=10, side=8, overrides={})
+    recipe = methods.recipe("idc", "paper", Problem(ipc=10, side=8), {})
     for wanted in (True, False):
         run = begin(digits, recipe, Engine(Execution(device="cpu", precision="float32", native=wanted)))
         assert run.plan.placed.compiled != wanted
@@ -193,7 +193,7 @@ def test_what_a_compiler_is_reckoned_to_be_worth_counts_both_kinds_of_images(
         return original(engine, network, image, images, **others)
 
     monkeypatch.setattr(Engine, "place", place)
-    recipe = methods.recipe("idc", "quick", ipc=2, side=8, overrides={"iterations": 7})
+    recipe = methods.recipe("idc", "quick", Problem(ipc=2, side=8), {"iterations": 7})
     begin(digits, recipe, Engine(Execution(device="cpu", precision="float32", native=False, compile="no")))
     synthetic, real = 7 * 10 * 2 * 3, 7 * 10 * recipe.batch_real  # steps, classes, images a class, passes
     assert asked[0] == synthetic + real + 7 * recipe.encoder_steps * recipe.encoder_batch

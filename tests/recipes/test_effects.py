@@ -9,6 +9,7 @@ from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes.effects import idle
 from m3d_condense.recipes.methods import METHODS, recipe
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.recipe import CHOICES, Recipe
 from m3d_condense.studies.variants import study
 from m3d_condense.tools.errors import UserError
@@ -85,7 +86,7 @@ def test_settings_that_are_not_idle_change_the_images(method: str, name: str, va
 
 def test_every_idle_setting_is_one_of_the_recipe() -> None:
     for method in METHODS:
-        found = idle(recipe(method, "paper", ipc=1, side=32, overrides={}))
+        found = idle(recipe(method, "paper", Problem(ipc=1, side=32), {}))
         assert found.keys() < Recipe.__dataclass_fields__.keys()
 
 

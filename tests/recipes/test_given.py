@@ -16,6 +16,7 @@ from m3d_condense.condensing.condensation import condense
 from m3d_condense.labelling import label
 from m3d_condense.recipes.given import checked_seconds, converted, several
 from m3d_condense.recipes.methods import recipe
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.recipe import check_count
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet
@@ -65,8 +66,8 @@ def test_values_of_another_type_are_refused(name, value):
 def test_a_recipe_of_numpy_numbers_is_that_of_pythons():
     given = {"iterations": np.int64(3), "lr": np.float64(0.5), "seed": np.int32(1)}
     plain = {"iterations": 3, "lr": 0.5, "seed": 1}
-    made = recipe("m3d", "quick", ipc=np.int64(2), side=32, overrides=given)
-    assert made == recipe("m3d", "quick", ipc=2, side=32, overrides=plain)
+    made = recipe("m3d", "quick", Problem(ipc=np.int64(2), side=32), given)
+    assert made == recipe("m3d", "quick", Problem(ipc=2, side=32), plain)
     assert {type(getattr(made, name)) for name in ("ipc", "iterations", "seed")} == {int}
 
 

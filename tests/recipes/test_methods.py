@@ -10,13 +10,14 @@ from recipes_to_test import objective_named
 from m3d_condense.condensing.encoders.source import EncoderSource
 from m3d_condense.recipes.methods import METHODS, PRESETS, recipe
 from m3d_condense.recipes.names import ENCODERS, OBJECTIVES, SELECTIONS, find
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.recipe import KERNELS, Recipe, meanings
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.seeds import derive, generator
 
 
 def paper(method: str, ipc: int = 10, side: int = 32) -> dict[str, Any]:
-    return dataclasses.asdict(recipe(method, "paper", ipc=ipc, side=side, overrides={}))
+    return dataclasses.asdict(recipe(method, "paper", Problem(ipc=ipc, side=side), {}))
 
 
 def test_small_images_are_not_cut_up() -> None:
@@ -27,7 +28,7 @@ def test_small_images_are_not_cut_up() -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("side", [8, 32, 224])
 def test_every_row_is_a_whole_recipe(method: str, preset: str, side: int) -> None:
-    made = recipe(method, preset, ipc=3, side=side, overrides={})
+    made = recipe(method, preset, Problem(ipc=3, side=side), {})
     assert (made.method, made.preset, made.ipc) == (method, preset, 3)
     assert METHODS[method].title
     assert METHODS[method].citation
@@ -40,17 +41,17 @@ def test_every_row_is_documented() -> None:
 
 
 def test_overrides_take_precedence_and_none_does_not_count() -> None:
-    made = recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"lr": 0.5, "kernel": None})
+    made = recipe("m3d", "quick", Problem(ipc=1, side=8, mirrored=False), {"lr": 0.5, "kernel": None})
     assert (made.lr, made.kernel, made.flip) == (0.5, "gaussian", False)
-    assert recipe("m3d", "quick", ipc=1, side=8, mirrored=False, overrides={"flip": True}).flip
+    assert recipe("m3d", "quick", Problem(ipc=1, side=8, mirrored=False), {"flip": True}).flip
 
 
 @pytest.mark.parametrize("method", ["random", *SELECTIONS])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_method_without_steps_takes_no_iterations(method: str, preset: str) -> None:
-    assert recipe(method, preset, ipc=1, side=8, overrides={"iterations": 0}).iterations == 0
+    assert recipe(method, preset, Problem(ipc=1, side=8), {"iterations": 0}).iterations == 0
     with pytest.raises(UserError, match=f"iterations=5: {method} takes no steps; name a method that does"):
-        recipe(method, preset, ipc=1, side=8, overrides={"iterations": 5})
+        recipe(method, preset, Problem(ipc=1, side=8), {"iterations": 5})
 
 
 def test_every_setting_has_a_type_and_a_meaning() -> None:
@@ -118,7 +119,7 @@ def test_values_out_of_range_are_refused_by_name(changes: dict[str, Any], messag
 )
 def test_unknown_names_are_refused(method: str, preset: str, overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        recipe(method, preset, ipc=1, side=8, overrides=overrides)
+        recipe(method, preset, Problem(ipc=1, side=8), overrides)
 
 
 def test_everything_named_can_be_found() -> None:
@@ -141,7 +142,7 @@ def test_streams_are_functions_of_seed_and_name() -> None:
     [(1, 32, 3_000, True), (3, 32, 3_000, True), (4, 32, 600, False), (10, 32, 600, False), (1, 64, 1_000, True)],
 )
 def test_few_images_share_their_real_ones_under_m3d_plus(ipc: int, side: int, iterations: int, shared: bool) -> None:
-    made = recipe("m3d-plus", "quick", ipc=ipc, side=side, overrides={})
+    made = recipe("m3d-plus", "quick", Problem(ipc=ipc, side=side), {})
     assert (made.iterations, made.share_real) == (iterations, shared)
     assert made.iterations_per_model == (10 if shared else 1)
 
@@ -162,9 +163,9 @@ def test_few_images_share_their_real_ones_under_m3d_plus(ipc: int, side: int, it
     ],
 )
 def test_few_images_are_cut_finer_under_m3d_plus(side: int, ipc: int, factor: int, papers: int) -> None:
-    assert recipe("m3d-plus", "quick", ipc=ipc, side=side, overrides={}).factor == factor
+    assert recipe("m3d-plus", "quick", Problem(ipc=ipc, side=side), {}).factor == factor
     for method, preset in (("m3d-plus", "paper"), ("m3d-pool", "quick"), ("m3d", "quick")):
-        assert recipe(method, preset, ipc=ipc, side=side, overrides={}).factor == papers
+        assert recipe(method, preset, Problem(ipc=ipc, side=side), {}).factor == papers
 
 
 @pytest.mark.parametrize("method", ["m3d-pool", "m3d-plus"])
@@ -178,12 +179,12 @@ def test_many_images_are_led_by_less_cross_entropy(method: str, preset: str) -> 
         (8, 50, 0.04),
         (64, 20, 1 / 90),
     ):
-        found = recipe(method, preset, ipc=ipc, side=side, overrides={}).cross_entropy
+        found = recipe(method, preset, Problem(ipc=ipc, side=side), {}).cross_entropy
         assert found == pytest.approx(weight), (side, ipc)
-    assert recipe(method, preset, ipc=50, side=32, overrides={"cross_entropy": 0.05}).cross_entropy == 0.05
+    assert recipe(method, preset, Problem(ipc=50, side=32), {"cross_entropy": 0.05}).cross_entropy == 0.05
 
 
 def test_digits_are_cut_as_their_papers_have_it_under_m3d_plus() -> None:
     for channels, mirrored in ((1, False), (1, True), (3, False)):
-        asked = {"ipc": 1, "side": 32, "channels": channels, "mirrored": mirrored, "overrides": {}}
-        assert recipe("m3d-plus", "quick", **asked).factor == 2
+        problem = Problem(ipc=1, side=32, channels=channels, mirrored=mirrored)
+        assert recipe("m3d-plus", "quick", problem, {}).factor == 2

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from m3d_condense.recipes.methods import METHODS, recipe
+from m3d_condense.recipes.problem import Problem
 
 # The data: side, channels, classes, training images of the largest class, whether mirrored images keep their class.
 DATA: dict[str, tuple[int, int, int, int, bool]] = {
@@ -233,13 +234,10 @@ def test_every_setting_of_a_paper_preset_is_the_published_one(method: str, data:
     made = recipe(
         method,
         "paper",
-        ipc=ipc,
-        side=side,
-        channels=channels,
-        num_classes=num_classes,
-        images_per_class=images,
-        mirrored=mirrored,
-        overrides={},
+        Problem(
+            ipc=ipc, side=side, channels=channels, num_classes=num_classes, images_per_class=images, mirrored=mirrored
+        ),
+        {},
     )
     settings, elsewhere = PUBLISHED[method]
     named = {"method": method, "preset": "paper", "ipc": ipc, "flip": mirrored}
@@ -254,5 +252,5 @@ def test_every_method_is_in_the_table() -> None:
 
 
 def test_a_flip_that_is_given_says_what_kind_of_data_it_is() -> None:
-    made = recipe("idc", "paper", ipc=10, side=28, channels=1, overrides={"flip": False})
+    made = recipe("idc", "paper", Problem(ipc=10, side=28, channels=1), {"flip": False})
     assert (made.augmentation, made.encoder_cutmix, made.flip) == ("color_crop", 0.0, False)

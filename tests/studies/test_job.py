@@ -8,6 +8,7 @@ from small_studies import job, scoring
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes.methods import METHODS, recipe
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.studies.job import Job, job_for
 from m3d_condense.tools.errors import UserError
 
@@ -58,7 +59,7 @@ def test_settings_of_steps_leave_a_selection_as_it_is(digits: ImageDataset, meth
     settings = {"iterations": 7, "initialisation": "noise", "factor": 2, "selection_features": "pixels", "bits": 2}
     made = job_for(digits, method, preset="quick", ipc=1, seed=4, scoring=scoring(), settings=settings).recipe
     alone = {"selection_features": "pixels", "seed": 4, "bits": 2}
-    expected = recipe(method, "quick", ipc=1, side=8, mirrored=False, overrides=alone)
+    expected = recipe(method, "quick", Problem(ipc=1, side=8, mirrored=False), alone)
     assert made is not None
     if expected.iterations == 0:
         assert made == expected

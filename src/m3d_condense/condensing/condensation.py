@@ -156,17 +156,7 @@ def _told(grown_from: Earlier | None, start_from: CondensedSet | str | Path | No
 
 def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overrides: Mapping[str, Any]) -> Recipe:
     """Resolve a method's settings for a data set, see `m3d_condense.recipes.methods.recipe`."""
-    return methods.recipe(
-        method,
-        preset,
-        ipc=ipc,
-        side=min(dataset.size),
-        channels=dataset.channels,
-        num_classes=dataset.num_classes,
-        images_per_class=int(dataset.train.labels.bincount().max()),
-        mirrored=dataset.mirrored,
-        overrides=overrides,
-    )
+    return methods.recipe(method, preset, dataset.problem(ipc=ipc, mirrored=dataset.mirrored), overrides)
 
 
 def check_factor(dataset: ImageDataset, recipe: Recipe) -> None:

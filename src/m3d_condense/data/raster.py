@@ -1,6 +1,6 @@
 """One image as 8-bit pixels: a file or encoded bytes, read by the formats that are named here alone.
 
-The processes that decode beside this one import nothing else of the package: it is free of torch and `datasets`.
+The processes that decode beside this one import hardly more of the package: it is free of torch and `datasets`.
 """
 
 from __future__ import annotations

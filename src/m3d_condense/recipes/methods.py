@@ -7,7 +7,7 @@ overridden one by one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from m3d_condense.recipes import papers, presets
@@ -103,26 +103,13 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-def recipe(
-    method: str,
-    preset: str,
-    *,
-    ipc: int,
-    side: int,
-    channels: int = 3,
-    num_classes: int = 10,
-    images_per_class: int = 5_000,
-    mirrored: bool = True,
-    overrides: Mapping[str, Any],
-) -> Recipe:
+def recipe(method: str, preset: str, problem: Problem, overrides: Mapping[str, Any]) -> Recipe:
     """Resolve a method and a preset into the settings of a run.
 
     Args:
         method: a key of `METHODS`.
         preset: one of `PRESETS`.
-        ipc: stored images per class.
-        side, channels, num_classes, images_per_class: of the data, see `Problem`.
-        mirrored: the default of ``flip``: whether mirrored images keep their class.
+        problem: what is to be condensed, and into how much; its `mirrored` is the default of ``flip``.
         overrides: settings that take precedence; those that are None do not count.
 
     Raises:
@@ -134,19 +121,11 @@ def recipe(
     if preset not in PRESETS:
         raise UserError(f"unknown preset {preset!r}: one of {', '.join(PRESETS)}")
     given = given_settings(overrides)
-    ipc, flip = converted("ipc", ipc), given.get("flip", mirrored)
-    problem = Problem(
-        ipc=ipc,
-        side=side,
-        channels=channels,
-        num_classes=num_classes,
-        images_per_class=images_per_class,
-        mirrored=flip,
-    )
+    problem = replace(problem, ipc=converted("ipc", problem.ipc), mirrored=given.get("flip", problem.mirrored))
     row = METHODS[method]
     own = presets.COMMON | (row.quick if preset == "quick" else row.paper)(problem)
     steps = given.get("iterations", 0)
     if own["iterations"] == 0 and steps > 0:
         said = f"{method} takes no steps; name a method that does, which may start from such images"
         raise UserError(said, setting="iterations", value=steps)
-    return Recipe(**own | given | {"method": method, "preset": preset, "ipc": ipc, "flip": flip})
+    return Recipe(**own | given | {"method": method, "preset": preset, "ipc": problem.ipc, "flip": problem.mirrored})

@@ -21,6 +21,7 @@ from m3d_condense.machine.engine import Engine, has_compiler
 from m3d_condense.machine.execution import Execution
 from m3d_condense.networks.foreign import Foreign
 from m3d_condense.recipes import methods
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.tools.errors import UserError
 
 DISTANCES = ("cosine", "mse", "l1")
@@ -286,7 +287,7 @@ def test_bfloat16_is_near_float32() -> None:
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_a_run_moves_its_pixels_alike_in_chunks(digits: ImageDataset, distance: str) -> None:
     overrides = {"objective": f"gradient-{distance}", "batch_real": 8, "batch_synthetic": 4, "factor": 2, "lr": 1e-3}
-    recipe = methods.recipe("m3d", "quick", ipc=1, side=8, overrides=overrides | {"network": "convnet1"})
+    recipe = methods.recipe("m3d", "quick", Problem(ipc=1, side=8), overrides | {"network": "convnet1"})
     assert isinstance(build(recipe), GradientMatching)
     results = []
     for memory in (0.0, 2**-20):

@@ -21,6 +21,7 @@ from m3d_condense.machine.execution import Execution
 from m3d_condense.networks.convnet import ConvNet
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.names import OBJECTIVES
+from m3d_condense.recipes.problem import Problem
 from m3d_condense.tools.progress import set_quiet
 
 NAMES = ("moments2", "moments3", "layers", "attention")
@@ -212,7 +213,7 @@ def test_layers_need_all_classes_at_once(digits: ImageDataset) -> None:
     torch.testing.assert_close(turned, whole[[2, 0, 1]])
     small = Engine(Execution(device="cpu", precision="float32", compile="no", memory=2**-20))
     for name, chunks in (("layers", 1), ("attention", 10)):
-        recipe = methods.recipe("dm", "quick", ipc=1, side=8, overrides={"objective": name})
+        recipe = methods.recipe("dm", "quick", Problem(ipc=1, side=8), {"objective": name})
         run = begin(digits, recipe, small)
         assert len(run.plan.chunks) == chunks
 
