@@ -13,7 +13,7 @@ from m3d_condense.sets.card import card
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.exporting import export
 from m3d_condense.sets.importing import Real
-from m3d_condense.sets.values import Pixels
+from m3d_condense.sets.values import Meaning
 
 layouts = pytest.mark.parametrize("layout", public_files.LAYOUTS)
 
@@ -124,8 +124,12 @@ def test_what_an_export_says_is_not_contradicted(tmp_path: Path, stored: bool) -
     assert imported(file, factor=factor).factor == factor
     held = "2×2 tiles each" if stored else "whole images"
     assert refused(file, factor=3 - factor).endswith(f"says that it holds {held}; leave it out")
-    assert imported(file, Pixels(reading="none")).factor == factor
-    others: list[Pixels] = [Pixels(reading="cifar10"), Pixels(reading="zca"), Pixels(mean=(0.5,) * 3, std=(0.2,) * 3)]
+    assert imported(file, Meaning(reading="none")).factor == factor
+    others: list[Meaning] = [
+        Meaning(reading="cifar10"),
+        Meaning(reading="zca"),
+        Meaning(mean=(0.5,) * 3, std=(0.2,) * 3),
+    ]
     for pixels in others:
         assert "says that it holds levels, not normalised; leave it out" in refused(file, pixels)
     assert "holds one set; leave it out" in refused(file, experiment=2)
@@ -143,9 +147,9 @@ def test_the_moments_that_a_file_says_are_kept(tmp_path: Path) -> None:
     levels, mean, std = images.float() / 255, [0.5] * 3, [0.2] * 3
     file = tmp_path / "other.pt"
     torch.save({"images": (levels - 0.5) / 0.2, "labels": labels, "mean": mean, "std": std}, file)
-    assert torch.equal(imported(file, Pixels(mean=tuple(mean), std=tuple(std))).images, images)
-    assert "says mean (0.5, 0.5, 0.5)" in refused(file, Pixels(mean=(0.4,) * 3, std=tuple(std)))
-    assert "normalised=svhn: " in refused(file, Pixels(reading="svhn"))
+    assert torch.equal(imported(file, Meaning(mean=tuple(mean), std=tuple(std))).images, images)
+    assert "says mean (0.5, 0.5, 0.5)" in refused(file, Meaning(mean=(0.4,) * 3, std=tuple(std)))
+    assert "normalised=svhn: " in refused(file, Meaning(reading="svhn"))
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])

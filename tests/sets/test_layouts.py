@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from public_files import NAMES, eight_bit, imported, refused
 
 from m3d_condense.sets.exporting import export
-from m3d_condense.sets.values import Pixels
+from m3d_condense.sets.values import Meaning
 from m3d_condense.tools.errors import UserError
 
 layouts = pytest.mark.parametrize("layout", public_files.LAYOUTS)
@@ -140,7 +140,7 @@ def test_damaged_files_are_told_in_one_line(good: Path, name: str, place: float,
     labels = good / "labels_best.pt" if name.startswith("images") else None
     complaint = ""
     try:
-        imported(damaged, Pixels(reading="none"), factor=1, labels=labels)
+        imported(damaged, Meaning(reading="none"), factor=1, labels=labels)
     except UserError as error:
         complaint = str(error)
     assert "\n" not in complaint

@@ -16,7 +16,7 @@ from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.sets.importing import Real, import_set
 from m3d_condense.sets.layouts import Content, read_layout
 from m3d_condense.sets.source import fitted
-from m3d_condense.sets.values import Pixels
+from m3d_condense.sets.values import Meaning
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.locks import check_writable
 from m3d_condense.tools.progress import notice
@@ -25,7 +25,7 @@ from m3d_condense.tools.progress import notice
 def run(given: Namespace) -> int:
     """Read the file, load the data, and store the set."""
     file, out = _places(given)
-    pixels = Pixels(reading=given.normalised, mean=_numbers(given.mean), std=_numbers(given.std))
+    pixels = Meaning(reading=given.normalised, mean=_numbers(given.mean), std=_numbers(given.std))
     content = read_layout(file, None if given.labels is None else Path(given.labels), given.experiment)
     names = _classes(given, content, file)
     real = functools.cache(functools.partial(_real, given, content, file, names))

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from m3d_condense.data.axes import channels_first, images_last, layout_of, layout_of_one
 from m3d_condense.data.frames import Several
-from m3d_condense.data.levels import WHITE, Pixels, Range, eight_bit, whites
-from m3d_condense.data.raster import has_frames, picture
+from m3d_condense.data.levels import WHITE, Range, eight_bit, whites
+from m3d_condense.data.raster import Pixels, has_frames, picture
 from m3d_condense.data.room import make_sure_of_room
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_condense.data.raster import Pixels
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 
-Pixels = NDArray[np.uint8]
 WHITE = 255
 DARK = 0.1  # of the range: training images whose brightest pixel lies below are pointed out
 FEW = 256  # images looked at at a time

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from m3d_condense.data.dataset import Split
 from m3d_condense.data.labels import Labels
-from m3d_condense.data.levels import Pixels, notice_flat
+from m3d_condense.data.levels import notice_flat
+from m3d_condense.data.raster import Pixels
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.text import listed

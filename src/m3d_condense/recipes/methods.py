@@ -13,7 +13,7 @@ from typing import Any
 from m3d_condense.recipes import papers, presets
 from m3d_condense.recipes.given import converted, given_settings
 from m3d_condense.recipes.names import SELECTIONS
-from m3d_condense.recipes.presets import Setting
+from m3d_condense.recipes.presets import Preset
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.errors import UserError
@@ -27,11 +27,11 @@ class Method:
 
     title: str
     citation: str
-    quick: Setting
-    paper: Setting
+    quick: Preset
+    paper: Preset
 
 
-def _row(title: str, citation: str, quick: Setting, paper: Setting, **changes: Any) -> Method:
+def _row(title: str, citation: str, quick: Preset, paper: Preset, **changes: Any) -> Method:
     """Make a row out of another's values and what it changes."""
     return Method(
         title=title,

@@ -20,7 +20,7 @@ FEW = 16  # decoded images a class, below which real ones are most of a step's w
 LEAST_TILE = 8  # pixels
 
 Values = dict[str, Any]
-Setting = Callable[[Problem], Values]
+Preset = Callable[[Problem], Values]
 
 # What every method shares unless it says otherwise; the quick values are ours, sized for two cores.
 COMMON: Values = {
@@ -61,7 +61,7 @@ def quick(problem: Problem) -> Values:
     return {"iterations": iterations, "batch_real": 64, "optimizer": "adam", "lr": 0.01, "lr_schedule": "cosine"}
 
 
-def quick_of(values: Setting) -> Setting:
+def quick_of(values: Preset) -> Preset:
     """Return the quick preset of a method that adds nothing of its own."""
     return lambda problem: quick(problem) | values(problem)
 

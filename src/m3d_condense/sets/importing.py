@@ -18,7 +18,7 @@ from m3d_condense.recipes.given import checked
 from m3d_condense.sets.condensed import IMPORTED, CondensedSet
 from m3d_condense.sets.layouts import Content
 from m3d_condense.sets.soft import SoftLabels, are_probabilities
-from m3d_condense.sets.values import ZCA, Constants, Pixels, eight_bit
+from m3d_condense.sets.values import ZCA, Constants, Meaning, eight_bit
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 
@@ -49,7 +49,7 @@ def import_set(
     file: Path,
     real: Callable[[], Real],
     *,
-    pixels: Pixels | None = None,
+    pixels: Meaning | None = None,
     factor: int | None = None,
     hard_labels: bool = False,
 ) -> CondensedSet:
@@ -66,7 +66,7 @@ def import_set(
     Raises:
         UserError: the values, the tiles or the labels could mean more than one thing; the message names the settings.
     """
-    pixels = pixels or Pixels()
+    pixels = pixels or Meaning()
     _check_meaning(content, file, pixels)
     tiles = _factor(content, file, factor)
     labels = _hard(content.labels, content.labels_file or file, hard_labels)
@@ -109,7 +109,7 @@ def _about(*files: Path | None) -> Iterator[None]:
         raise UserError(f"{' with '.join(str(file) for file in files if file is not None)}: {error}") from None
 
 
-def _check_meaning(content: Content, file: Path, pixels: Pixels) -> None:
+def _check_meaning(content: Content, file: Path, pixels: Meaning) -> None:
     """Raise `UserError` where the values are said to be normalised otherwise than the file says."""
     told, name = pixels.constants, "mean" if pixels.reading is None else "normalised"
     value = pixels.mean if pixels.reading is None else pixels.reading
@@ -177,7 +177,7 @@ def _soft(content: Content, file: Path, factor: int) -> SoftLabels | None:
     return None if found is None else SoftLabels.of(found, {"file": file.name})
 
 
-def _moments(images: Tensor, content: Content, pixels: Pixels, real: Real) -> Constants:
+def _moments(images: Tensor, content: Content, pixels: Meaning, real: Real) -> Constants:
     """Return what networks normalise by: what the file says, else the moments of the real data, else those told.
 
     Where nothing of these is known, it is the moments of the images.

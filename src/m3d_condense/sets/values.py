@@ -32,7 +32,7 @@ BEYOND = 0.25  # the share of values outside [0, 1] from which the constants are
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pixels:
+class Meaning:
     """What the values of a file mean.
 
     Attributes:
@@ -65,7 +65,7 @@ class Pixels:
 
 
 def eight_bit(
-    images: Tensor, file: Path, pixels: Pixels, real: Callable[[], Tensor | None], levels: bool = False
+    images: Tensor, file: Path, pixels: Meaning, real: Callable[[], Tensor | None], levels: bool = False
 ) -> tuple[Tensor, str]:
     """Return images N×C×H×W, uint8 or float32, as uint8, and what their values were taken for.
 
