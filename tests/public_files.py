@@ -15,7 +15,7 @@ from torch import Tensor
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.importing import Real, import_set
 from m3d_condense.sets.layouts import read_layout
-from m3d_condense.sets.values import Pixels
+from m3d_condense.sets.values import Meaning
 from m3d_condense.tools.errors import UserError
 
 NAMES = ("ant", "bee", "cat")
@@ -64,7 +64,7 @@ def eight_bit(channels: int = 3, side: int = 8, ipc: int = 2) -> tuple[Tensor, T
     return condensed.images, condensed.labels
 
 
-def imported(file: Path, pixels: Pixels | None = None, experiment: int | None = None, **options: Any) -> CondensedSet:
+def imported(file: Path, pixels: Meaning | None = None, experiment: int | None = None, **options: Any) -> CondensedSet:
     """The set that is made of a file; of what the real data are, something is known."""
     content = read_layout(file, options.pop("labels", None), experiment)
     names, source = content.class_names or NAMES, {"data": "digits", "name": "d"}
