@@ -43,6 +43,12 @@ def test_sixteen_bit_grey_is_scaled(tmp_path):
     np.testing.assert_array_equal(decoded(tmp_path, Image.fromarray(levels))[0], np.rint(levels / 257))
 
 
+def test_a_level_of_sixteen_bits_that_is_transparent_lies_on_white(tmp_path):
+    levels = np.array([0, 300, 65535, 300] * 4, np.uint16).reshape(4, 4)
+    found = decoded(tmp_path, Image.fromarray(levels), transparency=300)
+    assert found[0].tolist() == [[0, 255, 255, 255]] * 4
+
+
 def test_one_bit_is_black_and_white(tmp_path):
     bits = noise(4, 4) > 127
     np.testing.assert_array_equal(decoded(tmp_path, Image.fromarray(bits))[0], bits * 255)

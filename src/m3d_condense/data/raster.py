@@ -257,7 +257,11 @@ def _grey_or_rgb(image: Image.Image, white: int | None, negative: bool) -> Image
         if white is None:
             raise WideError
         levels = white - _levels(image) if negative else _levels(image)
-        return Image.fromarray(((2 * 255 * levels + white) // (2 * white)).astype(np.uint8))
+        shades = ((2 * 255 * levels + white) // (2 * white)).astype(np.uint8)
+        clear = image.info.get("transparency")  # of a PNG: one level
+        return Image.fromarray(
+            np.where(_levels(image) == clear, np.uint8(255), shades) if clear is not None else shades
+        )
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, not 8 or 16 bits")
     mode = "L" if is_grey(image.mode) else "RGB"
