@@ -12,7 +12,7 @@ from m3d_condense import labelling
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.fitting import train
-from m3d_condense.labelling import Teacher, ensemble, label
+from m3d_condense.labelling import Teacher, _as_condensed, ensemble, label
 from m3d_condense.machine.execution import Execution
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
@@ -92,6 +92,20 @@ def test_the_pool_of_a_set_labels_it(digits: ImageDataset, plain: Execution, tmp
     # The ends are trained on what the labels are of: they know the real images better than chance.
     again = condense(digits, ipc=1, out=folder, execution=plain, **POOLED)
     assert again.soft_labels is not None  # a finished run is found as it is
+
+
+@pytest.mark.parametrize("in_hardware", [False, True])
+@pytest.mark.parametrize("own", ["auto", "float32", "tf32", "bfloat16"])
+def test_the_pool_is_that_of_the_precision_of_the_set(
+    own: str, in_hardware: bool, digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auto = torch.bfloat16 if in_hardware else torch.float32
+    monkeypatch.setattr(Execution, "resolve_dtype", lambda *_: auto)
+    condensed = condense(digits, ipc=1, method="random")
+    condensed.settings["precision"] = own
+    taken = own if own == "float32" or (own == "bfloat16" and in_hardware) else "auto"
+    assert _as_condensed(condensed, Execution()).precision == taken
+    assert _as_condensed(condensed, Execution(precision="bfloat16")).precision == "bfloat16"
 
 
 def test_labels_of_a_pool_say_what_it_was_trained_on(digits: ImageDataset, plain: Execution) -> None:

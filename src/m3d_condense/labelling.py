@@ -73,7 +73,8 @@ def label(
     Args:
         subject: a condensed set, which stays as it is; or the folder of one, where the labels are stored too.
         networks: one or several trained ones, or the files that `train` kept them in, each counting once; by default
-            the trained ends of the pool of the set's own recipe, which are found in the cache, or trained again.
+            the trained ends of the pool of the set's own recipe, which are found in the cache, or trained again;
+            in the precision of the set where none is asked for.
         data: the data set that the pool is trained on: anything `load` takes; by default the set's own source.
         temperature: T of softmax(logits / T), from 10⁻⁶ to 10⁶; above 1 the labels are softer.
         overwrite: replace soft labels of other networks or another temperature; scores with them are dropped.
@@ -107,13 +108,23 @@ def label(
         raise UserError(f"{folder or 'the set'}: has other soft labels; {Setting('overwrite', True)} replaces them")
     if folder is not None:
         current().by_first(partial(check_writable, folder / CONDENSED))
-    engine = Engine(execution)
+    engine = Engine(execution if pool is None else _as_condensed(condensed, execution or Execution()))
     teachers = list(map(_teacher, files)) if pool is None else pool.teachers(engine, condensed.normalise)
     soft = SoftLabels.of(ensemble(teachers, condensed.decode()[0], temperature, engine.device), origin)
     condensed.add_soft_labels(soft)
     if folder is not None:
         current().by_first(partial(store_soft_labels, condensed, folder))
     return condensed
+
+
+def _as_condensed(condensed: CondensedSet, asked: Execution) -> Execution:
+    """Return how to run: where no precision is asked for, in that of the set, in which its pool is in the cache.
+
+    But not in bfloat16 on hardware that lacks it.
+    """
+    own, auto = str(condensed.settings.get("precision")), asked.resolve_dtype(asked.resolve_device())
+    here = own == "float32" or (own == "bfloat16" and auto is torch.bfloat16)
+    return replace(asked, precision=own) if here and asked.precision == "auto" else asked
 
 
 def pool_recipe(condensed: CondensedSet) -> Recipe:
