@@ -75,9 +75,15 @@ MORE: dict[str, tuple[list[str], str]] = {
     "a factor beyond the images": (["condense", "digits", "--factor", B], f"--factor {B}: larger than the images"),
     "a queue beyond memory": (["condense", "digits", "--method", "idm", "--encoder-count", B, *TINY], "encoder-count"),
     "a pool beyond memory": (["condense", "digits", "--method", "m3d-pool", "--encoder-count", B, *TINY], "count"),
-    "training steps beyond memory": (["condense", "digits", *SLOW, "--encoder-steps", B], f"--encoder-steps {B}: this"),
-    "warm-up of dc": (["condense", "digits", "--method", "dc", "--encoder-warmup", B], f"--encoder-warmup {B}: this"),
-    "warm-up beyond memory": (["condense", "digits", *SLOW, "--encoder-warmup", B], f"--encoder-warmup {B}: this"),
+    "training steps without end": (
+        ["condense", "digits", *SLOW, "--encoder-steps", B],
+        f"--encoder-steps {B}: at most",
+    ),
+    "warm-up of dc": (
+        ["condense", "digits", "--method", "dc", "--encoder-warmup", B],
+        f"--encoder-warmup {B}: at most",
+    ),
+    "warm-up without end": (["condense", "digits", *SLOW, "--encoder-warmup", B], f"--encoder-warmup {B}: at most"),
     "a size beyond memory": (["condense", "digits", "--size", "60000", *TINY], "are free; --size N with a smaller N"),
     "a width beyond memory": (["condense", "digits", "--network", f"convnet-width{B}", *TINY], "this takes"),
     "a width of a ResNet": (["condense", "digits", "--network", f"resnet10-width{B}", *TINY], "this takes"),

@@ -22,6 +22,7 @@ BITS = (8, 4, 2, 1)  # of a channel of a stored pixel: those that fill a byte
 FULL = BITS[0]
 MOST = 2**31 - 1  # of a count
 SEED_LEAST, SEED_MOST = -(2**63), 2**63 - 1
+MOST_TRAINING = 10**7  # steps that a network is trained at once: days
 MOST_NETWORKS = 10**5  # that are trained, or sets that are made, one like the other
 LARGEST = 1e6  # of a learning rate or a weight: more than any run uses, and far from what float32 overflows at
 
@@ -171,8 +172,9 @@ class Recipe:
             check_count(name, getattr(self, name), least=1)
         check_count("encoder_points", self.encoder_points, least=2)
         check_bits(self.bits)
-        for name in ("iterations", "encoder_steps", "encoder_warmup"):
-            check_count(name, getattr(self, name), least=0)
+        check_count("iterations", self.iterations, least=0)
+        for name in ("encoder_steps", "encoder_warmup"):
+            check_count(name, getattr(self, name), least=0, most=MOST_TRAINING)
         for name in ("lr", "encoder_lr"):
             if not 0 < getattr(self, name) <= LARGEST:
                 raise UserError(f"a number above 0, at most {LARGEST:.0f}", setting=name, value=getattr(self, name))
