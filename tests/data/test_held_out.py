@@ -52,4 +52,4 @@ def test_another_share_is_refused(share: float) -> None:
 
 def test_a_class_of_one_image_is_named() -> None:
     with pytest.raises(UserError, match="none of the class b can be held out: it has one training image"):
-        held_out(numbered((5, 1)))
+        held_out(numbered((5, 1)), 0.1)
