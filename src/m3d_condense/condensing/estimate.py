@@ -126,7 +126,7 @@ def estimate(
     )
     if timetable is None or "iterations" in timetable.given:
         return found
-    return dataclasses.replace(found, iterations=max(1, found.within(timetable.limit)))
+    return dataclasses.replace(found, iterations=found.within(timetable.limit))
 
 
 @dataclass(frozen=True, kw_only=True)

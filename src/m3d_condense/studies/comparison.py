@@ -92,8 +92,11 @@ def compare(
     ]
     if soft_labels:
         jobs = [dataclasses.replace(job, soft_labels=True) for job in jobs]
-        recipes = [job.recipe for job in jobs if job.recipe is not None]
-        for recipe in [recipe for recipe in recipes if recipe.has_pool] or recipes[:1]:
+        pooled = [job.recipe for job in jobs if job.recipe is not None and job.recipe.has_pool]
+        if not pooled:
+            said = "goes with a method that has a pool of networks, such as m3d-pool"
+            raise UserError(said, setting="soft_labels")
+        for recipe in pooled:
             check_labelling(recipe)
     for job in jobs:
         if job.recipe is not None:

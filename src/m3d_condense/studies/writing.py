@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from m3d_condense.tools.text import shown
@@ -12,11 +12,11 @@ from m3d_condense.tools.text import shown
 TEXTS = ("data", "method", "network", "preset", "differs in")  # columns that stand at the left; the others hold numbers
 
 
-def markdown(lines: Sequence[Mapping[str, str]], texts: Collection[str] = TEXTS) -> str:
-    """Return lines as a table in GitHub's Markdown; columns of `texts` stand at the left. Empty without lines."""
+def markdown(lines: Sequence[Mapping[str, str]]) -> str:
+    """Return lines as a table in GitHub's Markdown; nothing without lines."""
     if not lines:
         return ""
-    rule = ["---" if name in texts else "---:" for name in lines[0]]
+    rule = ["---" if name in TEXTS else "---:" for name in lines[0]]
     cells = [[cell.replace("|", r"\|") for cell in line.values()] for line in lines]
     return "".join(f"| {' | '.join(row)} |\n" for row in (lines[0], rule, *cells))
 
