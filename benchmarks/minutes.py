@@ -46,7 +46,7 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[Row]:
         runs[budget] = {"time_limit": seconds(budget), "iterations": MOST, "methods": list(dict.fromkeys(methods))}
     runs |= {f"{steps}-steps": {"iterations": steps} for steps in arguments.step_counts}
     shared = {name: getattr(arguments, name) for name in ("ipc", "seeds", "protocol", "repeats", "epochs")}
-    execution = Execution(device=arguments.device)
+    execution = Execution(device=arguments.device, precision=arguments.precision)
     for name, own in runs.items():
         settings = {"methods": arguments.methods, "random": False, "whole": False} | shared | own
         yield from compare(dataset, execution=execution, out=arguments.out / name, **settings).rows
@@ -129,6 +129,7 @@ def flags() -> argparse.ArgumentParser:
         made.add_argument(f"--{name}", type=int, default=number, help=f"as of m3d compare (default: {number})")
     made.add_argument("--protocol", default="quick", help="as of m3d compare (default: quick)")
     made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    made.add_argument("--precision", default="auto", help="as of m3d compare; the plain loop is in float32")
     made.add_argument("--out", type=Path, default=Path("runs/minutes"), help="folder (default: runs/minutes)")
     return made
 
