@@ -131,7 +131,7 @@ def test_columns_without_an_image_are_no_class(capsys: pytest.CaptureFixture[str
         (np.full((12, 2), "ant"), r"labels of shape \(12, 2\) that are no numbers"),
         (np.zeros((12, 2, 2)), r"12 images, but labels of shape \(12, 2, 2\)"),
         (CYCLE[:-1], r"12 images, but labels of shape \(11,\)"),
-        (np.eye(3)[CYCLE].T, r"12 images, but labels of shape \(3, 12\)"),
+        (np.eye(3)[CYCLE].T, r"labels of shape \(3, 12\): give their transpose"),
         ([[0], [1, 2]] * 6, "the label of row 0 of the train split is a list"),
         (CYCLE + 0.5, "the label 0.5 in row 0 of the train split is no class"),
         (0, "12 images, but labels of type int"),

@@ -51,7 +51,9 @@ def label_list(labels: Any, count: int, *, training: bool = True) -> list[Any]:
     if array.ndim == 2 and len(array) == count:
         return _one_hot(array, list(getattr(labels, "columns", range(array.shape[1]))), training)
     if array.shape != (count,):
-        raise UserError(f"{count} images, but labels of shape {array.shape}: give one label an image")
+        turned = array.ndim == 2 and array.shape[1] == count
+        advice = "give their transpose, a row for each image" if turned else "give one label an image"
+        raise UserError(f"{count} images, but labels of shape {array.shape}: {advice}")
     gaps = ("NAType", "NaTType")  # what pandas writes for a missing value
     return [None if type(value).__name__ in gaps else value for value in array.tolist()]
 
