@@ -416,6 +416,15 @@ def test_lists_of_pictures_as_matlab_are_no_arrays(tmp_path: Path, heard: Heard)
     assert "2 .mat" in heard()
 
 
+def test_cells_of_text_in_matlab_are_texts(tmp_path: Path) -> None:
+    cells = np.array([["cat"], ["horse"]] * 4, dtype=object)
+    savemat(tmp_path / "set.mat", {"images": noise(8, 6, 5, 3), "labels": cells})
+    assert load(tmp_path / "set.mat").class_names == ("cat", "horse")
+    names = {"images": noise(8, 6, 5, 3), "labels": np.arange(8) % 2 + 1, "classes": cells[:2]}
+    savemat(tmp_path / "set.mat", names)
+    assert load(tmp_path / "set.mat").class_names == ("cat", "horse")
+
+
 def test_names_of_classes_in_matlab_lose_their_padding(tmp_path: Path) -> None:
     savemat(tmp_path / "set.mat", {"X": noise(8, 6, 5, 3), "y": np.array(["cat", "horse"] * 4)})
     assert load(tmp_path / "set.mat").class_names == ("cat", "horse")

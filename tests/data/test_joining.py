@@ -33,7 +33,8 @@ def test_lists_of_splits_divide_what_another_list_labels(texts: dict[str, str]) 
         (f"not listed in {', '.join(texts)}", 1),
     }
     if "train.csv" not in texts:
-        assert f"The splits are read from {', '.join(texts)}" in found.notices
+        column = {"split.csv": " (column split)", "split.tsv": " (column is_test)"}.get(names, "")
+        assert f"The splits are read from {', '.join(texts)}{column}" in found.notices
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,22 @@ def test_a_list_of_splits_may_name_many_images_that_are_not_there(name: str, tex
     flat = read([f"{number}.png" for number in range(8)], {**beside, name: text})
     assert len(flat.parts[1].files) == 4
     assert any(f"{name}: 5" in line and "rows without a picture left out" in line for line in flat.notices)
+
+
+def test_pictures_that_are_called_alike_are_named() -> None:
+    twice = ["cars_train/1.png", "cars_train/2.png", "cars_test/1.png"]
+    texts = {"labels.csv": rows("file,label", "1.png,a", "9.png,b")}
+    with pytest.raises(UserError, match=r"the first says '1.png', as 2 images are called, .*: write which"):
+        read(twice, texts)
+    with pytest.raises(UserError, match=r"the first says '0.jpg', but there is pictures/0.png"):
+        read(FLAT, {"labels.csv": rows("file,label", "0.jpg,a", "1.jpg,b")})
+
+
+def test_numbers_of_rows_do_not_name_pictures_where_files_are_named() -> None:
+    texts = {"labels.csv": rows("id,filename,label", "0,IMG_7.jpg,a", "1,IMG_8.jpg,b", "2,IMG_9.jpg,b")}
+    with pytest.raises(UserError, match="filename names no image here, the first says 'IMG_7.jpg', but id does, which"):
+        read(FLAT, texts)
+    assert labels(read(FLAT, texts, file_column="id")) == {"train": ["a", "b", "b"]}
 
 
 def test_numbers_of_which_some_are_names_of_pictures_list_none() -> None:

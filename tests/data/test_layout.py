@@ -193,6 +193,8 @@ def test_splits_that_can_be_read_in_two_ways_are_refused(paths: list[str], messa
         (classes(*(f"fold{number}" for number in range(1, 6))), "look like numbered parts"),
         (images("part-1", "part-2"), "look like numbered parts"),
         (images("HAM_images_part_1", "HAM_images_part_2"), "look like numbered parts"),
+        (images("images_001/images", "images_002/images"), "look like numbered parts"),
+        (images("set1", "set2"), "look like numbered parts"),
         (classes("2019", "2020"), "hold the same folders, ant, bee: they look like splits or parts"),
         (classes("client_a", "client_b", "client_c"), "hold the same folders, ant, bee"),
         (
@@ -206,9 +208,38 @@ def test_splits_that_can_be_read_in_two_ways_are_refused(paths: list[str], messa
             "amazon, dslr, webcam in data hold the same folders",
         ),
         ([*images(*TWO), *classes("copy")], "copy in data holds ant, bee, as data does: a copy or a split"),
+        (images(*TWO, "augmented/ant"), "augmented in data holds ant, as data does: a copy or a split"),
     ],
 )
 def test_folders_that_hold_the_same_folders_are_refused(paths: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(paths)
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (
+            [*classes("own/train", "own/test"), *images("assets")],
+            "data/own holds the folders test, train, and beside own lies assets",
+        ),
+        (
+            [*classes("x/x/images/TRAIN", "x/x/images/TEST"), *images("y/y/JPEGImages")],
+            "data/x/x/images holds the folders TEST, TRAIN, and beside x lies y: .* Give data/x/x/images",
+        ),
+        (
+            [*classes("raw/Train", "raw/Val"), *images("First Kind", "Second Kind")],
+            "data/raw holds the folders Train, Val, and beside raw lies First Kind, Second Kind",
+        ),
+        (
+            [*classes("PetImages"), *images("screenshots")],
+            "data/PetImages holds the folders ant, bee, and beside PetImages lies screenshots",
+        ),
+        ([*classes("simpsons_dataset"), *images("other")], "is simpsons_dataset a class\\? Give data/simpsons_dataset"),
+        (classes("setA/setA", names=("cat", "dog")) + images("cars/1"), "data/setA/setA holds the folders cat, dog"),
+    ],
+)
+def test_data_beside_other_folders_of_images_are_refused(paths: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(paths)
 
@@ -243,11 +274,12 @@ def test_classes_that_hold_pictures_beside_their_splits_are_refused(inside: tupl
     assert told == {"train": ["cat", "dog"]}
 
 
-@pytest.mark.parametrize("form", ["one file", "a file a picture"])
-def test_numbered_parts_whose_labels_stand_in_json_are_no_classes(form: str) -> None:
+@pytest.mark.parametrize("kind", ["dataset.json", ".json", ".cls", ".txt"])
+def test_numbered_parts_whose_labels_stand_beside_them_are_no_classes(kind: str) -> None:
     paths = images("00000", "00001")
-    told = ["dataset.json"] if form == "one file" else [path.replace(".png", ".json") for path in paths]
-    with pytest.raises(UserError, match="00000, 00001 in data are numbered parts .* whose labels stand in .json files"):
+    told = [kind] if kind == "dataset.json" else [path.replace(".png", kind) for path in paths]
+    shown = kind.removeprefix("dataset")
+    with pytest.raises(UserError, match=f"00000, 00001 in data are numbered parts .* labels stand in {shown} files"):
         read([*paths, *told])
     assert parts(read(paths)) == {"train": ["00000", "00001"]}  # as of the German traffic signs
 
@@ -359,7 +391,12 @@ def test_composed_and_decomposed_letters_are_one_class() -> None:
 def test_images_at_any_depth_are_of_the_class_at_the_top_which_is_told() -> None:
     found = read([*classes("pets", names=("cat", "dog")), *images("cars/bus")])
     assert parts(found) == {"train": ["cars", "pets"]}
-    assert any("those in them (cat, dog) are not" in line for line in found.notices)
+    assert any("those in pets (cat, dog) are not" in line for line in found.notices)
+    assert any(
+        "those in pets (cat, dog) are not" in line
+        for line in read([*images("car"), *classes("pets/all", names=("cat", "dog"))]).notices
+    )
+    assert not any("are not" in line for line in read([*images("pets", "cars"), *classes("pets")]).notices)
 
 
 def test_a_class_without_images_is_refused_with_what_it_holds() -> None:

@@ -101,6 +101,21 @@ def test_a_column_of_one_split_tells_it_by_0_and_1(column: str, bits: str) -> No
     assert labels(read(FLAT, other)) == {"train": ["b"], "test": ["a", "b"]}
 
 
+@pytest.mark.parametrize("column", ["valid", "is_valid", "Valid_Image", "isValid"])
+def test_images_that_are_valid_may_be_held_out_or_sound(column: str) -> None:
+    few = rows(f"file,{column},label", "0.png,0,a", "1.png,0,b", "2.png,1,b", "3.png,0,a")
+    found = read(FLAT, {"labels.csv": few})
+    assert labels(found) == {"train": ["a", "b", "a"], "validation": ["b"]}
+    assert f"The splits are read from labels.csv (column {column})" in found.notices
+    most = rows(f"file,{column},label", "0.png,1,a", "1.png,1,b", "2.png,1,b", "3.png,0,a")
+    with pytest.raises(UserError, match=f"column {column} is true for 3 of 4 rows: .* Call it is_validation"):
+        read(FLAT, {"labels.csv": most})
+    plainly = most.replace(column, "is_validation")
+    assert labels(read(FLAT, {"labels.csv": plainly})) == {"train": ["a"], "validation": ["a", "b", "b"]}
+    beside = rows(f"file,split,{column},label", "0.png,train,0,a", "1.png,train,0,b", "2.png,val,1,b", "3.png,val,1,a")
+    assert labels(read(FLAT, {"labels.csv": beside}))["train"] == ["a", "b"]
+
+
 def test_columns_of_several_splits_agree() -> None:
     flags = rows("file,train,test,label", "0.png,1,0,a", "1.png,yes,no,b", "2.png,0,1,b", "3.png,0,0,a")
     found = read(FLAT, {"labels.csv": flags})
@@ -200,8 +215,12 @@ def test_rows_without_a_picture_and_pictures_without_a_row_are_counted() -> None
     assert found.unused == {"not listed in labels.csv": 2}
 
 
-def test_what_is_to_be_submitted_is_no_list_of_labels() -> None:
-    texts = {"train.csv": rows("id,label", "0,a", "1,b"), "sample_submission.csv": rows("id,label", "0,b", "1,b")}
+@pytest.mark.parametrize(
+    "name",
+    ["sample_submission", "samplesubmission", "submissions", "submit", "SampleSubmit", "sub", "predictions"],
+)
+def test_what_is_to_be_submitted_is_no_list_of_labels(name: str) -> None:
+    texts = {"train.csv": rows("id,label", "0,a", "1,b"), f"{name}.csv": rows("id,label", "0,b", "1,b")}
     assert side_files(tree([*FLAT, *texts], {".png"})) == ["train.csv"]
 
 
@@ -277,7 +296,8 @@ def test_lists_divide_the_images_of_folders_into_splits(texts: dict[str, str]) -
     }
     assert {path.rpartition("/")[2] for path in found.parts[1].files} == {"4.png", "5.png", "6.png"}
     assert found.unused == {f"not listed in {', '.join(texts)}": 1}
-    assert f"The splits are read from {', '.join(texts)}" in found.notices
+    column = " (column split)" if "split.csv" in texts else ""
+    assert f"The splits are read from {', '.join(texts)}{column}" in found.notices
 
 
 def test_lists_that_contradict_each_other_divide_nothing() -> None:

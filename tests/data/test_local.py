@@ -136,6 +136,17 @@ def test_links_in_circles_and_to_what_is_around_end(tmp_path: Path, capsys: pyte
         load(tmp_path / "loop")
 
 
+def test_a_class_may_be_a_link_to_a_hidden_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder(tmp_path, classes=("ant", "bee"))
+    folder(tmp_path / ".store", classes=("cow", "dog"))
+    (tmp_path / "cow").symlink_to(tmp_path / ".store" / "cow")
+    found = load(tmp_path)
+    assert found.class_names == ("ant", "bee", "cow")
+    line = told(capsys)
+    assert "in the hidden folder .store" in line
+    assert "links" not in line
+
+
 def test_what_a_link_leads_to_keeps_the_name_of_its_own_place(tmp_path: Path) -> None:
     folder(tmp_path, classes=("bee", "zebra"))
     (tmp_path / "ant").symlink_to(tmp_path / "zebra")
@@ -399,8 +410,10 @@ def test_folders_called_like_characters_are_pointed_out(
 
 
 def test_a_folder_called_none_is_a_class_with_a_notice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert load(folder(tmp_path, classes=("none", "scratch", "nan"))).class_names == ("nan", "none", "scratch")
+    assert load(folder(tmp_path / "a", classes=("none", "scratch", "nan"))).class_names == ("nan", "none", "scratch")
     assert "none is taken for a class" in told(capsys)
+    load(folder(tmp_path / "b", classes=("cat", "0_No-Label", "unlabeled images", "unknown", "nonet")))
+    assert "0_No-Label, unknown, unlabeled images is taken for a class" in told(capsys)
 
 
 # the network

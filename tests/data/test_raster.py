@@ -185,6 +185,17 @@ def test_postscript_under_another_name_starts_no_program(tmp_path, monkeypatch):
     assert not (tmp_path / "started").exists()
 
 
+def test_a_tiff_that_is_not_read_is_called_so(tmp_path):
+    root = folder(tmp_path)
+    Image.new("RGB", (8, 6)).save(root / "bee" / "9.tif")
+    whole = (root / "bee" / "9.tif").read_bytes()
+    bands = (277).to_bytes(2, "little") + (3).to_bytes(2, "little") + (1).to_bytes(4, "little")  # a tag of one number
+    assert whole.count(bands) == 1
+    (root / "bee" / "9.tif").write_bytes(whole.replace(bands + b"\3", bands + b"\15"))  # 13 for 3
+    with pytest.raises(UserError, match=r"bee/9\.tif: a damaged TIFF, or .* of bands .*; save it as RGB"):
+        load(root)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path):
     root = folder(tmp_path)

@@ -64,6 +64,11 @@ class Index:
         kept = {value: match.path for value, match in found.items() if not roots or match.before in {"", *roots}}
         return {value: kept.get(value) for value in matches}
 
+    def called_alike(self, value: str) -> list[str]:
+        """Return the pictures whose names, without folders and endings, are that of a value."""
+        name = _stem(value.strip().replace("\\", "/"))
+        return [path for path in self._pictures if _stem(path) == name]
+
     def _match(self, folder: str, value: str, role: str | None) -> _Match | None:
         value = value.strip().replace("\\", "/")
         if not value:
@@ -135,6 +140,10 @@ class _Tails:
         first = self.first.setdefault(key, path)
         if first is not path:
             self.several.setdefault(key, [first]).append(path)
+
+
+def _stem(path: str) -> str:
+    return _folded(posixpath.splitext(posixpath.basename(path))[0])
 
 
 def _folded(text: str) -> str:

@@ -18,6 +18,7 @@ from m3d_condense.data.splits import (
     split_folders,
     splits_in_classes,
     training,
+    unpacked,
 )
 from m3d_condense.data.tree import Folder, ending, stem_of
 from m3d_condense.data.words import (
@@ -233,12 +234,13 @@ def _beginnings(node: Folder) -> str:
 
 
 def _notice_deep(node: Folder, where: str, notes: Notes) -> None:
-    """Say that the upper folders are the classes, where all images lie deeper."""
-    deep = [folder for folder in node.filled if len(folder.filled) > 1]
-    if deep and not any(folder.pictures for folder in node.filled):
-        below = some(deep[0].filled, 3)
+    """Say that the upper folders are the classes, where some hold folders of images and no image beside them."""
+    deep = [folder for folder in node.filled if len(unpacked(folder).filled) > 1 and not folder.pictures]
+    if deep:
+        below = some(unpacked(deep[0]).filled, 3)
         notes.lines.append(
-            f"The classes are the upper folders in {where}, {some(node.filled, 3)}; those in them ({below}) are not"
+            f"The classes are the upper folders in {where}, {some(node.filled, 3)}; those in {some(deep, 3)} ({below}) "
+            "are not"
         )
 
 

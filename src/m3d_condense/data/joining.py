@@ -32,8 +32,8 @@ def by_lists(lists: Listed, notes: Notes) -> list[Part]:
     notes.lines.append(f"Labels are read from {sources}")
     for path in lists.renamed:
         notes.lines.append(f"{path}: the same classes as in {sources}, whose names are taken")
-    if others := [file for file in lists.dividing if file not in lists.sources]:
-        notes.lines.append(f"The splits are read from {some(others)}")
+    if telling := [file for file in lists.dividing if file in lists.by_columns or file not in lists.sources]:
+        notes.lines.append(f"The splits are read from {lists.dividers(telling)}")
     notes.outside = f"not listed in {sources}"
     labels = {path: row.label for path, row in lists.rows.items()}
     roles_of = {path: row.role for path, row in lists.rows.items()}
@@ -144,7 +144,7 @@ def _divided(parts: list[Part], lists: Listed, notes: Notes) -> tuple[list[Part]
     if TRAIN not in roles.values():
         notes.lines.append(f"{sources}: not used, no image would be left for training")
         return parts, []
-    notes.lines.append(f"The splits are read from {sources}")
+    notes.lines.append(f"The splits are read from {lists.dividers(lists.dividing)}")
     notes.dropped |= {path: f"in the {role} split" for path, role in roles.items() if role not in (TRAIN, test)}
     notes.dropped |= {path: f"not listed in {sources}" for path in whole.files if path not in roles}
     labels = dict(zip(whole.files, whole.labels, strict=True))

@@ -26,6 +26,7 @@ class ListFile:
         table: what it holds.
         naming: the column that names the pictures.
         others: the other columns, but for those that tell the splits.
+        dividing: those.
         said: the split that the file names for each row; None where it names none.
     """
 
@@ -34,6 +35,7 @@ class ListFile:
     table: Table
     naming: Naming
     others: Mapping[str, list[str]]
+    dividing: Sequence[str]
     said: Sequence[str | None]
 
     @property

@@ -22,7 +22,11 @@ Labels = NDArray[np.int64]
 Label = int | str
 SPLITS = ("train", "test")
 NO_LABEL = {"", "nan", "<na>", "nat"}  # as text, in small letters
-PERHAPS_NO_LABEL = {"none", "null", "na", "n/a", "unlabeled", "unlabelled", "unsorted"}
+PERHAPS_NO_LABEL = {
+    *("none", "null", "na", "n a", "no label", "nolabel", "unlabeled", "unlabelled", "not labeled", "not labelled"),
+    *("unsorted", "unknown", "unclassified", "uncategorized", "uncategorised", "untagged", "unassigned"),
+}
+"""What may mean that there is no label, in small letters; see `_words`."""
 BETWEEN = ("|", ";", ",", None)  # what stands between several labels in one cell; None for blanks
 OF_CHARACTERS = re.compile(r"(?:opt|pen)?digits?|letters|(?:e|k|q|not)?mnist|svhn|usps")
 """Words in the names of data sets of digits and letters."""
@@ -248,7 +252,7 @@ def _are_numbers_or_tags(labels: Sequence[Sequence[str]]) -> bool:
 
 def notice_doubtful(names: Sequence[str]) -> None:
     """Point out classes that may be none, as ``None``, and classes that may be one, as ``cat`` and ``Cat``."""
-    words = [name for name in names if name.strip().lower() in PERHAPS_NO_LABEL]
+    words = [name for name in names if _words(name) in PERHAPS_NO_LABEL]
     if words:
         notice(f"{', '.join(words)} is taken for a class: remove its images if it means that there is no label")
     counts = Counter(name.strip().casefold() for name in names)
@@ -256,6 +260,11 @@ def notice_doubtful(names: Sequence[str]) -> None:
     if alike:
         shown = ", ".join(map(repr, alike[:6]))
         notice(f"Classes that differ by capital letters or spaces only are kept apart: {shown}")
+
+
+def _words(name: str) -> str:
+    """Return the words of a name in small letters, without signs, numbers and `images`."""
+    return " ".join(word for word in re.findall(r"[^\W\d_]+", name.casefold()) if word not in ("image", "images"))
 
 
 def _notice_far(order: Sequence[Label]) -> None:

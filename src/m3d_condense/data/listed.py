@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from m3d_condense.data.finding import Index, about, lies_in, said_by
@@ -43,6 +43,7 @@ class Listed:
         missing: rows for which there is no picture, by file.
         splits: the split that a file names for a picture, with labels or without; None where files contradict.
         dividing: the files that name splits.
+        by_columns: those that do so in columns, and these.
         undivided: pictures of which a file lists the labels, but that files which name training pictures leave out.
         unlabelled: files that list pictures, but no labels that are known, and the columns that may hold these.
         unread: files that are called as lists but name no pictures, and what is wrong with each.
@@ -59,6 +60,7 @@ class Listed:
     missing: Counter[str] = field(default_factory=Counter)
     splits: dict[str, str | None] = field(default_factory=dict)
     dividing: list[str] = field(default_factory=list)
+    by_columns: dict[str, Sequence[str]] = field(default_factory=dict)
     undivided: list[str] = field(default_factory=list)
     unlabelled: dict[str, list[str]] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
@@ -71,6 +73,11 @@ class Listed:
         self.rows = {path: row for path, row in self.rows.items() if row.source != source}
         if source not in self.dividing:
             del self.missing[source]
+
+    def dividers(self, files: Iterable[str]) -> str:
+        """Name some of the files that name splits, with the columns that do so."""
+        columns = {file: f"{file} (column {some(names)})" for file, names in self.by_columns.items()}
+        return some([columns.get(file, file) for file in files])
 
     def files(self) -> list[str]:
         """The files that list labels, and those that name splits."""
@@ -144,12 +151,13 @@ def _read(
     others = {name: as_labels(values) for name, values in table.columns.items() if name != naming.column}
     if posixpath.splitext(posixpath.basename(path))[0] == CELEBA:
         others = {name: [PARTITION.get(value.strip(), value) for value in values] for name, values in others.items()}
+    dividing: Sequence[str] = ()
     said: Sequence[str | None] = [said_by(path)] * len(naming.pictures)
     splits = splits_of({name: values for name, values in others.items() if name != label_column}, where)
     if splits is not None:
         dividing, said = splits
-        others = {name: values for name, values in others.items() if name not in dividing}
-    return ListFile(path=path, where=where, table=table, naming=naming, others=others, said=said)
+    others = {name: values for name, values in others.items() if name not in dividing}
+    return ListFile(path=path, where=where, table=table, naming=naming, others=others, dividing=dividing, said=said)
 
 
 def _labelled(files: Sequence[ListFile], found: Listed, label_column: str | None) -> list[tuple[ListFile, Labels]]:
@@ -250,6 +258,7 @@ def _note_splits(found: Listed, file: ListFile) -> bool:
         found.splits[picture] = role if found.splits.get(picture, role) == role else None
     if named:
         found.dividing.append(file.path)
+        found.by_columns |= {file.path: file.dividing} if file.dividing else {}
         found.missing[file.path] = file.naming.pictures.count(None)
     return bool(named)
 

@@ -9,8 +9,10 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m3d_condense.data.arrays import Given, Pair, of_array
 from m3d_condense.data.axes import images_last, layout_of
@@ -72,7 +74,7 @@ def read_file(path: Path, *, layout: str | None = None, alone: bool = True) -> G
         raise UserError(f"cannot read {path}: it is of MATLAB 7.3; save it with -v7") from error
     except Exception as error:  # a damaged file may raise anything
         raise UserError(f"cannot read {path}: {error}: it is damaged or not whole; fetch it again") from error
-    arrays = {key: np.char.rstrip(array) if array.dtype.kind == "U" else array for key, array in arrays.items()}
+    arrays = {key: _texts(array) for key, array in arrays.items()}
     given = named(arrays, arrays.__getitem__, str(path))
     if alone and split_of(path.name) == "train":
         others = sorted(one.name for one in path.parent.iterdir() if split_of(one.name) in ("test", "extra"))
@@ -84,6 +86,17 @@ def read_file(path: Path, *, layout: str | None = None, alone: bool = True) -> G
         pairs = [_digits(pair, path) for pair in pairs]
     pairs = pairs if layout is not None else [_upright(pair) for pair in pairs]
     return Given(pairs=pairs, class_names=given.class_names, mirrored=not svhn)
+
+
+def _texts(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of texts, of cells too, without the blanks that fill them up; others as they are."""
+    if array.dtype == object and all(isinstance(cell, np.ndarray) and _is_text(cell) for cell in array.flat):
+        array = np.array([str(cell.item()) for cell in array.flat])
+    return np.char.rstrip(array) if array.dtype.kind == "U" else array
+
+
+def _is_text(array: NDArray[Any]) -> bool:
+    return array.size == 1 and array.dtype.kind == "U"
 
 
 def _upright(pair: Pair) -> Pair:

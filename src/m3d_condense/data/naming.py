@@ -13,6 +13,7 @@ from m3d_condense.data.side_files import LISTS, Table, is_number
 from m3d_condense.data.split_columns import tells_splits
 from m3d_condense.data.words import DRAWN, PICTURES, ROLES, tokens
 from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.text import listed
 
 FILES = PICTURES | {"file", "files", "filename", "filepath", "path", "pic", "photograph"}  # words in names of columns
 KEYS = {"id", "ids", "key", "name", "uuid", "uid"}
@@ -87,17 +88,28 @@ def naming_column(
                 f"{where}: the columns {chosen.column} and {other.column} name different images; "
                 f"give {Setting('image_column')} one of them"
             )
-    _check_surplus(chosen, columns, table, where)
+    if file_column is None:
+        _check_others(chosen, columns, table, where)
     return chosen
 
 
-def _check_surplus(chosen: Naming, columns: Sequence[Naming], table: Table, where: str) -> None:
-    """Raise UserError where a column without a name names the pictures, and one that is called after them does not."""
-    called = [found.column for found in columns if found.called > 1 and found.count == 0]
-    if table.surplus and chosen.column == "" and called:
+def _check_others(chosen: Naming, columns: Sequence[Naming], table: Table, where: str) -> None:
+    """Raise UserError where a column that is called after pictures names none, and the chosen one may by chance.
+
+    It has no name, as where the cells of the rows are cut wrongly, or it counts the rows beside names of files.
+    """
+    others = [found for found in columns if found.called > 1 and found.count == 0]
+    if table.surplus and chosen.column == "" and others:
         raise UserError(
-            f"{where}: each row has a cell more than there are names of columns, and {called[0]} names no image: put "
-            "quotation marks around labels that hold the sign between cells, or give the first column a name too"
+            f"{where}: each row has a cell more than there are names of columns, and {others[0].column} names no "
+            "image: put quotation marks around labels that hold the sign between cells, or give the first column a "
+            "name too"
+        )
+    files = [found for found in others if found.called > 2 and all(map(_is_file, found.values))]
+    if chosen.counts_rows and files:
+        raise UserError(
+            f"{where}: {files[0].column} names no image here, the first says {files[0].values[0]!r}, but "
+            f"{chosen.column} does, which counts the rows: give {Setting('image_column', chosen.column)} if it is meant"
         )
 
 
@@ -119,6 +131,11 @@ def unnamed(columns: Sequence[Naming], path: str, table: Table, index: Index) ->
     count = max(found.count for found in columns)
     named = f"only {count}" if count else "none"
     said = f"{named} of its {rows} rows name{'s' if count < 2 else ''} an image here, the first says {shown[0]!r}"
+    alike = [] if count else index.called_alike(shown[0])
+    if len(alike) > 1:
+        said += f", as {len(alike)} images are called, {listed(alike, 2)}: write which"
+    elif alike:
+        said += f", but there is {alike[0]}"
     divides = len({ROLES[word] for word in words if word in ROLES}) > 1 and len(columns) > 1
     labelled = 2 * rows >= len(index.paths) and any(plain(found.column) in LABELS for found in columns)
     return said, bool(files) or divides or labelled

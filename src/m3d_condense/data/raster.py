@@ -11,6 +11,7 @@ import stat
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -27,6 +28,8 @@ Item = tuple[str, str | bytes]
 Made = TypeVar("Made")
 Batch = tuple[Pixels, list[str], list[str]]
 """Decoded images N×C×H×W, where those lie that have frames beside the one that is read, and those that lose bits."""
+
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how files of that format begin
 
 # PIL's names, the usual ones first. What is not named is not opened, whatever a file is called: EPS starts Ghostscript,
 # WMF asks the system, IPTC opens anything inside it, and BUFR, GRIB, HDF5 and MPEG hold no image that PIL could decode.
@@ -205,8 +208,23 @@ def _opened(where: str, file: str | bytes) -> Iterator[Image.Image]:
     except (MemoryError, WideError):
         raise
     except Exception as error:  # a decoder may raise anything on damaged bytes
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
-        raise UserError(f"cannot read the image {where}: {reason}; replace or remove it") from error
+        reason, advice = " ".join(str(error).split()), "replace or remove it"
+        if isinstance(error, UnidentifiedImageError) and _begin(file).startswith(TIFF):
+            reason, advice = (
+                "a damaged TIFF, or of a kind or of bands that are not read",
+                "save it as RGB, or give arrays",
+            )
+        elif isinstance(error, UnidentifiedImageError):
+            reason = "not an image"
+        raise UserError(f"cannot read the image {where}: {reason}; {advice}") from error
+
+
+def _begin(file: str | bytes) -> bytes:
+    """Return the first bytes of a file."""
+    if isinstance(file, bytes):
+        return file[:4]
+    with Path(file).open("rb") as opened:
+        return opened.read(4)
 
 
 def _regular(path: str) -> str:

@@ -21,6 +21,7 @@ TABLES = {".csv", ".tsv", ".jsonl"}
 LISTS = {"annotations", "annotation", "labels", "label", *ROLES}  # words in the names of plain lists
 UNREAD = {".json", ".xlsx", ".xls", ".ods"}  # tables that are not read
 STYLEGAN = "dataset.json"  # labels by StyleGAN's tools, of pictures in numbered folders
+SUBMITTED = {"sub", "pred", "preds", "prediction", "predictions"}  # names of files of answers to be judged
 DEEPEST = 3  # folders that are looked at below the one that is entered
 
 
@@ -64,7 +65,7 @@ def lists_labels(path: str) -> bool:
 
 def _may_list(name: str) -> bool:
     words = tokens(name)
-    if "submission" in words:
+    if any("submission" in word or "submit" in word for word in words) or _stem(name).casefold() in SUBMITTED:
         return False
     return lists_labels(name) or ending(name) in TABLES or (ending(name) == ".txt" and not LISTS.isdisjoint(words))
 

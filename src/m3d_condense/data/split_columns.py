@@ -37,6 +37,8 @@ def splits_of(columns: Mapping[str, Sequence[str]], where: str) -> tuple[list[st
     }
     for name, known in found.items():
         _check_known(name, columns[name], known, where)
+    if not found:
+        _check_held_out(columns, flags, where)
     for name in flags:
         _check_known(name, columns[name], {value: "" for value in columns[name] if _bit(value) is not None}, where)
     said = {name: [known[value] for value in columns[name]] for name, known in found.items()}
@@ -56,6 +58,17 @@ def splits_of(columns: Mapping[str, Sequence[str]], where: str) -> tuple[list[st
                 "which are meant? Remove one of them"
             )
     return (both, roles) if both else None
+
+
+def _check_held_out(columns: Mapping[str, Sequence[str]], flags: Mapping[str, str], where: str) -> None:
+    """Raise UserError for `valid` or `is_valid`, alone and true for most rows: these are few to train on, or sound."""
+    for name in flags:
+        count, rows = sum(_bit(value) is True for value in columns[name]), len(columns[name])
+        if len(flags) == 1 and re.search("valid(?!at)", name.casefold()) and 2 * count > rows:
+            raise UserError(
+                f"{where}: the column {name} is true for {count} of {rows} rows: are these held out for validation, or "
+                "are they those to be used? Call it is_validation, or remove it with the rows that are not to be used"
+            )
 
 
 def _of_flags(columns: Mapping[str, Sequence[str]], flags: Mapping[str, str]) -> list[str]:

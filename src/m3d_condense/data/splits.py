@@ -18,6 +18,7 @@ from m3d_condense.data.words import (
     TRAIN,
     SplitName,
     copied_name,
+    is_data,
     is_drawn,
     is_numbered_part,
     is_pictures,
@@ -27,6 +28,8 @@ from m3d_condense.data.words import (
 )
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.text import listed
+
+SHARDED = (".json", ".cls", ".txt")  # of files beside each picture in unpacked shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,19 +150,22 @@ def refuse_look_alikes(node: Folder, shown: str) -> None:
     _refuse_shards(node, where)
     _refuse_pairs(folders, where)
     _refuse_same_folders(folders, where)
+    _refuse_data(folders, where)
 
 
 def _refuse_shards(node: Folder, where: str) -> None:
-    """Raise UserError for folders numbered from 00000 whose labels stand in JSON: one file, or one a picture."""
+    """Raise UserError for folders numbered from 00000 whose labels stand in one JSON file, or in one file a picture."""
     numbers = sorted(folder.name for folder in node.filled)
     if len(numbers) < 1 or any(re.fullmatch(r"\d{5,}", name) is None for name in numbers) or int(numbers[0]) != 0:
         return
-    told = [f"{stem_of(name)}.json" for folder in node.filled for name in folder.pictures]
+    stems = [stem_of(name) for folder in node.filled for name in folder.pictures]
     beside = {name for folder in node.filled for name in folder.others}
-    if STYLEGAN in node.others or (told and beside.issuperset(told)):
+    told = [kind for kind in SHARDED if stems and beside.issuperset(f"{stem}{kind}" for stem in stems)]
+    if STYLEGAN in node.others or told:
         raise UserError(
-            f"{some(node.filled)} in {where} are numbered parts of a data set whose labels stand in .json files, not "
-            "classes: put the pictures into one folder per class, or write a labels.csv of files and labels"
+            f"{some(node.filled)} in {where} are numbered parts of a data set whose labels stand in "
+            f"{told[0] if told else '.json'} files, not classes: put the pictures into one folder per class, or write "
+            "a labels.csv of files and labels"
         )
 
 
@@ -181,13 +187,32 @@ def _refuse_pairs(folders: Sequence[Folder], where: str) -> None:
             )
 
 
+def unpacked(folder: Folder) -> Folder:
+    """Enter the single folders around others, as archives unpack."""
+    while len(folder.filled) == 1 and folder.filled[0].filled:
+        folder = folder.filled[0]
+    return folder
+
+
+def _refuse_data(folders: Sequence[Folder], where: str) -> None:
+    """Raise UserError where one of several folders is the data: it holds their splits, or is named after data."""
+    for folder in folders if len(folders) > 1 else ():
+        inner = unpacked(folder)
+        divided = any(split.role == TRAIN and len(split.folder.filled) > 1 for split in _named(inner))
+        named = len(inner.filled) > 1 and not inner.pictures and is_data(folder.name)
+        if divided or named:
+            beside = some([other for other in folders if other is not folder])
+            inside = f"{where}/{inner.path[len(folder.path) - len(folder.name) :]}"
+            raise UserError(
+                f"{inside} holds the folders {some(inner.filled)}, and beside {folder.name} lies {beside}: are these "
+                f"the data, or is {folder.name} a class? Give {inside}, or give {folder.name} another name"
+            )
+
+
 def _refuse_same_folders(folders: Sequence[Folder], where: str) -> None:
     holders: dict[str, list[Folder]] = {}
     for folder in folders:
-        inner = folder
-        while len(inner.filled) == 1 and inner.filled[0].filled:
-            inner = inner.filled[0]
-        for below in inner.filled:
+        for below in unpacked(folder).filled:
             if not (is_pictures(below.name) or is_drawn(below.name)):
                 holders.setdefault(as_name(below.name), []).append(folder)
     shared = {name: held for name, held in holders.items() if len(held) > 1}
@@ -201,7 +226,8 @@ def _refuse_same_folders(folders: Sequence[Folder], where: str) -> None:
     names = {as_name(folder.name) for folder in folders}
     for folder in folders:
         copied = [name for name, held in holders.items() if name in names and folder in held]
-        if len(copied) > 1:
+        inside = [below for below in unpacked(folder).filled if as_name(below.name) != as_name(folder.name)]
+        if len(copied) > 1 or (inside and len(inside) == len(copied) and not folder.pictures):
             raise UserError(
                 f"{folder.name} in {where} holds {some(copied)}, as {where} does: a copy or a split, not a class; "
                 f"give {where}/{folder.name}, or move it away"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from m3d_condense.data.words import is_system_folder
+from m3d_condense.data.words import is_hidden, is_system_folder
 from m3d_condense.tools.errors import UserError
 
 DEEPEST = 60  # folders within folders
@@ -128,27 +128,33 @@ def listing(root: Path, endings: set[str]) -> tuple[list[str], Counter[str]]:
     for folders that cannot be read, unless they are a system's.
     """
     walk = _Walk(root, endings)
-    while walk.waiting or walk.links:
+    while walk.waiting or walk.links or walk.aside:
         if walk.waiting:
             walk.enter(walk.waiting.pop())
-        else:
+        elif walk.links:
             walk.follow(walk.links.popleft())
+        else:
+            walk.enter(walk.aside.pop())
     return walk.paths, walk.skipped
 
 
 class _Walk:
-    """The state of a walk: links wait until the last, so that what they lead to keeps the name of its own place."""
+    """The state of a walk.
+
+    Links wait, so that what they lead to keeps the name of its own place, and folders that are hidden or a system's
+    wait for them: their names are nobody's choice.
+    """
 
     def __init__(self, root: Path, endings: set[str]) -> None:
         self.root, self.endings = root, endings
         self.real = root.resolve()
-        self.waiting, self.links = [""], deque[str]()
+        self.waiting, self.links, self.aside = [""], deque[str](), list[str]()
         self.paths: list[str] = []
         self.skipped: Counter[str] = Counter()
         self._entered: set[tuple[int, int]] = set()
 
-    def enter(self, below: str) -> None:
-        """List one folder; put its sub-folders where they wait."""
+    def enter(self, below: str, *, link: bool = False) -> None:
+        """List one folder, unless it has been; put its sub-folders where they wait."""
         folder = self.root / below
         if below.count("/") > DEEPEST:
             raise UserError(f"{folder}: more than {DEEPEST} folders within folders; move the pictures up")
@@ -161,7 +167,7 @@ class _Walk:
             self.skipped["folders of a system, closed to us"] += 1
             return
         if (status.st_dev, status.st_ino) in self._entered:
-            self.skipped[READ_ALREADY] += 1
+            self.skipped[READ_ALREADY] += link
             return
         self._entered.add((status.st_dev, status.st_ino))
         for entry in entries:
@@ -174,7 +180,7 @@ class _Walk:
         if self.real.is_relative_to((self.root / link).resolve()):
             self.skipped[READ_ALREADY] += 1
         else:
-            self.enter(link)
+            self.enter(link, link=True)
 
     def _take(self, entry: os.DirEntry[str], path: str) -> None:
         link = entry.is_symlink()
@@ -184,7 +190,8 @@ class _Walk:
         except OSError:  # a link to itself, or through a folder that is closed to us
             folder = file = there = False
         if folder:
-            (self.links if link else self.waiting).append(f"{path}/")
+            aside = is_hidden(entry.name) or is_system_folder(entry.name)
+            (self.links if link else self.aside if aside else self.waiting).append(f"{path}/")
         elif file:
             self.paths.append(path)
         elif there:

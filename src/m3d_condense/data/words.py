@@ -21,7 +21,8 @@ WORDS = {
 """Words for the parts of a data set, in the order in which they are taken for testing."""
 ORDER = {word: rank for rank, word in enumerate((*WORDS[TRAIN], *WORDS[TEST], *WORDS[VALID]))}
 ROLES = {word: role for role, words in WORDS.items() for word in words}
-FILLERS = {"set", "sets", "data", "dataset", "datasets", "split", "part", "partition", "folder", "dir", "full", "all"}
+DATA = {"set", "sets", "data", "dataset", "datasets"}
+FILLERS = {*DATA, "split", "part", "partition", "folder", "dir", "full", "all"}
 PICTURES = {
     "image",
     "images",
@@ -47,7 +48,10 @@ DRAWN = {
 """Names of folders that hold what belongs to pictures, drawn or written."""
 DERIVED = r"(.+?)([ _-](mask|masks|gt|seg|segmentation|label|annotation|thumb|thumbnail)([ _-]?[0-9]+)?|-[0-9]+x[0-9]+)"
 ASIDE = {"doc", "docs", "documentation", "meta", "metadata", "info", "scripts", "license", "licenses", "xml", "json"}
-PARTS = r"(^|.*[\W_])(k?fold|part|split|shard|batch|chunk|partition|cv|subset)s?[\W_]*[0-9]+"
+PARTS = (
+    r"(^|.*[\W_])(k?fold|part|split|shard|batch|chunk|partition|cv|subset|set|data|dataset|image|img|folder|dir|zip)s?"
+    r"[\W_]*[0-9]+"
+)
 THUMBNAILS = {"thumbnail", "thumbnails", "thumbs"}
 SYSTEM = {
     *("__macosx", "$recycle.bin", "recycler", "system volume information", "lost+found", "#recycle", "#snapshot"),
@@ -113,6 +117,11 @@ def _unglued(word: str) -> list[str]:
 def is_pictures(name: str) -> bool:
     """Whether a folder is named after the pictures in it, as ``images``."""
     return _plain(name) in PICTURES
+
+
+def is_data(name: str) -> bool:
+    """Whether a folder is named after data or pictures, as ``PetImages`` or ``flowers_dataset``."""
+    return not (DATA | PICTURES).isdisjoint(tokens(name))
 
 
 def may_have_drawn(name: str) -> bool:
