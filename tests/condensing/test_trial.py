@@ -43,3 +43,23 @@ def test_the_trial_counts_the_start_once(
     assert (found.iterations, found.start) == (expected, pytest.approx(2.8))
     assert found.each == pytest.approx(0.8 if most == 1 else 0.1)
     assert not found.compiled
+
+
+def test_the_trial_counts_the_warm_up_of_every_network(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock of our own: a warm-up of 2 s for each network, which serves 4 steps of 0.1 s."""
+    clock = [0.0]
+    original_step = Run.take_step
+
+    def take_step(run: Run) -> Tensor:
+        clock[0] += 0.1 if run.step % 4 else 2.1
+        return original_step(run)
+
+    monkeypatch.setattr(Run, "take_step", take_step)
+    monkeypatch.setattr(trial.time, "monotonic", lambda: clock[0])
+    settings = {"iterations": 600, "batch_real": 4, "network": "convnet1", "iterations_per_model": 4}
+    warmed = settings | {"encoder_warmup": 2, "encoders": "real", "encoder_steps": 1}
+    found = try_out(digits, recipe("dm", "quick", Problem(ipc=1, side=8), warmed), Engine(plain), 3.0)
+    assert found.each == pytest.approx(0.6, abs=0.1)
+    assert clock[0] < 4

@@ -128,6 +128,28 @@ def test_batch_statistics_are_those_of_one_class(name: str) -> None:
     assert float((mixed - view.features).norm() / view.features.norm()) > 0.01
 
 
+def test_a_network_at_rest_takes_its_images_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, images = encoder("convnet2-batch"), noise(1, 12, 1, 8, 8)
+    used.network.eval()
+    seen: list[int] = []
+    used.network.blocks[0].register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    monkeypatch.setattr(engine_module, "PIECE", 4)
+    whole = used.network.features(images[0])
+    torch.testing.assert_close(used.features(images)[0], whole)
+    assert seen == [12, 4, 4, 4]
+
+
+def test_images_whose_features_are_known_are_let_go() -> None:
+    view = View(encoder(), noise(2, 3, 1, 8, 8), range(2), graph=False)
+    view.let_go()
+    assert view.images.shape == (2, 3, 1, 8, 8)
+    features = view.features
+    view.let_go()
+    assert view.images.numel() == 0
+    assert view.features is features
+    assert view.labels.tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
 @pytest.mark.parametrize("piece", [1, 4, 8, 15, 100])  # 4 and 8 do not divide 15: the last is filled up
 def test_pieces_equal_the_whole(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     used, images = encoder("convnet2"), noise(3, 5, 1, 8, 8).requires_grad_()

@@ -47,7 +47,19 @@ def test_quick_takes_a_thousand_steps_on_few_images_and_150_epochs_on_more(
     assert made.epochs == epochs
     assert made.steps(num_classes * ipc * factor**2) == steps
     assert protocol("quick").adapted(problem, factor=factor, epochs=7).epochs == 7
-    assert protocol("quick").adapted(problem, whole=True).epochs == 10
+
+
+@pytest.mark.parametrize(
+    ("images_per_class", "epochs", "steps"), [(5_000, 10, 7_820), (130, 48, 1_008), (20, 250, 1_000), (1, 1_000, 1_000)]
+)
+def test_quick_takes_a_thousand_steps_on_the_whole_of_few_images_too(
+    images_per_class: int, epochs: int, steps: int
+) -> None:
+    quick, problem = protocol("quick"), Problem(ipc=images_per_class, side=32)
+    made = quick.adapted(problem, whole=True)
+    assert (made.epochs, made.steps(10 * images_per_class)) == (epochs, steps)
+    assert quick.adapted(problem, whole=True, epochs=7).epochs == 7
+    assert [quick.at_most_whole(problem, asked) for asked in (None, 7, 2_000)] == [None, 7, epochs]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +113,8 @@ def test_the_other_protocols_are_the_same_for_all(name: str) -> None:
     known = protocol(name)
     for side in (32, 224):
         for num_classes in (10, 100):
-            assert known.adapted(Problem(ipc=10, side=side, num_classes=num_classes), factor=3) == known
+            made = known.adapted(Problem(ipc=1_000, side=side, num_classes=num_classes), factor=1)
+            assert made == known
 
 
 def test_what_is_given_is_checked() -> None:

@@ -23,6 +23,12 @@ def test_a_copy_is_found_at_distance_zero_and_another_class_is_not_looked_at() -
     assert found.usual > 20
 
 
+def test_the_usual_distance_is_the_median_of_all() -> None:
+    real = torch.tensor([0, 10, 40, 140], dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    found = nearest(torch.zeros(1, 1, 2, 2), torch.tensor([0]), real, torch.zeros(4, dtype=torch.int64))
+    assert found.usual == pytest.approx(20.0)  # of 10, 10, 30 and 100
+
+
 def test_a_smaller_copy_is_found_too() -> None:
     real = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     real[1, :, :4] = 200

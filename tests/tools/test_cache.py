@@ -105,6 +105,13 @@ def test_what_was_made_is_found_again() -> None:
     assert same(other, {"weight": torch.zeros(1)})
 
 
+def test_what_is_kept_does_not_change_with_what_it_was_made_from() -> None:
+    lent = torch.zeros(3)
+    found = cache.kept("reports", {"fingerprint": "x"}, 0, lambda: {"one": lent})
+    lent += 1
+    assert found["one"].tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("damage", ["cut", "junk", "empty", "flipped", "zeroed", "text", "unsigned"])
 def test_a_damaged_entry_is_said_and_made_again(folder: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
     kept("pools", SETTINGS, 0, lambda: TENSORS, Credits())

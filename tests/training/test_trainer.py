@@ -10,7 +10,7 @@ from torch import nn
 
 from m3d_condense import networks
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.machine.engine import Engine
+from m3d_condense.machine.engine import Engine, in_pieces
 from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.problem import Problem
@@ -291,6 +291,19 @@ def test_accuracy_is_a_percentage_of_the_right_ones(digits: ImageDataset, plain:
     labels[:75] = (labels[:75] + 1) % 10
     assert made.accuracies(images, labels) == pytest.approx([75.0])
     assert not made.network.training
+
+
+def test_batches_are_filled_up_with_images(plain: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that batch norm without running statistics sees those of images."""
+    seen: list[float] = []
+    images = torch.full((10, 1, 8, 8), 7.0)
+
+    def function(part: torch.Tensor) -> torch.Tensor:
+        seen.append(float(part.mean()))
+        return part.flatten(1).sum(1)
+
+    assert len(in_pieces(function, images, 4)) == 10
+    assert seen == [7.0, 7.0, 7.0]
 
 
 def test_a_network_that_has_diverged_has_no_accuracy(digits: ImageDataset, plain: Execution) -> None:

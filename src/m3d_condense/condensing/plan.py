@@ -75,6 +75,9 @@ def plan(
         forward = real + torch.float32.itemsize * widest_activation(network, example)
         check_room(recipe.batch_real * forward, "batch_real", recipe.batch_real)
         check_room(per_class * synthetic, "batch_synthetic", recipe.batch_synthetic)
+        if recipe.share_real:  # of all classes, from the first of the steps that share them to the last
+            held = torch.float32.itemsize * (example.numel() if objective.twice else seen)
+            check_room(len(shard.classes) * recipe.batch_real * held, "batch_real", recipe.batch_real)
     if recipe.class_steps == "sequential":
         if objective.joint:
             raise UserError("this objective needs all classes at once", setting="class_steps", value="sequential")

@@ -95,10 +95,11 @@ class Run:
         if seen is None:
             assert real is not None
             seen = View(encoder, real, classes, graph=False, shard=shard)
-        if self.recipe.share_real:  # those of the last encoder are let go
-            self.seen = {key: view for key, view in self.seen.items() if key[0] == first} | {(first, classes): seen}
         learnt = View(encoder, synthetic, classes, graph=True, shard=shard)
         loss = self.objective(seen, learnt, constants=self.step % LOG_EVERY == 0)
+        if self.recipe.share_real:  # those of the last encoder go
+            self.seen = {key: view for key, view in self.seen.items() if key[0] == first} | {(first, classes): seen}
+            seen.let_go()
         if not loss.requires_grad:
             said = "no gradient reaches the images through it; take torch.no_grad and detach out of it"
             raise UserError(said, setting="network", value=self.recipe.network)

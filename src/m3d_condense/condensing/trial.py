@@ -25,7 +25,7 @@ class Trial:
     Attributes:
         iterations: how many fit in the limit: at least one, at most those of the recipe.
         start: seconds of all before the second step: networks trained beforehand, compilation. It counts once.
-        each: seconds of a step.
+        each: seconds of a step, with its share of the warm-up of new networks.
         compiled: whether the run was compiled.
     """
 
@@ -70,5 +70,7 @@ def try_out(dataset: ImageDataset, recipe: Recipe, engine: Engine, limit: float)
         run.take_step()
         taken, spent = taken + 1, _now(engine) - start
     each = spent / taken if taken else start - ready
+    if recipe.encoder_warmup > 1:  # the first step had that of one network, which others will have too
+        each += max(start - ready - each, 0.0) / recipe.iterations_per_model
     fitting = max(1, min(recipe.iterations, int((limit - setup) / each)))
     return Trial(iterations=fitting, start=setup, each=each, compiled=run.plan.placed.compiled)

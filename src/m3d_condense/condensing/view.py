@@ -43,7 +43,6 @@ class Encoder:
         set_encoding(placed.network)
         self.confidence = 1.0
         self.teacher: Encoder | None = None
-        self._mixes = mixes_images(self.network)
         self._features = placed.of(self.network.features)
         self._logits = placed.of(self.network)
         self._maps = placed.of(self.network.maps) if hasattr(self.network, "maps") else None
@@ -81,7 +80,7 @@ class Encoder:
         return self._each(self._logits, images)[0]
 
     def _each(self, function: Callable[[Tensor], Any], images: Tensor) -> list[Tensor]:
-        if self._mixes:  # batch statistics are those of one class's real, or synthetic, images
+        if mixes_images(self.network):  # batch statistics are those of one class's real, or synthetic, images
             parts = [function(of_one_class) for of_one_class in images]
             found = (
                 torch.cat(parts) if isinstance(parts[0], Tensor) else [torch.cat(p) for p in zip(*parts, strict=True)]
@@ -108,6 +107,11 @@ class View:
     ) -> None:
         self.encoder, self.images, self.classes, self.graph = encoder, images, classes, graph
         self.shard = shard or Shard(num_classes=len(classes))
+
+    def let_go(self) -> None:
+        """Let go of the images, where their features alone are what is asked for."""
+        if "features" in self.__dict__:
+            self.images = self.images.new_empty(*self.images.shape[:2], 0)
 
     @cached_property
     def maps(self) -> list[Tensor]:

@@ -256,8 +256,8 @@ def at_once(images: Tensor, device: torch.device, networks: int = 1, *, native: 
 def in_pieces(function: Callable[[Tensor], Any], images: Tensor, most: int) -> Any:
     """Apply a function of a batch in equal pieces of at most `most` images, so that one shape is compiled.
 
-    The last piece is filled up with zeros, whose results are dropped; the function must not mix images. It may return
-    a tensor or a list of them.
+    The last piece is filled up with the first images, whose results there are dropped: a function that mixes images, as
+    batch norm without running statistics does, sees images in all of them. It may return a tensor or a list of them.
     """
     count = math.ceil(len(images) / most)
     if count == 1:
@@ -266,7 +266,7 @@ def in_pieces(function: Callable[[Tensor], Any], images: Tensor, most: int) -> A
     parts = list(torch.split(images, piece))
     short = piece - len(parts[-1])
     if short:
-        parts[-1] = torch.cat((parts[-1], images.new_zeros(short, *images.shape[1:])))
+        parts[-1] = torch.cat((parts[-1], images[:short]))
     results = [function(part) for part in parts]
     if isinstance(results[0], Tensor):
         return torch.cat(results)[: len(images)]

@@ -77,9 +77,9 @@ class Protocol:
             resolved, epochs=chosen, training=dataclasses.replace(resolved.training, augmentation=kept)
         )
 
-    def at_most_whole(self, epochs: int | None) -> int | None:
+    def at_most_whole(self, problem: Problem, epochs: int | None) -> int | None:
         """Return the epochs asked for, on a whole data set beside small ones: at most its own for that."""
-        return None if epochs is None else min(epochs, self.whole_epochs)
+        return None if epochs is None else min(epochs, self.resolve(self, problem, 1).whole_epochs)
 
     def steps(self, images: int) -> int:
         """Return how many steps the run takes on this many images."""
@@ -87,10 +87,11 @@ class Protocol:
 
 
 def _quick(protocol: Protocol, problem: Problem, factor: int) -> Protocol:
-    """Give a set of few images as many more epochs as make enough steps of them."""
+    """Give few images, of a set or a whole data set, as many more epochs as make enough steps of them."""
     images = problem.num_classes * problem.ipc * factor**2
     enough = math.ceil(ENOUGH / math.ceil(images / protocol.training.batch))
-    return dataclasses.replace(protocol, epochs=max(protocol.epochs, enough))
+    epochs, whole = max(protocol.epochs, enough), max(protocol.whole_epochs, enough)
+    return dataclasses.replace(protocol, epochs=epochs, whole_epochs=whole)
 
 
 def _idc(protocol: Protocol, problem: Problem, factor: int) -> Protocol:

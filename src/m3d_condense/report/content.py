@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 
 from m3d_condense.machine.memory import readable
 from m3d_condense.report import charts
@@ -221,7 +222,7 @@ def _audit(facts: Facts, sheet: Sheet) -> Audit | None:
     text = (
         "Distances are root mean squares of the differences of pixels, in levels of 0 to 255: from "
         f"{float(found.distance.min()):.1f} to {float(found.distance.max()):.1f}, median "
-        f"{float(found.distance.median()):.1f}."
+        f"{statistics.median(found.distance.tolist()):.1f}."
     )
     if found.usual is not None:
         text += (

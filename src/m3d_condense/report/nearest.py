@@ -6,6 +6,7 @@ Shapes: N real and M synthetic images of C×H×W pixels in [0, 1]; T tiles, of h
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +57,7 @@ def nearest(tiles: Tensor, tile_labels: Tensor, real: Tensor, real_labels: Tenso
         index[ours] = members[best]
         usual.append(_between(_sized(real[members[:SAMPLE]], tiles)))
     between = torch.cat(usual)
-    return Nearest(index=index, distance=distance, usual=float(between.median()) if len(between) else None)
+    return Nearest(index=index, distance=distance, usual=statistics.median(between.tolist()) if len(between) else None)
 
 
 def _sized(images: Tensor, tiles: Tensor) -> Tensor:

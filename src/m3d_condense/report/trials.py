@@ -134,8 +134,9 @@ def trials(
 
 def _epochs(setup: Setup, subject: Subject) -> int | None:
     """Return the epochs in place of the protocol's: on a whole data set, at most the protocol's for that."""
-    whole = isinstance(subject, ImageDataset)
-    return protocols.protocol(setup.protocol).at_most_whole(setup.epochs) if whole else setup.epochs
+    if not isinstance(subject, ImageDataset):
+        return setup.epochs
+    return protocols.protocol(setup.protocol).at_most_whole(subject.problem(mirrored=True), setup.epochs)
 
 
 def features(

@@ -74,7 +74,7 @@ class Scoring:
             problem = dataset.problem(mirrored=recipe.flip if flip is None else flip, ipc=recipe.ipc)
             return chosen.adapted(problem, epochs=self.epochs, factor=recipe.factor)
         problem = dataset.problem(mirrored=dataset.mirrored if flip is None else flip)
-        return chosen.adapted(problem, epochs=chosen.at_most_whole(self.epochs), whole=True)
+        return chosen.adapted(problem, epochs=chosen.at_most_whole(problem, self.epochs), whole=True)
 
     def check(self, dataset: ImageDataset) -> None:
         """Raise `UserError` for a network that could score no set of these images."""

@@ -238,7 +238,8 @@ class Worker:
         if asked["flip"] is None:
             asked["flip"] = mirrored(subject, dataset)
         if isinstance(subject, ImageDataset):
-            asked["epochs"] = protocols.protocol(asked["protocol"]).at_most_whole(asked["epochs"])
+            problem = dataset.problem(mirrored=asked["flip"])
+            asked["epochs"] = protocols.protocol(asked["protocol"]).at_most_whole(problem, asked["epochs"])
             return evaluate(subject, dataset, network=network, execution=self.engine.execution, **asked)
         known = _held_score(subject, network, asked, dataset.fingerprint, self._code(network, dataset))
         if known is not None:

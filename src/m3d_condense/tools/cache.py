@@ -123,7 +123,7 @@ def kept(
             watch.credit(float(metadata["seconds"]))
         return tensors
     begun = time.monotonic()
-    tensors = {name: value.detach().contiguous().cpu() for name, value in make().items()}
+    tensors = {name: value.detach().contiguous().cpu().clone() for name, value in make().items()}
     if _keeping:
         note = f"{made_from.get('network', 'a network')}, of data {str(made_from.get('fingerprint', ''))[:15]}"
         metadata = {"seconds": str(time.monotonic() - begun), "note": note}
