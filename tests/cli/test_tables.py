@@ -6,6 +6,7 @@ from rich.table import Table
 
 from m3d_condense.cli.tables import Scored, print_lines, print_scores
 from m3d_condense.sets.score import Score
+from m3d_condense.tools.progress import set_quiet, tell
 
 SCORE = Score.of("convnet3-width64", "quick", [45.12, 46.5, 44.2], {"labels": "hard"})
 LINES = [
@@ -38,3 +39,12 @@ def test_tables_keep_to_the_terminal_where_that_is_wide_enough(
     lines = capsys.readouterr().out.splitlines()
     assert max(map(cell_len, lines)) <= columns
     assert len({cell_len(line) for line in lines}) == 1
+
+
+def test_text_between_colons_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_lines([{"method": "runs/x:x:y", "n": "1"}], Table(), left=("method",), wrapped=("method",))
+    set_quiet(False)
+    tell("--network convnet:x: cannot be imported")
+    found = capsys.readouterr()
+    assert "runs/x:x:y" in found.out
+    assert "convnet:x: cannot" in found.err

@@ -163,6 +163,18 @@ def test_a_grown_run_goes_on_to_the_same_bits(digits: ImageDataset, old: Condens
     assert "already condensed with these settings" in heard[-1]
 
 
+def test_a_set_does_not_take_the_place_of_the_one_that_it_grows_from(
+    digits: ImageDataset, old: CondensedSet, tmp_path: Path
+) -> None:
+    data, folder = some_classes(digits, "1", "7", "3"), old.save(tmp_path / "old")
+    for out in (folder, tmp_path / "x" / ".." / "old"):
+        with pytest.raises(UserError, match="is the set to start from, which would be lost; name another folder"):
+            grow(data, ipc=3, start_from=str(folder), out=out, overwrite=True, time_limit=1e-9)
+    assert torch.equal(CondensedSet.load(folder).images, old.images)
+    with pytest.raises(UserError, match="start_from=5: a condensed set, or its folder"):
+        grow(data, ipc=3, start_from=5)
+
+
 def test_a_checkpoint_of_another_start_is_refused(digits: ImageDataset, old: CondensedSet, tmp_path: Path) -> None:
     data = some_classes(digits, "1", "7", "3", "8")
     grow(data, ipc=2, iterations=6, out=tmp_path / "set", time_limit=1e-9, start_from=old)

@@ -178,6 +178,28 @@ def test_a_run_that_was_stopped_goes_on_by_the_same_timetable(
     assert not (tmp_path / "set.timetable.json").exists()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_runs_timetable_is_not_gone_by(
+    overwrite: bool, digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "set"
+    monkeypatch.setattr(Timetable, "fitting_training", lambda *arguments: 3)
+    monkeypatch.setattr(timetable, "try_out", lambda *arguments: trial(20))
+    asked: dict[str, Any] = {"out": out, "time_limit": LIMIT, "execution": plain, **TINY}
+
+    def stop(*arguments: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("m3d_condense.condensing.run.Run.loop", stop)
+        with pytest.raises(KeyboardInterrupt):
+            condense(digits, **asked)
+    monkeypatch.setattr(Timetable, "fitting_training", lambda *arguments: 2)
+    monkeypatch.setattr(timetable, "try_out", lambda *arguments: trial(5))
+    other = condense(digits, overwrite=overwrite, **asked | {"ipc": 2})
+    assert (other.settings["encoder_steps"], other.settings["iterations"]) == (2, 5)
+
+
 def test_a_pool_that_was_stopped_goes_on_with_networks_of_the_same_training(
     digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ def test_values_out_of_range_are_refused_by_name(changes: dict[str, Any], messag
     ("method", "preset", "overrides", "message"),
     [
         ("m4d", "quick", {}, "unknown method 'm4d': one of m3d, m3d-linear"),
+        (["dm"], "quick", {}, r"unknown method \['dm'\]: one of m3d, m3d-linear"),
         ("m3d", "slow", {}, "unknown preset 'slow': one of quick, paper"),
         ("m3d", "quick", {"rate": 1}, "unknown setting 'rate'"),
     ],

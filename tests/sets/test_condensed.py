@@ -38,9 +38,12 @@ def test_score_statistics() -> None:
     assert score.mean == pytest.approx(np.mean(accuracies))
     assert score.std == pytest.approx(np.std(accuracies, ddof=1))
     assert Score.of("convnet3", "idc", [50.0], {}).std == 0.0
-    for wrong in ([], [101.0], [math.nan]):
+    for wrong in ([], [101.0], [math.nan], ["a"], [None]):
         with pytest.raises(UserError, match="accuracies"):
-            Score.of("convnet3", "idc", wrong, {})
+            Score.of("convnet3", "idc", wrong, {})  # type: ignore[arg-type]
+    for mean in ("a", None, math.nan):
+        with pytest.raises(UserError, match="mean"):
+            Score(network="x", protocol="y", n=1, mean=mean, std=0.0, accuracies=[1.0], settings={})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,8 @@ def test_score_statistics() -> None:
         ({"std": (0.0, 1.0, 1.0)}, "cannot normalise"),
         ({"mean": (0.5,)}, "1 means and 3 deviations"),
         ({"seconds": math.inf}, "seconds is inf"),
+        ({"seconds": -1.0}, "seconds is -1.0, not a duration"),
+        ({"steps": -1}, "steps is -1"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes: dict[str, object], message: str) -> None:

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from m3d_condense.cli.tables import cell, print_lines
+from m3d_condense.cli.tables import cell, plain_console, print_lines
 from m3d_condense.studies.paper.grids import GRIDS, Grid
 from m3d_condense.tools.text import duration
 
@@ -52,10 +51,10 @@ def print_reproduction(made: Reproduction, as_json: bool) -> None:
     for line in lines:
         if DIFFERS in line:
             line[DIFFERS] = numbered.get(line[DIFFERS], "")
-    Console().print(cell(made.title), highlight=False)
+    plain_console().print(cell(made.title), highlight=False)
     _print([{NARROW.get(name, name): text for name, text in line.items()} for line in lines])
     below = [f"note {number}: {text}" for text, number in numbered.items()]
-    Console().print(*map(cell, [*below, *made.notes()]), highlight=False, sep="\n")
+    plain_console().print(*map(cell, [*below, *made.notes()]), highlight=False, sep="\n")
 
 
 def print_estimate(found: Estimate, as_json: bool) -> None:
@@ -79,7 +78,7 @@ def print_estimate(found: Estimate, as_json: bool) -> None:
         _print(lines)
     whole = f"About {duration(found.total)} in all on this machine ({found.machine})"
     finished = f"; {found.finished} sets are finished and left out" if found.finished else ""
-    Console().print(*map(cell, [whole + finished, *found.missing]), highlight=False, sep="\n")
+    plain_console().print(*map(cell, [whole + finished, *found.missing]), highlight=False, sep="\n")
 
 
 def _described(grid: Grid) -> dict[str, str]:

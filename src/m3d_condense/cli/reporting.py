@@ -80,7 +80,7 @@ def _named(given: Sequence[str]) -> tuple[list[Found], list[Compared]]:
             continue
         found = find(name)
         if found is None:
-            raise UserError(f"{name}: neither a condensed set nor a comparison")
+            raise UserError(f"{name}: neither a condensed set nor a comparison; sets of a study are in its sets/")
         sets.append(found)
     if not sets:
         best = _best(Path(given[0]))

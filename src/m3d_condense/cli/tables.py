@@ -78,7 +78,7 @@ def print_comparison(comparison: Results, as_json: bool) -> None:
         return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     print_lines(comparison.table(), table, left=("method", "network"), wrapped=("method", "network"))
-    Console().print(*map(cell, comparison.notes()), highlight=False, sep="\n")
+    plain_console().print(*map(cell, comparison.notes()), highlight=False, sep="\n")
 
 
 def print_lines(
@@ -103,7 +103,7 @@ def print_lines(
         table.add_column(cell(column), justify="left" if column in left else "right", width=natural)
     for line in lines:
         table.add_row(*map(cell, line.values()))
-    console = Console()
+    console = plain_console()
     console.width = _narrowed(table, least, console)
     console.print(table, highlight=False)
 
@@ -159,7 +159,7 @@ def print_info(engine: Engine) -> None:
         )
     table.add_row("networks", ", ".join((*NETWORKS, "module:callable", "timm:NAME")))
     table.add_row("data by name", f"{', '.join(NAMES)}; digits are embedded, the others come from the hub")
-    Console().print(table)
+    plain_console().print(table)
 
 
 def _uses(engine: Engine) -> dict[str, str]:
@@ -218,7 +218,7 @@ def print_estimate(found: Estimate, time_limit: float | None) -> None:
     table = _facts()
     for name, text in lines.items():
         table.add_row(name, cell(text))
-    Console().print(table)
+    plain_console().print(table)
 
 
 def notice_labels(before: SoftLabels | None, condensed: CondensedSet, folder: Path) -> None:
@@ -237,6 +237,11 @@ def notice_labels(before: SoftLabels | None, condensed: CondensedSet, folder: Pa
         f"{kib(soft.nbytes)} KiB beside {kib(condensed.nbytes)} KiB of pixels; "
         f"score with: m3d evaluate {shlex.quote(str(folder))}"
     )
+
+
+def plain_console() -> Console:
+    """Return a console on standard output that shows texts as they are: ``:x:`` is no picture."""
+    return Console(emoji=False)
 
 
 def cell(text: str) -> str:

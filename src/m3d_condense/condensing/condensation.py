@@ -96,8 +96,8 @@ def condense(
     check_factor(dataset, recipe)
     groups.check_groups(class_groups, dataset.num_classes, {"start_from": start_from, "watch": watch})
     check_memory(dataset, recipe)
-    grown_from = _earlier(start_from, keep_old, dataset, recipe)
     target = Path(out) if out is not None else None
+    grown_from = _earlier(start_from, keep_old, dataset, recipe, target)
     asked = Watching(watch=watch, preview_every=preview_every, track=track)
     asked.check(target, recipe)
     if target is not None and preview_every:
@@ -136,11 +136,19 @@ def _notice_idle(recipe: Recipe, own: Recipe) -> None:
 
 
 def _earlier(
-    start_from: CondensedSet | str | Path | None, keep_old: bool | None, dataset: ImageDataset, recipe: Recipe
+    start_from: CondensedSet | str | Path | None,
+    keep_old: bool | None,
+    dataset: ImageDataset,
+    recipe: Recipe,
+    target: Path | None,
 ) -> Earlier | None:
-    """Return what the run grows from, if anything."""
+    """Return what the run grows from, if anything; raises `UserError` where it would take the place of that."""
     if start_from is not None:
-        return earlier(start_from, dataset, recipe, keep_old)
+        found = earlier(start_from, dataset, recipe, keep_old)
+        if target is not None and isinstance(start_from, str | Path) and Path(start_from).resolve() == target.resolve():
+            said = "is the set to start from, which would be lost; name another folder for the new one"
+            raise UserError(said, setting="out", value=target)
+        return found
     if keep_old is not None:
         raise UserError(f"goes with {Setting('start_from')} only", setting="keep_old", value=keep_old)
     return None

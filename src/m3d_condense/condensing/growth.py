@@ -82,6 +82,8 @@ def earlier(
     Raises:
         UserError: for a set that does not fit, or where nothing would be left to do.
     """
+    if not isinstance(given, CondensedSet | str | Path):
+        raise UserError("a condensed set, or its folder", setting="start_from", value=given)
     condensed = given if isinstance(given, CondensedSet) else CondensedSet.load(given)
     _check(condensed, dataset, recipe)
     if condensed.soft_labels is not None:

@@ -19,7 +19,7 @@ from m3d_condense.condensing.place import Place
 from m3d_condense.condensing.run import begin
 from m3d_condense.condensing.start import start
 from m3d_condense.condensing.timetable import Timetable
-from m3d_condense.condensing.working import Working, abandoned
+from m3d_condense.condensing.working import abandoned
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.environment import describe_environment
@@ -63,11 +63,20 @@ class Task:
     overwrite: bool
     of_group: bool = False
 
-    def timed(self, target: Path | None) -> Task:
-        """Return it with its time limit divided, as is noted beside the target."""
+    def begun_at(self, target: Path | None) -> Task:
+        """Return it with what an earlier call found of its time limit's division, and a place for what is found."""
+        if self.timetable is None or target is None:
+            return self
+        timetable = self.timetable.for_run(target, self.identity())
+        known = current().by_first(partial(timetable.known, stored=self.of_group or not self.overwrite))
+        recipe = dataclasses.replace(self.recipe, **known)
+        return dataclasses.replace(self, recipe=recipe, timetable=timetable.beyond(known))
+
+    def timed(self) -> Task:
+        """Return it with its time limit divided."""
         if self.timetable is None:
             return self
-        recipe = self.timetable.made(self.dataset, self.recipe, self.engine, target)
+        recipe = self.timetable.made(self.dataset, self.recipe, self.engine)
         return dataclasses.replace(self, recipe=recipe, timetable=None)
 
     def identity(self) -> dict[str, Any]:
@@ -95,14 +104,10 @@ class Task:
 
 def in_one(task: Task, target: Path | None) -> CondensedSet:
     """Condense all the classes of a task together."""
-    begun = target is not None and Working.beside(target).checkpoint.exists()
-    if task.timetable is not None and target is not None and (begun or task.of_group or not task.overwrite):
-        known = current().by_first(partial(task.timetable.known, target))
-        recipe = dataclasses.replace(task.recipe, **known)
-        task = dataclasses.replace(task, recipe=recipe, timetable=task.timetable.beyond(known))
+    task = task.begun_at(target)
 
     def make() -> CondensedSet:
-        timed = task.timed(target)
+        timed = task.timed()
         return _collect(timed, _made(timed, timed.place(target, {})))
 
     return _once(task, task.place(target, {}), make)

@@ -24,6 +24,7 @@ from m3d_condense.machine.engine import Engine, Placed
 from m3d_condense.machine.group import Outcome, current
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.folder import is_condensed_set, read_settings
+from m3d_condense.tools.cache import key_of
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.files import read_json, write_file_atomic
 from m3d_condense.tools.progress import notice
@@ -51,10 +52,14 @@ class Timetable:
     Attributes:
         limit: seconds.
         given: settings that stay as they are.
+        target: the set beside which what is found is kept, at once, for a later call; None keeps nothing.
+        run: tells the run that it is of, beside that set.
     """
 
     limit: float
     given: Collection[str]
+    target: Path | None = None
+    run: str = ""
 
     @classmethod
     def asked(
@@ -73,15 +78,24 @@ class Timetable:
             raise UserError(f"does not tell what each group takes of it; give {needed}", setting="time_limit")
         return cls(limit=limit, given=given)
 
-    def known(self, target: Path) -> dict[str, Any]:
-        """Return what an earlier call found for the set at `target`: all, some of it, or nothing."""
-        file = Working.beside(target).timetable
+    def for_run(self, target: Path, identity: Mapping[str, Any]) -> Timetable:
+        """Return it for a set's place and what the set is made of, of which what is to be found tells no run."""
+        recipe = {name: value for name, value in identity["recipe"].items() if name not in {*FOUND} - {*self.given}}
+        return dataclasses.replace(self, target=target, run=key_of({**identity, "recipe": recipe}))
+
+    def known(self, *, stored: bool) -> dict[str, Any]:
+        """Return what an earlier call of this run has found: all, some of it, or nothing.
+
+        With `stored`, a set at the target tells it too; whether that is of this run is asked elsewhere.
+        """
+        if self.target is None:
+            return {}
+        file, found = Working.beside(self.target).timetable, {}
         if file.exists():
             found = read_json(file)
-        elif is_condensed_set(target):
-            found = read_settings(target)
-        else:
-            return {}
+            found = found if found.get("run") == self.run else {}
+        elif stored and is_condensed_set(self.target):
+            found = read_settings(self.target)
         values = {name: found.get(name) for name in FOUND if name not in self.given}
         return {k: v for k, v in values.items() if isinstance(v, int)} if found.get("time_limit") == self.limit else {}
 
@@ -124,8 +138,8 @@ class Timetable:
 
     @torch.inference_mode(False)
     @torch.enable_grad()
-    def made(self, dataset: ImageDataset, recipe: Recipe, engine: Engine, target: Path | None = None) -> Recipe:
-        """Return the recipe with the limit divided; what is found is kept beside `target` at once, for a later call.
+    def made(self, dataset: ImageDataset, recipe: Recipe, engine: Engine) -> Recipe:
+        """Return the recipe with the limit divided.
 
         A short trial tells how many training steps fit in most of the time. Then the networks are trained, unless they
         have been before: fewer of them, where the steps of the pixels, of which a few are tried after the first
@@ -139,7 +153,7 @@ class Timetable:
         if "encoder_steps" not in self.given:
             seconds = max(current().objects(_training_seconds(dataset, recipe, engine)))
             recipe = dataclasses.replace(recipe, encoder_steps=self.fitting_training(recipe, seconds))
-            self._keep(recipe, ("encoder_steps",), target)
+            self._keep(recipe, ("encoder_steps",))
         if "encoder_count" not in self.given:
             recipe = dataclasses.replace(recipe, encoder_count=_encoder_count(dataset, recipe, engine, self.limit))
         if "iterations" not in self.given:
@@ -147,14 +161,15 @@ class Timetable:
             recipe = dataclasses.replace(recipe, iterations=min(current().objects(trial.iterations)))
             networks = f"{_networks(recipe)} trained by {recipe.encoder_steps:,} steps"
             notice(f"{networks}, and {recipe.iterations:,} steps of the images fit in {self.limit:g} s")
-        self._keep(recipe, FOUND, target)
+        self._keep(recipe, FOUND)
         return recipe
 
-    def _keep(self, recipe: Recipe, names: Collection[str], target: Path | None) -> None:
+    def _keep(self, recipe: Recipe, names: Collection[str]) -> None:
         """Write settings that have been found beside the set that they are of."""
-        if target is not None:
-            content = json.dumps({name: getattr(recipe, name) for name in names} | {"time_limit": self.limit})
-            file = Working.beside(target).timetable
+        if self.target is not None:
+            found = {name: getattr(recipe, name) for name in names}
+            content = json.dumps(found | {"time_limit": self.limit, "run": self.run})
+            file = Working.beside(self.target).timetable
             current().by_first(lambda: write_file_atomic(file, content + "\n"))
 
 

@@ -116,7 +116,7 @@ def recipe(method: str, preset: str, problem: Problem, overrides: Mapping[str, A
         UserError: for an unknown method, preset or setting, a value out of range, or iterations of a method that takes
             no steps.
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise UserError(f"unknown method {method!r}: one of {', '.join(METHODS)}")
     if preset not in PRESETS:
         raise UserError(f"unknown preset {preset!r}: one of {', '.join(PRESETS)}")

@@ -42,10 +42,10 @@ class Score:
     def __post_init__(self) -> None:
         if self.n != len(self.accuracies) or not self.accuracies:
             raise UserError(f"a score of {self.n} networks has {len(self.accuracies)} accuracies")
-        wrong = [accuracy for accuracy in self.accuracies if not 0 <= accuracy <= 100]
+        wrong = [accuracy for accuracy in self.accuracies if not _is_percentage(accuracy)]
         if wrong:
             raise UserError(f"accuracies {wrong[:5]} are not percentages; give numbers in [0, 100]")
-        if not (0 <= self.mean <= 100 and 0 <= self.std < math.inf):
+        if not (_is_percentage(self.mean) and isinstance(self.std, int | float) and 0 <= self.std < math.inf):
             raise UserError(f"mean {self.mean} and std {self.std} are not of percentages")
         object.__setattr__(self, "settings", files.plain_json("settings of a score", self.settings))
         best = self.settings.get("best", self.accuracies)
@@ -91,7 +91,7 @@ class Score:
         if seed := self.settings.get("seed", 0):
             parts.append(f"seed {seed}")
         if readings := self.settings.get("readings"):
-            parts.append(f"{readings} readings")
+            parts.append(counted(readings, "reading"))
         return ", ".join(parts)
 
     def rounded(self, digits: int) -> str:
@@ -102,7 +102,10 @@ class Score:
     @classmethod
     def of(cls, network: str, protocol: str, accuracies: Sequence[float], settings: dict[str, Any]) -> Score:
         """Make the score of these accuracies (percent), mean and standard deviation computed."""
-        values = [float(accuracy) for accuracy in accuracies]
+        try:
+            values = [float(accuracy) for accuracy in accuracies]
+        except (TypeError, ValueError) as error:
+            raise UserError(f"accuracies {accuracies!r} are not percentages; give numbers in [0, 100]") from error
         return cls(
             network=network,
             protocol=protocol,
@@ -120,3 +123,7 @@ def with_newer(scores: Iterable[Score], newer: Iterable[Score]) -> list[Score]:
     for score in newer:
         found = [*(one for one in found if not one.repeats(score)), score]
     return found
+
+
+def _is_percentage(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 100

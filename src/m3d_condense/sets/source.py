@@ -99,7 +99,7 @@ def _own_source(condensed: CondensedSet) -> ImageDataset:
             )
     dataset = load(**source)
     if dataset.fingerprint != condensed.source.get("fingerprint"):
-        notice(f"{data}: has changed since the set was condensed from it; the score is of what it holds now")
+        notice(f"{data}: has changed since the set was condensed from it; what it holds now is used")
     return dataset
 
 

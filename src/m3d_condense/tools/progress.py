@@ -62,7 +62,7 @@ def recorded() -> Iterator[list[str]]:
 def tell(message: str) -> None:
     """Tell the user one line on stderr, unless quiet, that `recorded` does not collect: it is not of the data."""
     if not _quiet:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(shown(message))
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(shown(message))
 
 
 class Reporter:
@@ -142,7 +142,7 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "it") -
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True, emoji=False)) as bar:
         task = bar.add_task(reporter.description, total=total, completed=done, note="", rate="")
         reporter._bar = (bar, task)
         yield reporter
