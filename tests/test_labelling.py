@@ -12,7 +12,7 @@ from m3d_condense import labelling
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.fitting import train
-from m3d_condense.labelling import Teacher, _as_condensed, ensemble, label
+from m3d_condense.labelling import _as_condensed, ensemble, label
 from m3d_condense.machine.execution import Execution
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
@@ -38,7 +38,7 @@ def test_labels_are_the_mean_of_the_networks_softmax_at_a_temperature() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(300, 1, 2, 2, generator=generator)  # more than a piece
     layers = [nn.Sequential(nn.Flatten(), nn.Linear(4, 3)) for _ in range(2)]
-    teachers = [Teacher(network=layers[0], normalise=lambda x: x), Teacher(network=layers[1], normalise=lambda x: -x)]
+    teachers = [(layers[0], lambda x: x), (layers[1], lambda x: -x)]
     for temperature in (0.5, 1.0, 4.0):
         with torch.no_grad():
             found = ensemble(teachers, images, temperature, torch.device("cpu"))

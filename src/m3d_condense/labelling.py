@@ -46,12 +46,8 @@ from m3d_condense.training.trainer import check_converged, classes_of
 POOL = "pool"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Teacher:
-    """A trained network, and what takes images …×C×H×W in [0, 1] to what it is to see."""
-
-    network: nn.Module
-    normalise: Callable[[Tensor], Tensor]
+Teacher = tuple[nn.Module, Callable[[Tensor], Tensor]]
+"""A trained network, and what takes images …×C×H×W in [0, 1] to what it is to see."""
 
 
 @checked
@@ -109,7 +105,8 @@ def label(
     if folder is not None:
         current().by_first(partial(check_writable, folder / CONDENSED))
     engine = Engine(execution if pool is None else _as_condensed(condensed, execution or Execution()))
-    teachers = list(map(_teacher, files)) if pool is None else pool.teachers(engine, condensed.normalise)
+    own = [(trained.network, trained.normalise) for trained in files]
+    teachers = own if pool is None else pool.teachers(engine, condensed.normalise)
     soft = SoftLabels.of(ensemble(teachers, condensed.decode()[0], temperature, engine.device), origin)
     condensed.add_soft_labels(soft)
     if folder is not None:
@@ -165,10 +162,10 @@ def ensemble(teachers: Iterable[Teacher], images: Tensor, temperature: float, de
         device: where the networks run.
     """
     said = []
-    for teacher in teachers:
-        network = copy.deepcopy(teacher.network).to(device).eval()  # the caller's own stays where and as it is
+    for trained, normalise in teachers:
+        network = copy.deepcopy(trained).to(device).eval()  # the caller's own stays where and as it is
         parts = torch.split(images, at_once(images, device))
-        logits = torch.cat([network(teacher.normalise(part.to(device))) for part in parts])
+        logits = torch.cat([network(normalise(part.to(device))) for part in parts])
         check_converged(classes_of(logits))
         said.append(torch.softmax(logits.cpu().double() / temperature, dim=1))
     return torch.stack(said).mean(0).float()
@@ -207,10 +204,6 @@ def _of_file(trained: TrainedNetwork) -> dict[str, Any]:
     }
 
 
-def _teacher(trained: TrainedNetwork) -> Teacher:
-    return Teacher(network=trained.network, normalise=trained.normalise)
-
-
 @dataclass(frozen=True)
 class _OwnPool:
     """The pool of a set's own recipe, trained on `dataset`."""
@@ -236,5 +229,5 @@ class _OwnPool:
         for end in pool.ends():
             network = networks.build(recipe.network, **dataset.shape)
             network.load_state_dict(end)
-            found.append(Teacher(network=network, normalise=normalise))
+            found.append((network, normalise))
         return found

@@ -231,3 +231,12 @@ def test_a_folder_of_digits_that_is_called_so_is_not_mirrored(
 def test_known_data_sets_know_whether_they_are_mirrored() -> None:
     assert not load("digits").mirrored
     assert {"digits", "mnist", "ylecun/mnist", "svhn", "ufldl-stanford/svhn"} == UNMIRRORED
+
+
+def test_test_images_that_are_training_images_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1).repeat(4, 1).repeat(4, 2) * 6
+    labels = np.arange(40) % 2
+    load((images[:20], labels[:20]), test=(images[20:], labels[20:]))
+    assert "training images too" not in capsys.readouterr().err
+    load((images[:20], labels[:20]), test=(images[15:], labels[15:]))
+    assert "5 of 25 test images are training images too" in capsys.readouterr().err

@@ -76,10 +76,11 @@ def test_missing_and_failed_are_told_by_network() -> None:
     wide = job(networks=("convnet1", "convnet2", "convnet3"))
     ledger = Ledger({})
     assert ledger.missing(wide) == ["convnet1", "convnet2", "convnet3"]
-    assert ledger.failed(wide) == []
+    assert ledger.record(wide).failed(wide.scorers) == []
     ledger.keep(wide, record(wide, 50.0, errors={"convnet2": "too deep"}))
-    assert (ledger.missing(wide), ledger.failed(wide)) == (["convnet2", "convnet3"], ["convnet2"])
-    assert (ledger.missing(FIRST), ledger.failed(FIRST)) == ([], [])
+    failed = ledger.record(wide).failed(wide.scorers)
+    assert (ledger.missing(wide), failed) == (["convnet2", "convnet3"], ["convnet2"])
+    assert (ledger.missing(FIRST), ledger.record(FIRST).failed(FIRST.scorers)) == ([], [])
 
 
 def test_a_record_is_added_to_in_place_and_stays_once_kept(tmp_path: Path) -> None:

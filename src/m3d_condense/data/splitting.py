@@ -5,6 +5,7 @@ Legend: N images, K classes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.text import listed
 
+LOOKED_THROUGH = 2**30  # bytes of images among which those are looked for that are in both splits
+SEEN_SHARE = 0.01  # of the test images, beyond which it is said that training has them too
 TEST_SHARE = 0.2  # of each class, where a source has no test split
 
 
@@ -35,12 +38,23 @@ def without_absent(labels: list[Labels], class_names: tuple[str, ...]) -> tuple[
 
 
 def notice_odd(splits: Sequence[Split], class_names: tuple[str, ...]) -> None:
-    """Say so where images are nearly black, and where classes have no test image."""
+    """Say so where images are nearly black, where test images are training images, and where classes have none."""
     notice_flat(splits[0].images.numpy(), splits[1].images.numpy())
+    _notice_seen(splits[0].images.numpy(), splits[1].images.numpy())
     counts = torch.bincount(splits[1].labels, minlength=len(class_names)).tolist()
     untested = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
     if untested:
         notice(f"{len(untested)} of {len(class_names)} classes have no test image: {listed(untested)}")
+
+
+def _notice_seen(train: Pixels, test: Pixels) -> None:
+    """Say so where many test images are training images, to the bit; of large data it is not asked."""
+    if train.nbytes + test.nbytes > LOOKED_THROUGH:
+        return
+    known = {hashlib.blake2b(image.tobytes()).digest() for image in train}
+    seen = sum(hashlib.blake2b(image.tobytes()).digest() in known for image in test)
+    if seen > SEEN_SHARE * len(test):
+        notice(f"{seen} of {len(test)} test images are training images too, so that the accuracy on them says little")
 
 
 def joined(images: Sequence[Pixels], labels: Sequence[Labels]) -> list[Split]:

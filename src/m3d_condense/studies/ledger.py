@@ -119,10 +119,6 @@ class Ledger:
         if self.scored_on(data) - {fingerprint}:
             raise UserError(f"{data} has changed since sets of it were scored; {_remedy()}")
 
-    def failed(self, job: Job) -> list[str]:
-        """Return the networks for which a job went wrong the last time."""
-        return self.record(job).failed(job.scorers)
-
     def fitted(self, job: Job) -> Fitted | None:
         """Return what the trial for a job's series found; None where there was none."""
         if self.folder is not None and job.series not in self._fitted:
