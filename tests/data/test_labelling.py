@@ -198,3 +198,10 @@ def test_a_test_split_without_the_column_of_images_is_refused(tmp_path: Path) ->
     pq.write_table(pa.table({"img": PNGS, "label": CAT_DOG}), tmp_path / "data" / "test.parquet")
     with pytest.raises(UserError, match="the test split has no column image of images, .* but img, label: give"):
         load(tmp_path / "data")
+
+
+def test_a_table_of_paths_is_pointed_to_a_folder() -> None:
+    rows = {"path": [f"a/{number}.png" for number in range(12)], "label": CAT_DOG}
+    for data in (pd.DataFrame(rows), datasets.Dataset.from_dict(rows)):
+        with pytest.raises(UserError, match="path names files: write these rows as labels.csv into the folder"):
+            load(data)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from m3d_condense.data.columns import FLAT, INDEX, LABELS, choose_labels, one_hot, plain, unused_columns
 from m3d_condense.data.labels import any_label, encode, labelled_rows
+from m3d_condense.data.naming import name_files
 from m3d_condense.data.pictures import Rows
 from m3d_condense.data.schema import by_name
 from m3d_condense.data.split_columns import holds_splits, splits_of
@@ -250,8 +251,13 @@ def _image_column(table: AnyTable, given: str | None) -> str:
     found, arrays = table.image_columns(), table.array_columns()
     if not found and not arrays:
         said = f"no column of images, of encoded bytes or of arrays, only: {listed(table.columns, 8)}"
-        flat = table.flat_columns()
-        raise UserError(f"{said}; {flat[0]} {FLAT}" if flat else said)
+        if flat := table.flat_columns():
+            said += f"; {flat[0]} {FLAT}"
+        elif paths := [name for name in table.label_columns() if name_files(table.values(name))]:
+            said += (
+                f"; {paths[0]} names files: write these rows as labels.csv into the folder of the images, and give that"
+            )
+        raise UserError(said)
     named = [name for name in (*found, *arrays) if plain(name) in ("image", "img")]
     found = named if len(named) == 1 else found or arrays
     if len(found) > 1:

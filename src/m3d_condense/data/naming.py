@@ -168,5 +168,10 @@ def _names_enough(found: Naming, path: str, table: Table, index: Index) -> bool:
     return divides and 2 * len(set(found.values)) > len(found.values) and not all(map(is_number, found.values))
 
 
+def name_files(values: Sequence[object]) -> bool:
+    """Whether values are names of files of pictures, by their endings."""
+    return len(values) > 0 and all(isinstance(value, str) and _is_file(value) for value in values)
+
+
 def _is_file(value: str) -> bool:
     return PICTURE_FILE.fullmatch(value.strip()) is not None
