@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from m3d_condense.data.columns import FLAT, INDEX, LABELS, choose_labels, one_hot, plain, unused_columns
 from m3d_condense.data.labels import any_label, encode, labelled_rows
@@ -16,125 +14,11 @@ from m3d_condense.data.pictures import Rows
 from m3d_condense.data.schema import by_name
 from m3d_condense.data.split_columns import holds_splits, splits_of
 from m3d_condense.data.splits import some
+from m3d_condense.data.table_splits import AnyTable, TableSplit, as_flags
 from m3d_condense.data.words import ORDER, ROLES, TEST, TRAIN, VALID, split_name
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.text import listed
-
-MODES = {None: None, "L": "L", "RGB": "RGB", "RGBA": "RGB"}
-"""What images are made that a table says to be of a mode of PIL's; those with transparency are laid on white."""
-
-
-class AnyTable(Protocol):
-    """A table of one split, wherever it lies; see `tables.Table`."""
-
-    @property
-    def name(self) -> str:
-        """Of the split."""
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the columns."""
-
-    def image_columns(self) -> list[str]:
-        """Return the columns that may hold images."""
-
-    def array_columns(self) -> list[str]:
-        """Return the columns of arrays of numbers."""
-
-    def flat_columns(self) -> list[str]:
-        """Return the columns of numbers in one row, as images that have lost their height and width."""
-
-    def label_columns(self) -> list[str]:
-        """Return the columns whose values may be labels: numbers or text."""
-
-    def class_columns(self) -> list[str]:
-        """Return the columns that are known to hold classes."""
-
-    def count(self) -> int:
-        """Return how many rows there are."""
-
-    def values(self, column: str) -> list[Any]:
-        """Return all values of a column."""
-
-    def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
-        """Return all values of a column, and the names that ids among them stand for."""
-
-    def mode(self, column: str) -> str | None:
-        """Return the mode of PIL's that images of a column are to have; None where none is said."""
-
-    def images(self, column: str, rows: NDArray[np.int64]) -> Any:
-        """Return the images of some rows, as `Rows` takes them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Part:
-    """The rows of a table that are of one split: some of them, ascending, or all."""
-
-    name: str
-    table: AnyTable
-    rows: NDArray[np.int64] | None = None
-
-    def labels(self, columns: Sequence[str]) -> tuple[list[Any], tuple[str, ...]]:
-        """Return the labels of these rows in a column, or in one-hot columns, and the names that ids stand for."""
-        missing = [name for name in columns if name not in self.table.columns]
-        if missing:
-            self._check_without_labels(columns, missing)
-            return self._without_labels(), ()
-        if len(columns) > 1:
-            return self._one_hot(columns), ()
-        values, names = self.table.labels(columns[0])
-        return self._chosen(values), names
-
-    def _one_hot(self, columns: Sequence[str]) -> list[Any]:
-        """Return the class of each row, none where no cell names one; raises UserError for rows of none or several."""
-        flags = {name: _as_flags(self._chosen(self.table.values(name))) for name in columns}
-        hot = one_hot(flags)
-        if hot is not None:
-            return list(hot)
-        rows = list(zip(*flags.values(), strict=True))
-        if not any(any_label(row) and not set(row) <= {"0", "0.0"} for row in rows):
-            return self._without_labels()
-        one = [one_hot({name: [flag] for name, flag in zip(columns, row, strict=True)}) for row in rows]
-        raise UserError(
-            f"row {one.index(None)} of the {self.name} split is not 1 in one of the columns {listed(columns)} and 0 in "
-            "the others, as those of training are: give one label an image"
-        )
-
-    def _check_without_labels(self, columns: Sequence[str], missing: Sequence[str]) -> None:
-        """Raise UserError where the columns of labels are missing, but others look like them."""
-        if len(missing) < len(columns):
-            raise UserError(
-                f"the {self.name} split lacks {listed(missing)} of the columns of labels that training has, "
-                f"{listed(columns)}: give it all of them"
-            )
-        known = {*LABELS, plain(columns[0])}
-        alike = [name for name in self.table.label_columns() if plain(name) in known]
-        if any(any_label(self.table.values(name)) for name in alike):
-            raise UserError(
-                f"the {self.name} split has no column {listed(columns)} of labels, which training has, but "
-                f"{listed(alike)}: give the columns of both one name"
-            )
-
-    def _chosen(self, values: list[Any]) -> list[Any]:
-        return values if self.rows is None else [values[row] for row in self.rows]
-
-    def _without_labels(self) -> list[None]:
-        return [None] * (self.table.count() if self.rows is None else len(self.rows))
-
-    def images(self, column: str, chosen: NDArray[np.int64], labels: NDArray[np.int64]) -> Rows:
-        """Return the images of some of these rows with the labels of all, numbered as the table numbers them."""
-        if column not in self.table.columns:
-            raise UserError(
-                f"the {self.name} split has no column {column} of images, which training has, but "
-                f"{listed(self.table.columns, 8)}: give the columns of both one name"
-            )
-        rows = chosen if self.rows is None else self.rows[chosen]
-        mode = self.table.mode(column)
-        if mode not in MODES:
-            raise UserError(f"holds images of mode {mode}; cast them to L or RGB", setting="image_column", value=column)
-        images = self.table.images(column, rows)
-        return Rows(name=self.name, labels=labels[chosen], images=images, rows=rows, mode=MODES[mode])
 
 
 def labelled(
@@ -175,13 +59,15 @@ def labelled(
     return [part.images(image, kept, numbers) for part, numbers, kept in chosen], class_names
 
 
-def _divided(train: AnyTable, tests: Sequence[AnyTable], taken: Sequence[str | None]) -> tuple[list[str], list[_Part]]:
+def _divided(
+    train: AnyTable, tests: Sequence[AnyTable], taken: Sequence[str | None]
+) -> tuple[list[str], list[TableSplit]]:
     """Return the columns that tell the splits, none where there are none, and the splits, that of training first.
 
     Raises UserError where such a column and the tables' own splits contradict each other, and where it says that no
     row is for training.
     """
-    parts = [_Part(name=table.name, table=table) for table in (train, *tests)]
+    parts = [TableSplit(name=table.name, table=table) for table in (train, *tests)]
     possible = set(train.label_columns())
     columns = [name for name in train.columns if name in possible or holds_splits(name)]  # the latter may be bytes
     found = _said(train, [name for name in columns if name not in taken])
@@ -202,8 +88,8 @@ def _divided(train: AnyTable, tests: Sequence[AnyTable], taken: Sequence[str | N
         )
     if len(rows[TRAIN]) < len(roles):
         notice(f"The splits are read from the column {some(columns)}")
-        parts[0] = _Part(name=train.name, table=train, rows=rows.pop(TRAIN))
-        parts += [_Part(name=role, table=train, rows=number) for role, number in rows.items() if len(number) > 0]
+        parts[0] = TableSplit(name=train.name, table=train, rows=rows.pop(TRAIN))
+        parts += [TableSplit(name=role, table=train, rows=number) for role, number in rows.items() if len(number) > 0]
     return columns, [parts[0], *sorted(parts[1:], key=lambda part: ORDER[_word(part.name)])]
 
 
@@ -237,7 +123,7 @@ def _check_apart(table: AnyTable, columns: Sequence[str], count: int, role: str)
         )
 
 
-def _test_labels(test: _Part, label: Sequence[str], names: Sequence[str]) -> list[Any]:
+def _test_labels(test: TableSplit, label: Sequence[str], names: Sequence[str]) -> list[Any]:
     """Return the labels of another split, as ids if it has the names of training, else as names."""
     values, own = test.labels(label)
     return values if own == tuple(names) else by_name(values, own)
@@ -270,11 +156,7 @@ def _one_hot_columns(table: AnyTable, taken: Sequence[str]) -> list[str]:
     possible = [name for name in table.label_columns() if name not in taken and plain(name) not in INDEX]
     if table.class_columns() or any(plain(name) in LABELS for name in table.columns):
         return []
-    return possible if one_hot({name: _as_flags(table.values(name)) for name in possible}) is not None else []
-
-
-def _as_flags(values: Sequence[Any]) -> list[str]:
-    return [str(int(value)) if isinstance(value, bool) else str(value) for value in values]
+    return possible if one_hot({name: as_flags(table.values(name)) for name in possible}) is not None else []
 
 
 def _label_column(table: AnyTable, taken: Sequence[str], given: str | None) -> str:
