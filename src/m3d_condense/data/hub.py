@@ -72,7 +72,7 @@ def read(data: str, known: HubSet | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class HubTable:
-    """One split as a table of `datasets`; see `labelling.AnyTable`.
+    """One split as a table of `datasets`; see `table_splits.AnyTable`.
 
     `folder` is where images that are given by their paths must lie; None allows any place, for data of the hub, whose
     images lie in the cache.
