@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.mapped import file_of, let_go
+from m3d_condense.tools import locks
 from m3d_condense.tools.entries import entries
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.leftovers import lock_name
@@ -235,17 +237,16 @@ def test_a_damaged_store_is_made_again(photos: Path, place: Path, damage: str) -
 
 
 @pytest.mark.usefixtures("little")
-def test_processes_that_decode_the_same_take_turns(
-    photos: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_processes_that_decode_the_same_take_turns(photos: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(monkeypatch, 3, photos)
     (store,) = (place / "stores").iterdir()
     lock = FileLock(lock_name(store))
     lock.acquire()
+    told: Queue[str] = Queue()
+    monkeypatch.setattr(locks, "tell", told.put)
     with ThreadPoolExecutor(1) as other:
         waiting = other.submit(load, photos)
-        while "waiting for it" not in capsys.readouterr().err:
-            assert not waiting.done()
+        assert "waiting for it" in told.get(timeout=60)
         state = (store / "state.json").read_text()
         lock.release()
         same(waiting.result(), in_memory(photos))
