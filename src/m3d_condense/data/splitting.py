@@ -21,6 +21,7 @@ from m3d_condense.tools.progress import notice
 from m3d_condense.tools.text import listed
 
 LOOKED_THROUGH = 2**30  # bytes of images among which those are looked for that are in both splits
+MAY_BE_ALIKE = 16  # numbers: images of fewer are often the same
 SEEN_SHARE = 0.01  # of the test images, beyond which it is said that training has them too
 TEST_SHARE = 0.2  # of each class, where a source has no test split
 
@@ -48,8 +49,8 @@ def notice_odd(splits: Sequence[Split], class_names: tuple[str, ...]) -> None:
 
 
 def _notice_seen(train: Pixels, test: Pixels) -> None:
-    """Say so where many test images are training images, to the bit; of large data it is not asked."""
-    if train.nbytes + test.nbytes > LOOKED_THROUGH:
+    """Say so where many test images are training images, to the bit; of large data, and tiny images, it is not asked."""
+    if train.nbytes + test.nbytes > LOOKED_THROUGH or train[0].size < MAY_BE_ALIKE:
         return
     known = {hashlib.blake2b(image.tobytes()).digest() for image in train}
     seen = sum(hashlib.blake2b(image.tobytes()).digest() in known for image in test)

@@ -171,8 +171,9 @@ class Ledger:
 
 def check_target(folder: Path) -> None:
     """Raise `UserError` unless a folder holds a study, or nothing."""
-    if not is_study(folder) and (folder / CELLS).is_dir():
-        raise UserError(f"{folder} has lost its {STUDY}: put that back, or move the folder away")
+    with contextlib.suppress(OSError):  # which is said below
+        if (folder / CELLS).is_dir() and not is_study(folder):
+            raise UserError(f"{folder} has lost its {STUDY}: put that back, or move the folder away")
     files.check_folder(folder, is_study)
 
 
