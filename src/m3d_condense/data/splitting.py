@@ -49,7 +49,7 @@ def notice_odd(splits: Sequence[Split], class_names: tuple[str, ...]) -> None:
 
 
 def _notice_seen(train: Pixels, test: Pixels) -> None:
-    """Say so where many test images are training images, to the bit; of large data, and tiny images, it is not asked."""
+    """Say so where many test images are training images, to the bit; it is not asked of large data and tiny images."""
     if train.nbytes + test.nbytes > LOOKED_THROUGH or train[0].size < MAY_BE_ALIKE:
         return
     known = {hashlib.blake2b(image.tobytes()).digest() for image in train}
