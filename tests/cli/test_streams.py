@@ -66,6 +66,32 @@ def test_a_run_needs_no_standard_error(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert Path("one/condensed.json").is_file()
 
 
+TINY = "condense digits --ipc 1 --batch-real 4 --network convnet1 --iterations"
+
+
+@pytest.mark.parametrize("end", ["2>/dev/full", "2>&1 >out | head -1"])
+def test_a_run_goes_on_where_its_messages_go_nowhere(end: str, tmp_path: Path) -> None:
+    done = shell(f"{M3D} {TINY} 20 --out '{tmp_path / 'set'}' {end}")
+    assert done.returncode == 0
+    assert (tmp_path / "set" / "condensed.json").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no terminals of this kind")
+def test_a_run_is_kept_where_its_terminal_is_closed(tmp_path: Path) -> None:
+    import pty
+
+    child, terminal = pty.fork()
+    if child == 0:
+        arguments = [*TINY.split(), "1000000", "--out", str(tmp_path / "set")]
+        os.execv(sys.executable, [sys.executable, "-m", "m3d_condense", *arguments])
+    logged = tmp_path / "set.metrics.jsonl"
+    while not (logged.exists() and len(logged.read_text().splitlines()) > 1):
+        os.read(terminal, 4096)  # or the run waits for its reader
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+    assert (tmp_path / "set.checkpoint").is_file()
+
+
 def test_tables_keep_their_columns_in_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     stdout = Ascii()
     monkeypatch.setattr(sys, "stdout", stdout)

@@ -280,6 +280,23 @@ def spoil(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(WithCrossEntropy, "__call__", spoiled)
 
 
+def test_an_interrupt_while_the_last_state_is_saved_is_heard(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = condense(digits, execution=plain, **TINY)
+    original = Run._save
+
+    def interrupted(run: Run, *arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        original(run, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            condense(digits, out=tmp_path / "set", execution=plain, **TINY)
+    assert torch.equal(condense(digits, out=tmp_path / "set", execution=plain, **TINY).images, whole.images)
+
+
 @pytest.mark.parametrize("step", [0, 1, 5])
 def test_a_loss_that_is_no_number_is_said_and_not_stored(
     digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int

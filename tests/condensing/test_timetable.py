@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -155,6 +156,8 @@ def test_a_finished_set_is_found_again_by_the_same_limit(
     assert again.settings == first.settings
     with pytest.raises(UserError, match="other settings or data"):
         condense(digits, out=out, execution=plain, **TINY)
+    (tmp_path / "set.timetable.json").write_text('{"time_limit": 4.0, "run": "another", "iterations": 1}')
+    assert condense(digits, out=out, time_limit=LIMIT, execution=plain, **TINY).settings == first.settings
 
 
 def test_a_run_that_was_stopped_goes_on_by_the_same_timetable(
@@ -178,9 +181,10 @@ def test_a_run_that_was_stopped_goes_on_by_the_same_timetable(
     assert not (tmp_path / "set.timetable.json").exists()
 
 
+@pytest.mark.parametrize("state", ["timetable", "checkpoint"])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_another_runs_timetable_is_not_gone_by(
-    overwrite: bool, digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state: str, overwrite: bool, digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "set"
     monkeypatch.setattr(Timetable, "fitting_training", lambda *arguments: 3)
@@ -191,11 +195,22 @@ def test_another_runs_timetable_is_not_gone_by(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as stopped:
-        stopped.setattr("m3d_condense.condensing.run.Run.loop", stop)
-        with pytest.raises(KeyboardInterrupt):
+        if state == "timetable":
+            stopped.setattr("m3d_condense.condensing.run.Run.loop", stop)
+            with pytest.raises(KeyboardInterrupt):
+                condense(digits, **asked)
+        else:
+            stopped.setattr("m3d_condense.condensing.run._Clock.over", lambda clock: True)
             condense(digits, **asked)
+    before = (tmp_path / "set.timetable.json").read_text()
     monkeypatch.setattr(Timetable, "fitting_training", lambda *arguments: 2)
     monkeypatch.setattr(timetable, "try_out", lambda *arguments: trial(5))
+    if state == "checkpoint" and not overwrite:
+        shutil.rmtree(out)
+        with pytest.raises(UserError, match="left by a run with other settings or data"):
+            condense(digits, **asked | {"ipc": 2})
+        assert (tmp_path / "set.timetable.json").read_text() == before
+        return
     other = condense(digits, overwrite=overwrite, **asked | {"ipc": 2})
     assert (other.settings["encoder_steps"], other.settings["iterations"]) == (2, 5)
 

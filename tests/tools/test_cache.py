@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from watches import Credits
 
 from m3d_condense.tools import cache, digests
@@ -148,6 +149,18 @@ def test_what_cannot_be_kept_is_made_once_by_a_process_and_said_once(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("trained networks cannot be kept for the next run in")
     assert "M3D_CACHE names another folder" in line
+
+
+def test_a_full_disk_is_said_and_what_was_made_is_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    assert same(kept("pools", SETTINGS, 0, lambda: TENSORS, Credits()), TENSORS)
+    assert "cannot be kept" in (said := capsys.readouterr().err)
+    assert "No space left on device" in said
 
 
 def test_a_mapped_entry_is_not_changed_through_its_tensors(folder: Path) -> None:

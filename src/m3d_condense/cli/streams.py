@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from m3d_condense.machine.group import current
 from m3d_condense.tools.text import shown
@@ -28,9 +29,28 @@ def prepare() -> None:
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     codecs.register_error(HANDLER, _spell)
+    if type(sys.stderr) is io.TextIOWrapper and sys.stderr is sys.__stderr__:
+        sys.stderr = _Unfailing(sys.stderr.buffer, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in REPLACED:
             stream.reconfigure(errors=HANDLER)
+
+
+class _Unfailing(io.TextIOWrapper):
+    """A stream of messages that go nowhere once they cannot be written: a run goes on without its terminal."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            _close_off(self)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError:
+            _close_off(self)
 
 
 def as_shown(text: str) -> str:
@@ -60,10 +80,15 @@ def settle() -> None:
         try:
             stream.flush()
         except OSError:
-            with contextlib.suppress(OSError):
-                nothing = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nothing, stream.fileno())
-                os.close(nothing)
+            _close_off(stream)
+
+
+def _close_off(stream: TextIO) -> None:
+    """Have what is written on a stream, and what is pending, go nowhere."""
+    with contextlib.suppress(OSError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
 
 
 def _spell(error: UnicodeError) -> tuple[str | bytes, int]:

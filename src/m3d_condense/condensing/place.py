@@ -81,7 +81,7 @@ class Place:
             raise UserError(f"{strangers[0]} is no file of ours and would be lost; move it elsewhere")
         if self.overwrite or self._begun():
             return
-        if self._groups > 1 and working.checkpoint.exists():
+        if working.checkpoint.exists() and (self._groups > 1 or checkpoint.is_checkpoint(working.checkpoint)):
             raise UserError(f"{working.checkpoint}: {checkpoint.left_by()}")
         if working.group_counts():
             raise UserError(f"{working.groups}: {checkpoint.left_by()}")

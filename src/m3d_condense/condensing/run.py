@@ -164,6 +164,8 @@ class Run:
                     self._save(identity, saved)
                     clock.saved()
             self._save(identity, saved)
+            if group.any(interrupted()):
+                raise KeyboardInterrupt
         self._notice_saturation()
 
     def _restore(self, identity: dict[str, Any], saved: Path) -> None:

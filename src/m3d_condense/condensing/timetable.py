@@ -94,7 +94,7 @@ class Timetable:
         if file.exists():
             found = read_json(file)
             found = found if found.get("run") == self.run else {}
-        elif stored and is_condensed_set(self.target):
+        if not found and stored and is_condensed_set(self.target):
             found = read_settings(self.target)
         values = {name: found.get(name) for name in FOUND if name not in self.given}
         return {k: v for k, v in values.items() if isinstance(v, int)} if found.get("time_limit") == self.limit else {}

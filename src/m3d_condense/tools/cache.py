@@ -188,7 +188,10 @@ def write_entry(file: Path, tensors: Tensors, metadata: Mapping[str, str]) -> No
     from safetensors.torch import save_file
 
     with write_file(file) as new:
-        save_file(tensors, new, {**metadata, "digest": digest_of(tensors, metadata)})
+        try:
+            save_file(tensors, new, {**metadata, "digest": digest_of(tensors, metadata)})
+        except SafetensorError as error:  # what the system refuses, as on a full disk
+            raise OSError(str(error)) from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ __all__ = [
     "write_folder",
 ]
 
+NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # of a disk, a file, a user's share
 MAX_DEPTH = 100  # of lists and dicts within one another, in what is stored as JSON
 
 
@@ -153,7 +155,9 @@ def write_file(path: Path) -> Iterator[Path]:
 
 def _name_target(error: BaseException, new: Path, path: Path) -> None:
     """Have an error of the system name what was to be written, not the file or folder beside it."""
-    if isinstance(error, OSError) and str(error.filename).startswith(str(new)):
+    if isinstance(error, OSError) and error.filename is None and error.errno in NO_ROOM:
+        error.filename = str(path)
+    elif isinstance(error, OSError) and str(error.filename).startswith(str(new)):
         error.filename = f"{path}{str(error.filename).removeprefix(str(new))}"
 
 

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -31,7 +31,8 @@ def deferred(echo: float = 0.0) -> Iterator[Callable[[], bool]]:
         if come is not None:
             return
         come = time.monotonic()
-        notice("stopping at the end of this step; once more to stop at once")
+        with suppress(OSError, SystemExit):  # nobody can be told, as where the terminal is gone
+            notice("stopping at the end of this step; once more to stop at once")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
