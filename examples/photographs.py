@@ -47,7 +47,10 @@ def draw(
     left.suptitle("Test images, and what the model calls them (red: wrong)", fontsize=10)
     chosen = slice(None, None, max(len(data.test) // SHOWN, 1))
     images, labels = data.test.images[chosen][:SHOWN], data.test.labels[chosen][:SHOWN]
-    for axes, image, label, guess in zip(left.subplots(4, 5).flat, images, labels, model.predict(images), strict=True):
+    places = left.subplots(4, 5).ravel()  # more than there are images where few are tested
+    for axes in places:
+        axes.set_axis_off()
+    for axes, image, label, guess in zip(places, images, labels, model.predict(images), strict=False):
         show(axes, image)
         axes.set_title(model.class_names[guess][:14], fontsize=7, color="black" if guess == label else "red", pad=2)
     axes = right.subplots()

@@ -129,7 +129,9 @@ def _soft(condensed: CondensedSet) -> dict[str, str]:
 def _making(condensed: CondensedSet) -> dict[str, str]:
     """How the set came about: by a method here, or from a file."""
     if not condensed.imported:
-        steps = f"{condensed.steps:,} in {condensed.seconds:,.0f} seconds"
+        asked = condensed.settings.get("iterations")
+        of = f" of {asked:,}" if isinstance(asked, int) and asked > condensed.steps else ""
+        steps = f"{condensed.steps:,}{of} in {condensed.seconds:,.0f} seconds"
         return {"Method": _escape(condensed.method), "Steps": steps}
     told = {name: _escape(condensed.settings.get(name, "unknown")) for name in ("file", "sha256", "pixels")}
     return {

@@ -21,8 +21,8 @@ SCRIPT = "script"  # what is no form of the images
 EXPORT_HELP = (
     "Write a condensed set in another form: png (a folder of images a class), npz (arrays for numpy), parquet (a table "
     "that datasets and pandas read), webdataset (a tar) or pt (tensors for torch.load). The images are decoded and "
-    "rounded to 8 bits; in pt they are not rounded. The form script is a train.py of plain PyTorch that trains on the "
-    "set as it was last scored, with the test images that it reads beside it."
+    "rounded to 8 bits; in pt they are not rounded. The form script is a program of plain PyTorch that trains on the "
+    "set as it was last scored; the test images that it reads lie beside it, as NAME-test.safetensors."
 )
 
 
@@ -31,7 +31,9 @@ def declare() -> ArgumentParser:
     set_argument(parser)
     parser.add_argument("--to", type=str, metavar="FORM", help="png, npz, parquet, webdataset, pt or script")
     parser.add_argument("--out", type=str, metavar="PATH", help="file to write; a folder for png")
-    parser.add_argument("--stored", action="store_true", help="write the images as they are stored, tiles and all")
+    parser.add_argument(
+        "--stored", action="store_true", help="write the images as they are stored, tiles and all; not for script"
+    )
     parser.add_argument("--overwrite", action="store_true", help="write over an older export of this form in --out")
     tested = "for script: test on this data set, not on the set's own source: " + DATA_HELP
     parser.add_argument("--data", type=str, help=tested)
