@@ -14,7 +14,7 @@ from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import META
 from m3d_condense.sets.soft import SoftLabels
 from m3d_condense.sets.stored import scored_by
-from m3d_condense.sets.text import one_line
+from m3d_condense.sets.text import one_line, taken
 from m3d_condense.tools.files import read_json
 from m3d_condense.tools.text import counted, kib, shown
 
@@ -53,7 +53,7 @@ def _lines(found: Found, condensed: CondensedSet) -> list[str]:
         "images": f"{count:,} of {channels}×{height}×{width}{depth}, {readable(condensed.nbytes)}{tiles}",
         "bytes": _bytes(condensed),
         "classes": f"{condensed.num_classes}: {names}{more}",
-        "made": f"{condensed.created}, {_steps(condensed)} in {condensed.seconds:,.0f} s, seed {condensed.seed}",
+        "made": f"{condensed.created}, {taken(condensed.steps, condensed.settings)} steps in {condensed.seconds:,.0f} s, seed {condensed.seed}",
     }
     if condensed.soft_labels is not None:
         facts["labels"] = f"a class an image; soft ones too, {_origin(condensed.soft_labels)}"
@@ -65,13 +65,6 @@ def _lines(found: Found, condensed: CondensedSet) -> list[str]:
         for score in condensed.scores
     ]
     return [as_shown(line) for line in [*lines, *(scores or ["score    none yet: m3d evaluate adds one"])]]
-
-
-def _steps(condensed: CondensedSet) -> str:
-    """Say how many steps were done, and of how many, where a time limit stopped them."""
-    asked = condensed.settings.get("iterations")
-    of = f" of {asked:,}" if isinstance(asked, int) and asked > condensed.steps else ""
-    return f"{condensed.steps:,}{of} steps"
 
 
 def _bytes(condensed: CondensedSet) -> str:

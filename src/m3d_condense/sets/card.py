@@ -14,7 +14,7 @@ from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.origins import origin
 from m3d_condense.sets.stored import scored_by
 from m3d_condense.sets.tables import TABLES
-from m3d_condense.sets.text import escaped_json, one_line
+from m3d_condense.sets.text import escaped_json, one_line, taken
 
 MAX_NAMES = 100  # class names spelled out in the card
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
@@ -129,9 +129,7 @@ def _soft(condensed: CondensedSet) -> dict[str, str]:
 def _making(condensed: CondensedSet) -> dict[str, str]:
     """How the set came about: by a method here, or from a file."""
     if not condensed.imported:
-        asked = condensed.settings.get("iterations")
-        of = f" of {asked:,}" if isinstance(asked, int) and asked > condensed.steps else ""
-        steps = f"{condensed.steps:,}{of} in {condensed.seconds:,.0f} seconds"
+        steps = f"{taken(condensed.steps, condensed.settings)} in {condensed.seconds:,.0f} seconds"
         return {"Method": _escape(condensed.method), "Steps": steps}
     told = {name: _escape(condensed.settings.get(name, "unknown")) for name in ("file", "sha256", "pixels")}
     return {
