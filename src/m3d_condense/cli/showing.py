@@ -45,6 +45,7 @@ def _lines(found: Found, condensed: CondensedSet) -> list[str]:
     tiles = f"; each holds {factor}×{factor} tiles, {count * factor**2:,} decoded images" if factor > 1 else ""
     names = ", ".join(islice(condensed.class_names, MOST_NAMES))
     more = f" and {condensed.num_classes - MOST_NAMES} more" if condensed.num_classes > MOST_NAMES else ""
+    steps = taken(condensed.steps, condensed.settings)
     facts = {
         "set": found.name,
         "folder": found.folder,
@@ -53,7 +54,7 @@ def _lines(found: Found, condensed: CondensedSet) -> list[str]:
         "images": f"{count:,} of {channels}×{height}×{width}{depth}, {readable(condensed.nbytes)}{tiles}",
         "bytes": _bytes(condensed),
         "classes": f"{condensed.num_classes}: {names}{more}",
-        "made": f"{condensed.created}, {taken(condensed.steps, condensed.settings)} steps in {condensed.seconds:,.0f} s, seed {condensed.seed}",
+        "made": f"{condensed.created}, {steps} steps in {condensed.seconds:,.0f} s, seed {condensed.seed}",
     }
     if condensed.soft_labels is not None:
         facts["labels"] = f"a class an image; soft ones too, {_origin(condensed.soft_labels)}"
