@@ -48,9 +48,10 @@ def draw(
     chosen = slice(None, None, max(len(data.test) // SHOWN, 1))
     images, labels = data.test.images[chosen][:SHOWN], data.test.labels[chosen][:SHOWN]
     places = left.subplots(4, 5).ravel()  # more than there are images where few are tested
-    for axes in places:
+    for axes in places[len(images) :]:
         axes.set_axis_off()
-    for axes, image, label, guess in zip(places, images, labels, model.predict(images), strict=False):
+    shown = zip(places[: len(images)], images, labels, model.predict(images), strict=True)
+    for axes, image, label, guess in shown:
         show(axes, image)
         axes.set_title(model.class_names[guess][:14], fontsize=7, color="black" if guess == label else "red", pad=2)
     axes = right.subplots()

@@ -324,7 +324,10 @@ def test_a_full_disk_is_the_systems_fault(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         assert run("condense", "digits", *TINY, "--out", "one", "-q") == 1
-    one_line(capsys.readouterr(), "one.metrics.jsonl'; free some space and run the same command again")
+    said = (
+        f"No space left on device: '{tmp_path / 'one.metrics.jsonl'}'; free some space and run the same command again"
+    )
+    one_line(capsys.readouterr(), said)
     assert list(tmp_path.iterdir()) == []
     assert run("condense", "digits", *TINY, "--out", "one", "-q") == 0
 
