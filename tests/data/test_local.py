@@ -284,6 +284,33 @@ def test_a_saved_split_without_rows_is_named(tmp_path: Path) -> None:
         load(tmp_path / "saved")
 
 
+def test_splits_may_be_made_of_links(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, count in (("a", 4), ("z", 2)):
+        folder(tmp_path / "all" / part, classes=("ant", "bee"), count=count)
+    for split, part in (("train", "a"), ("test", "z")):
+        (tmp_path / "whole" / split).mkdir(parents=True)
+        for name in ("ant", "bee"):
+            (tmp_path / "whole" / split / name).symlink_to(tmp_path / "all" / part / name)
+        (tmp_path / "all" / split).symlink_to(tmp_path / "all" / part)
+    for root in (tmp_path / "whole", tmp_path / "all"):  # the classes are links, or the splits themselves
+        data = load(root)
+        assert (len(data.train.labels), len(data.test.labels)) == (8, 4)
+    assert "links" not in capsys.readouterr().err
+
+
+def test_classes_that_are_links_to_a_folder_beside_the_splits_are_of_the_splits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder(tmp_path / "data", classes=("ant", "bee"), count=4)
+    folder(tmp_path / "test", classes=("ant", "bee"), count=2)
+    (tmp_path / "train").mkdir()
+    for name in ("ant", "bee"):
+        (tmp_path / "train" / name).symlink_to(tmp_path / "data" / name)
+    data = load(tmp_path)
+    assert (len(data.train.labels), len(data.test.labels)) == (8, 4)
+    assert "links" not in capsys.readouterr().err
+
+
 def test_splits_that_are_links_to_one_folder_are_told(tmp_path: Path) -> None:
     photos = folder(tmp_path / "photos")
     (tmp_path / "data").mkdir()

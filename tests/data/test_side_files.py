@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -109,6 +110,44 @@ def test_blanks_before_quotation_marks_are_no_part_of_cells(sign: str) -> None:
 def test_a_file_column_of_one_name_with_another_is_refused() -> None:
     with pytest.raises(UserError, match="two columns called file"):
         read(FLAT, {"labels.csv": rows("file,label,file", "0.png,a,x", "1.png,b,y")})
+
+
+RECORDS = ['{"file": "0.png", "label": "a"}', '{"file": "1.png", "label": "b"}', '{"file": "2.png", "label": "b"}']
+BROKEN = {
+    "labels.jsonl": (rows(*RECORDS[:2], RECORDS[2][:-1]), "its line 3 is no JSON"),
+    "captions.jsonl": (rows(RECORDS[0], "", "[" * 100_000), "its line 3 is no JSON"),
+    "labels.csv": (
+        rows("file,label,note", "0.png,a,", f"1.png,b,{'x' * 140_000}"),
+        r"its row 3 cannot be read as cells (field larger than field limit (131072))",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_why_a_table_cannot_be_read_is_said(name: str) -> None:
+    text, why = BROKEN[name]
+    with pytest.raises(UserError, match=re.escape(f"{name}: {why}")):
+        read(FLAT, {name: text})
+    assert f"{name} is not used: {why}" in read(["a/0.png", "b/1.png"], {name: text}).notices
+
+
+def test_texts_of_records_may_hold_line_separators() -> None:
+    text = rows(*(record[:-1] + ', "note": "one\u2028two"}' for record in RECORDS))
+    assert labels(read(FLAT, {"labels.jsonl": text})) == {"train": ["a", "b", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((name, text) for name in ("labels.txt", "labels.csv", "labels.jsonl") for text in ("", "\n \n")),
+        ("labels.txt", "# nothing\n"),
+        ("labels.csv", "# nothing\n"),
+        ("labels.csv", "sep=,\n"),
+    ],
+)
+def test_an_empty_list_is_no_table(name: str, text: str) -> None:
+    table = parse(name, text)
+    assert (table.columns, table.broken) == ({}, "")
 
 
 def test_empty_columns_without_a_name_are_none() -> None:

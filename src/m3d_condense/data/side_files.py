@@ -93,6 +93,7 @@ class Table:
         several: of columns of JSON lines, the number of the first row, from 1, that holds no single value.
         rest: what stands after the names of a plain list, where classes may end with a number.
         further: the names of columns of numbers that not all rows of a plain list have; they are not among the columns.
+        broken: why it cannot be read, where it cannot; it has no columns then.
     """
 
     names: Sequence[str] = ()
@@ -105,6 +106,7 @@ class Table:
     several: Mapping[str, int] = field(default_factory=dict)
     rest: Sequence[str] = ()
     further: Sequence[str] = ()
+    broken: str = ""
 
     @property
     def columns(self) -> dict[str, list[str]]:
@@ -119,26 +121,31 @@ class Table:
 
 
 def parse(path: str, text: str, named: Callable[[str], bool] = lambda _: False) -> Table:
-    """Read a table; one that cannot be read has no columns.
+    """Read a table; one that cannot be read, or is empty, has no columns.
 
     In a plain list, `named` tells whether text with blanks, or after a sign for comments, is the name of a picture.
     """
     text = text.removeprefix("\ufeff")
+    if ending(path) in (".jsonl", ".parquet"):  # the latter are given as such lines
+        return _of_records(text.split("\n"))  # not at the line separators that texts may hold
+    if ending(path) == ".txt":
+        lines = [line for line in text.splitlines() if line.strip()]
+        lines = [line for line in lines if not line.startswith("#") or named(line.split()[0])]
+        if not _parts_with_signs(lines, named):
+            return _of_list(lines, named) if lines else Table()
+        text = "\n".join(lines)
+    return _of_cells(text)
+
+
+def _of_cells(text: str) -> Table:
+    """Make columns of rows whose cells a sign parts; the first row names them."""
+    delimiter, text = _delimiter(text)
+    cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
-        if ending(path) in (".jsonl", ".parquet"):  # the latter are given as such lines
-            return _of_records([line for line in text.splitlines() if line.strip()])
-        if ending(path) == ".txt":
-            lines = [line for line in text.splitlines() if line.strip()]
-            lines = [line for line in lines if not line.startswith("#") or named(line.split()[0])]
-            if not _parts_with_signs(lines, named):
-                return _of_list(lines, named)
-            text = "\n".join(lines)
-        delimiter, text = _delimiter(text)
-        cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-        names, *rows = [row for row in cells if any(cell.strip() for cell in row)]
-        return _of_rows(names, rows)
-    except (ValueError, RecursionError, csv.Error):
-        return Table()
+        rows = [row for row in cells if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        return Table(broken=f"its row {cells.line_num} cannot be read as cells ({error})")
+    return _of_rows(rows[0], rows[1:]) if rows else Table()
 
 
 def _delimiter(text: str) -> tuple[str, str]:
@@ -264,7 +271,12 @@ def _of_records(lines: list[str]) -> Table:
         twice.append(name_twice([name for name, _ in pairs]))
         return dict(pairs)
 
-    records = [json.loads(line, object_pairs_hook=record) for line in lines]
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records += [json.loads(line, object_pairs_hook=record)] if line.strip() else []
+        except (ValueError, RecursionError):
+            return Table(broken=f"its line {number} is no JSON")
     rows = [record for record in records if isinstance(record, dict)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     values = [[_as_text(row.get(name)) for row in rows] for name in names]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from m3d_condense.data.words import is_hidden, is_system_folder
+from m3d_condense.data.words import is_hidden, is_system_folder, split_name
 from m3d_condense.tools.errors import UserError
 
 DEEPEST = 60  # folders within folders
@@ -128,30 +128,35 @@ def listing(root: Path, endings: set[str]) -> tuple[list[str], Counter[str]]:
     for folders that cannot be read, unless they are a system's.
     """
     walk = _Walk(root, endings)
-    while walk.waiting or walk.links or walk.aside:
-        if walk.waiting:
-            walk.enter(walk.waiting.pop())
-        elif walk.links:
-            walk.follow(walk.links.popleft())
-        else:
-            walk.enter(walk.aside.pop())
+    while walk.step():
+        pass
     return walk.paths, walk.skipped
 
 
 class _Walk:
     """The state of a walk.
 
-    Links wait, so that what they lead to keeps the name of its own place, and folders that are hidden or a system's
-    wait for them: their names are nobody's choice.
+    Links wait, so that what they lead to keeps the name of its own place; but splits come first, with links in them:
+    who makes a split of links means the split. Folders that are hidden or a system's wait for all, for their names are
+    nobody's choice.
     """
 
     def __init__(self, root: Path, endings: set[str]) -> None:
         self.root, self.endings = root, endings
         self.real = root.resolve()
-        self.waiting, self.links, self.aside = [""], deque[str](), list[str]()
+        self.waiting = [deque([("", False)]), *(deque[tuple[str, bool]]() for _ in range(4))]  # by rank
         self.paths: list[str] = []
         self.skipped: Counter[str] = Counter()
         self._entered: set[tuple[int, int]] = set()
+
+    def step(self) -> bool:
+        """Enter the next folder, or follow the next link; return False where there is none left."""
+        for queue in self.waiting:
+            if queue:
+                path, link = queue.popleft()
+                (self.follow if link else self.enter)(path)
+                return True
+        return False
 
     def enter(self, below: str, *, link: bool = False) -> None:
         """List one folder, unless it has been; put its sub-folders where they wait."""
@@ -190,8 +195,7 @@ class _Walk:
         except OSError:  # a link to itself, or through a folder that is closed to us
             folder = file = there = False
         if folder:
-            aside = is_hidden(entry.name) or is_system_folder(entry.name)
-            (self.links if link else self.aside if aside else self.waiting).append(f"{path}/")
+            self.waiting[_rank(path, link=link)].append((f"{path}/", link))
         elif file:
             self.paths.append(path)
         elif there:
@@ -200,3 +204,12 @@ class _Walk:
             raise UserError(f"{entry.path}: No such file, the link leads to nowhere; remove or mend it")
         else:
             self.skipped["links to nowhere"] += 1
+
+
+def _rank(path: str, *, link: bool) -> int:
+    """Return how many ranks of folders and links come before one."""
+    name = path.rpartition("/")[2]
+    named = [split_name(part) for part in path.split("/")]
+    if not link and (is_hidden(name) or is_system_folder(name)):
+        return 4
+    return link + (0 if any(split is not None and not split.rest for split in named) else 2)
