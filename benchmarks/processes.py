@@ -17,7 +17,7 @@ import torch
 from benchmarks.harness import alternate, parse, parser
 from benchmarks.workload import Workload, our_run
 from m3d_condense.machine.group import current
-from m3d_condense.machine.joining import joined
+from m3d_condense.machine.joining import process_group
 
 CHILD = "--child"
 
@@ -34,7 +34,7 @@ def measured(arguments: list[str], count: int) -> dict[str, list[float]]:
 def child(workload: Workload, steps: int) -> None:
     """Take some steps as one of several processes; the first prints what they took all."""
     torch.set_num_threads(1)
-    with joined():
+    with process_group():
         run, group = our_run(workload), current()
         run.take_step()
         group.wait()

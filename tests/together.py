@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.distributed import TCPStore
 
-from m3d_condense.machine.joining import joined
+from m3d_condense.machine.joining import process_group
 
 PATIENCE = 60.0  # seconds that a test waits for its processes
 
@@ -59,7 +59,7 @@ def _run(rank: int, count: int, work: Callable[[], Any], parent: Connection) -> 
     os.environ.update(environment(rank, count, parent.recv()) | {"OMP_NUM_THREADS": "1"})
     torch.set_num_threads(1)
     try:
-        with joined():
+        with process_group():
             result = work()
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         if not isinstance(error, (ValueError, OSError, SystemExit, KeyboardInterrupt)):

@@ -12,7 +12,7 @@ from torch.distributed import TCPStore
 
 from m3d_condense.machine import joining
 from m3d_condense.machine.group import ALONE, current
-from m3d_condense.machine.joining import joined
+from m3d_condense.machine.joining import process_group
 from m3d_condense.tools.errors import UserError
 
 
@@ -33,7 +33,7 @@ def test_without_other_processes_of_torchrun_a_process_is_alone(
     set_environment(monkeypatch, environment(0, 2, 1))
     for name, value in changes.items():
         monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
-    with joined() as group:
+    with process_group() as group:
         assert group is current() is ALONE
 
 
@@ -43,7 +43,7 @@ def test_who_is_missing_is_said_and_not_waited_for_forever(
     set_environment(monkeypatch, environment(1, 4, store.port))
     monkeypatch.setattr(joining, "FIND", 0.2)
     monkeypatch.setattr(joining, "COME", 0.6)
-    with pytest.raises(UserError, match=r"processes 0, 2, 3 of 4 have not come to 127\.0\.0\.1"), joined():
+    with pytest.raises(UserError, match=r"processes 0, 2, 3 of 4 have not come to 127\.0\.0\.1"), process_group():
         raise AssertionError
     assert "process 1 waits at 127.0.0.1" in capsys.readouterr().err
 
@@ -53,7 +53,7 @@ def test_a_store_that_cannot_be_reached_is_said(monkeypatch: pytest.MonkeyPatch)
     with socket.socket() as closed:  # takes a port, and listens to nobody there
         closed.bind(("127.0.0.1", 0))
         set_environment(monkeypatch, environment(1, 2, closed.getsockname()[1]))
-        with pytest.raises(UserError, match=r"process 1 of 2 cannot reach the others at 127\.0\.0\.1"), joined():
+        with pytest.raises(UserError, match=r"process 1 of 2 cannot reach the others at 127\.0\.0\.1"), process_group():
             raise AssertionError
 
 
@@ -66,7 +66,7 @@ def test_what_earlier_processes_left_in_the_store_is_not_taken_for_others(
     store.set("earlier/all", "gone gone")
     set_environment(monkeypatch, environment(1, 2, store.port))
     monkeypatch.setattr(joining, "COME", 0.3)
-    with pytest.raises(UserError, match="have not come"), joined():
+    with pytest.raises(UserError, match="have not come"), process_group():
         raise AssertionError
 
 
@@ -98,5 +98,5 @@ def test_torchruns_one_thread_is_told_from_the_users() -> None:
 
 
 def test_a_process_alone_loads_no_torch() -> None:
-    enters = "from m3d_condense.machine.joining import joined; joined().__enter__()"
+    enters = "from m3d_condense.machine.joining import process_group; process_group().__enter__()"
     assert subprocess.call([sys.executable, "-c", f"{enters}; import sys; sys.exit('torch' in sys.modules)"]) == 0

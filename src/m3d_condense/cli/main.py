@@ -16,7 +16,7 @@ from m3d_condense.cli.commands import COMMANDS
 from m3d_condense.cli.streams import complain
 from m3d_condense.cli.wording import flag
 from m3d_condense.machine.group import ALONE, Group, working_in
-from m3d_condense.machine.joining import joined
+from m3d_condense.machine.joining import process_group
 from m3d_condense.machine.memory import ran_out, too_little
 from m3d_condense.machine.process import wait_politely
 from m3d_condense.tools.errors import UserError, wording
@@ -67,13 +67,13 @@ def _run(argv: Sequence[str]) -> int:
         return int(end.code or 0)
     except UserError:
         set_quiet(True)
-        with joined():  # all processes were given it, and one is to tell
+        with process_group():  # all processes were given it, and one is to tell
             raise
     if asked is None:
         return 2
     command, given = asked
     set_quiet(given.quiet)
-    with joined() as group:
+    with process_group() as group:
         if not group.leads:
             set_quiet(True)
         try:

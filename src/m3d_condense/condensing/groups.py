@@ -37,7 +37,7 @@ def check_groups(count: int, num_classes: int, unused: dict[str, Any]) -> None:
         raise UserError("needs all classes in one group", setting=given, value=unused[given])
 
 
-def joined(sets: Sequence[CondensedSet], dataset: ImageDataset, changes: dict[str, Any]) -> CondensedSet:
+def joined_sets(sets: Sequence[CondensedSet], dataset: ImageDataset, changes: dict[str, Any]) -> CondensedSet:
     """Return one set of all the classes of the groups.
 
     Args:

@@ -126,7 +126,7 @@ def in_groups(task: Task, count: int, target: Path | None) -> CondensedSet:
             limit = None if task.time_limit is None else task.time_limit / count
             part = dataclasses.replace(task, dataset=dataset, time_limit=limit, of_group=True)
             sets.append(in_one(part, None if place is None else place.working.group(number, count)))
-        return groups.joined(sets, task.dataset, {"class_groups": count, "time_limit": task.time_limit})
+        return groups.joined_sets(sets, task.dataset, {"class_groups": count, "time_limit": task.time_limit})
 
     return _once(task, place, make)
 

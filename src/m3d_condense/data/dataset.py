@@ -77,7 +77,7 @@ class Shape(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Part:
+class ClassSubset:
     """Which classes of a whole data set a data set has, by their numbers there."""
 
     whole: ImageDataset
@@ -98,7 +98,7 @@ class ImageDataset:
     class_names: tuple[str, ...]
     source: dict[str, Any]
     mirrored: bool = True
-    part: Part | None = None
+    part: ClassSubset | None = None
 
     def __post_init__(self) -> None:
         assert self.train.images.shape[1:] == self.test.images.shape[1:]
@@ -156,7 +156,7 @@ class ImageDataset:
             train=self.train.of_classes(classes),
             test=self.test.of_classes(classes),
             class_names=self.class_names[classes.start : classes.stop],
-            part=Part(whole=self, classes=classes),
+            part=ClassSubset(whole=self, classes=classes),
         )
         digest = hashlib.sha256(f"{self.fingerprint} {classes.start} {classes.stop}".encode()).hexdigest()
         part.recall({"fingerprint": f"sha256:{digest}", "moments": self._moments})

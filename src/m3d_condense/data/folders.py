@@ -11,7 +11,7 @@ from m3d_condense.data.classes import is_asked
 from m3d_condense.data.foreign import content
 from m3d_condense.data.labels import as_name
 from m3d_condense.data.splits import (
-    Split,
+    SplitFolder,
     refuse_look_alikes,
     shown_path,
     some,
@@ -95,7 +95,7 @@ def _wrapped(node: Folder) -> Folder | None:
     return inner if len(inner.filled) > 1 or (inner.filled and not inner.pictures) else None
 
 
-def _of_splits(node: Folder, splits: list[Split], shown: str, notes: Notes) -> list[Part]:
+def _of_splits(node: Folder, splits: list[SplitFolder], shown: str, notes: Notes) -> list[Part]:
     where = shown_path(shown, node)
     first = training(splits, where)
     if not first.folder.filled:
@@ -145,7 +145,7 @@ def _unwrapped(folder: Folder, classes: set[str]) -> Folder:
     return folder
 
 
-def _check_beside(node: Folder, splits: list[Split], train: Part, where: str, notes: Notes) -> None:
+def _check_beside(node: Folder, splits: list[SplitFolder], train: Part, where: str, notes: Notes) -> None:
     """Take note of folders beside the splits; raise UserError where these may be the classes."""
     others = [folder for folder in node.filled if folder not in [split.folder for split in splits]]
     unknown = [folder for folder in others if as_name(folder.name) not in train.labels]
@@ -160,7 +160,7 @@ def _check_beside(node: Folder, splits: list[Split], train: Part, where: str, no
 
 
 def _known(
-    classes: dict[str, list[Folder]], train: Part, test: Split, shown: str, notes: Notes
+    classes: dict[str, list[Folder]], train: Part, test: SplitFolder, shown: str, notes: Notes
 ) -> dict[str, list[Folder]]:
     """Return the classes of a test split without those that nobody asked for and training lacks.
 

@@ -10,7 +10,7 @@ from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain
 from m3d_condense.data.finding import said_by
 from m3d_condense.data.labels import NO_LABEL
 from m3d_condense.data.naming import Naming
-from m3d_condense.data.side_files import Table, is_number
+from m3d_condense.data.side_files import ListTable, is_number
 from m3d_condense.tools.errors import UserError
 
 FLAGS = {"-1", "0", "1"}  # values of columns that each tell of one class or attribute
@@ -32,7 +32,7 @@ class ListFile:
 
     path: str
     where: str
-    table: Table
+    table: ListTable
     naming: Naming
     others: Mapping[str, list[str]]
     dividing: Sequence[str]

@@ -21,7 +21,7 @@ PARTITION = {"0": TRAIN, "1": VALID, "2": TEST}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ListedRow:
     """What a file says of one picture: its label as text, the split it belongs to, and which file says so."""
 
     label: str
@@ -51,7 +51,7 @@ class Listed:
         problem: why a file that lists pictures could not be used, where there is one.
     """
 
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, ListedRow] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
     sure: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
@@ -231,17 +231,17 @@ def _take(file: ListFile, labels: Labels, found: Listed, *, sure: bool) -> None:
     found.unused[file.path] = [name for name in found.unused[file.path] if name not in labels.columns]
 
 
-def _rows(file: ListFile, labels: Labels) -> dict[str, Row]:
+def _rows(file: ListFile, labels: Labels) -> dict[str, ListedRow]:
     """Return what a file says of its pictures. Raises UserError where it gives one two labels."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, ListedRow] = {}
     for picture, label, said in zip(file.naming.pictures, labels.values, file.said, strict=True):
         if picture is not None:
-            row = Row(label=label.strip(), role=_role(picture, said, file.where), source=file.path)
+            row = ListedRow(label=label.strip(), role=_role(picture, said, file.where), source=file.path)
             _add(rows, picture, row, file.where)
     return rows
 
 
-def _are_renamed(rows: Mapping[str, Row], found: Listed) -> bool:
+def _are_renamed(rows: Mapping[str, ListedRow], found: Listed) -> bool:
     """Whether labels are those that are known under other names, of which each stands for one, in all such files."""
     pairs = {(found.rows[path].label, row.label) for path, row in rows.items() if path in found.rows} | found.pairs
     known, others = ({pair[side] for pair in pairs} for side in (0, 1))
@@ -279,7 +279,7 @@ def _role(file: str, said: str | None, where: str) -> str:
     return said or lies_in(file) or TRAIN
 
 
-def _add(rows: dict[str, Row], file: str, row: Row, where: str) -> None:
+def _add(rows: dict[str, ListedRow], file: str, row: ListedRow, where: str) -> None:
     before = rows.setdefault(file, row)
     if before.label != row.label:
         raise UserError(

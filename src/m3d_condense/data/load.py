@@ -29,7 +29,7 @@ from m3d_condense.data.labels import are_mirrored, as_name, encode, labelled_row
 from m3d_condense.data.memory import given_of, tables_of
 from m3d_condense.data.pictures import Labels, Rows, translated
 from m3d_condense.data.sources import HUB_SETS, UNMIRRORED, exists, find, labelled
-from m3d_condense.data.splitting import check, check_tested, draw_test_split, joined, notice_odd, without_absent
+from m3d_condense.data.splitting import as_splits, check, check_tested, draw_test_split, notice_odd, without_absent
 from m3d_condense.data.store import Store, recalled
 from m3d_condense.data.targets import check_one_hot, label_count, label_list
 from m3d_condense.machine.group import current
@@ -220,7 +220,7 @@ def _converted(parts: list[tuple[Images, Labels, Labels]], size: int | None, nam
         kept_and_out = draw_test_split(torch.from_numpy(labels[rows]), name, seed)
         parts, found = [(images, rows[indices.numpy()], labels) for indices in kept_and_out], 2 * found
     pixels = [converted(images, rows, white, size) for (images, rows, _), white in zip(parts, found, strict=True)]
-    return joined(pixels, [labels[rows] for _, rows, labels in parts])
+    return as_splits(pixels, [labels[rows] for _, rows, labels in parts])
 
 
 def _rows(
@@ -269,7 +269,7 @@ def _decoded(rows: list[Rows], size: int | None, name: str, seed: int, store: St
         parts = draw_test_split(torch.from_numpy(rows[0].labels), name, seed)
         rows = [replace(rows[0], parts=tuple(part.numpy() for part in parts))]
     labels = [split.labels[part] for split in rows for part in split.divided()]
-    return joined(decoded(rows, size, name, decode, store), labels)
+    return as_splits(decoded(rows, size, name, decode, store), labels)
 
 
 def _mirrored(where: str | list[str] | None, tables: dict[str, Any] | None) -> bool:

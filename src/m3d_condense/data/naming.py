@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from m3d_condense.data.columns import INDEX, LABELS, plain
 from m3d_condense.data.finding import Index, about, said_by
-from m3d_condense.data.side_files import LISTS, Table, is_number
+from m3d_condense.data.side_files import LISTS, ListTable, is_number
 from m3d_condense.data.split_columns import tells_splits
 from m3d_condense.data.words import DRAWN, PICTURES, ROLES, tokens
 from m3d_condense.tools.errors import Setting, UserError
@@ -54,7 +54,7 @@ class Naming:
         return 3 if not words.isdisjoint(FILES) else 2 if not words.isdisjoint(KEYS) else 1
 
 
-def namings(path: str, table: Table, index: Index) -> list[Naming]:
+def namings(path: str, table: ListTable, index: Index) -> list[Naming]:
     """Look up the values of every column of a file among the names of the pictures."""
     folder, role = posixpath.dirname(path), about(path)
     found = []
@@ -65,7 +65,7 @@ def namings(path: str, table: Table, index: Index) -> list[Naming]:
 
 
 def naming_column(
-    columns: Sequence[Naming], path: str, table: Table, index: Index, file_column: str | None, where: str
+    columns: Sequence[Naming], path: str, table: ListTable, index: Index, file_column: str | None, where: str
 ) -> Naming | None:
     """Find the column that names pictures: one with nearly the most of them, at least half of its rows or of all.
 
@@ -93,7 +93,7 @@ def naming_column(
     return chosen
 
 
-def _check_others(chosen: Naming, columns: Sequence[Naming], table: Table, where: str) -> None:
+def _check_others(chosen: Naming, columns: Sequence[Naming], table: ListTable, where: str) -> None:
     """Raise UserError where a column that is called after pictures names none, and the chosen one may by chance.
 
     It has no name, as where the cells of the rows are cut wrongly, or it counts the rows beside names of files.
@@ -113,7 +113,7 @@ def _check_others(chosen: Naming, columns: Sequence[Naming], table: Table, where
         )
 
 
-def unnamed(columns: Sequence[Naming], path: str, table: Table, index: Index) -> tuple[str, bool] | None:
+def unnamed(columns: Sequence[Naming], path: str, table: ListTable, index: Index) -> tuple[str, bool] | None:
     """Say of a list in which no column names pictures what is wrong with it, and whether it surely should name some.
 
     It should if it is called after labels or a split and has names of picture files, or is as long as a list of the
@@ -143,7 +143,7 @@ def unnamed(columns: Sequence[Naming], path: str, table: Table, index: Index) ->
     return said, bool(files) or divides or labelled
 
 
-def are_first_row(path: str, table: Table, index: Index) -> bool:
+def are_first_row(path: str, table: ListTable, index: Index) -> bool:
     """Whether what was taken for the names of columns is a row: one of them names a picture as the values below do."""
     if table.plain:  # its columns have no names
         return False
@@ -163,7 +163,7 @@ def _comes_before(one: Naming, other: Naming) -> bool:
     return one.called > other.called
 
 
-def _names_enough(found: Naming, path: str, table: Table, index: Index) -> bool:
+def _names_enough(found: Naming, path: str, table: ListTable, index: Index) -> bool:
     if found.count == 0 or 2 * found.count >= min(len(found.values), len(index.paths)):
         return found.count > 0
     divides = said_by(path) is not None or tells_splits(table.columns)

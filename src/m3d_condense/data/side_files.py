@@ -77,7 +77,7 @@ def is_unread_list(path: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class ListTable:
     """A table as columns of text.
 
     Attributes:
@@ -113,14 +113,14 @@ class Table:
         """The columns by name."""
         return dict(zip(self.names, self.values, strict=True))
 
-    def without_names(self) -> Table:
+    def without_names(self) -> ListTable:
         """Take the names of the columns for a first row: for tables that have no row of names."""
         names = [str(number) for number in range(1, len(self.names) + 1)]
         values = [[name, *values] for name, values in zip(self.names, self.values, strict=True)]
-        return Table(names=names, values=values, ragged=self.ragged)
+        return ListTable(names=names, values=values, ragged=self.ragged)
 
 
-def parse(path: str, text: str, named: Callable[[str], bool] = lambda _: False) -> Table:
+def parse(path: str, text: str, named: Callable[[str], bool] = lambda _: False) -> ListTable:
     """Read a table; one that cannot be read, or is empty, has no columns.
 
     In a plain list, `named` tells whether text with blanks, or after a sign for comments, is the name of a picture.
@@ -132,20 +132,20 @@ def parse(path: str, text: str, named: Callable[[str], bool] = lambda _: False) 
         lines = [line for line in text.splitlines() if line.strip()]
         lines = [line for line in lines if not line.startswith("#") or named(line.split()[0])]
         if not _parts_with_signs(lines, named):
-            return _of_list(lines, named) if lines else Table()
+            return _of_list(lines, named) if lines else ListTable()
         text = "\n".join(lines)
     return _of_cells(text)
 
 
-def _of_cells(text: str) -> Table:
+def _of_cells(text: str) -> ListTable:
     """Make columns of rows whose cells a sign parts; the first row names them."""
     delimiter, text = _delimiter(text)
     cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
         rows = [row for row in cells if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        return Table(broken=f"its row {cells.line_num} cannot be read as cells ({error})")
-    return _of_rows(rows[0], rows[1:]) if rows else Table()
+        return ListTable(broken=f"its row {cells.line_num} cannot be read as cells ({error})")
+    return _of_rows(rows[0], rows[1:]) if rows else ListTable()
 
 
 def _delimiter(text: str) -> tuple[str, str]:
@@ -175,7 +175,7 @@ def _parts_with_signs(lines: Sequence[str], named: Callable[[str], bool]) -> boo
     return False
 
 
-def _of_rows(names: list[str], rows: list[list[str]]) -> Table:
+def _of_rows(names: list[str], rows: list[list[str]]) -> ListTable:
     names = names or [str(number + 1) for number in range(len(rows[0]) if rows else 0)]
     longer = bool(rows) and all(len(row) == len(names) + 1 for row in rows)
     surplus = longer and any(row[-1].strip() for row in rows)  # rows with names, or signs within cells
@@ -185,10 +185,10 @@ def _of_rows(names: list[str], rows: list[list[str]]) -> Table:
     columns = [(name.strip(), [row[i] for row in even]) for i, name in enumerate(names)]
     columns = [(name, values) for name, values in columns if name or any(value.strip() for value in values)]
     named, values = [name for name, _ in columns], [values for _, values in columns]
-    return Table(names=named, values=values, ragged=ragged, surplus=surplus, twice=name_twice(named))
+    return ListTable(names=named, values=values, ragged=ragged, surplus=surplus, twice=name_twice(named))
 
 
-def _of_list(lines: list[str], named: Callable[[str], bool]) -> Table:
+def _of_list(lines: list[str], named: Callable[[str], bool]) -> ListTable:
     """Make columns of a plain list: cells are parted by tabs, else by spaces that are not within quotation marks.
 
     Spaces within the names of pictures do not part cells.
@@ -263,7 +263,7 @@ def is_number(cell: str) -> bool:
     return re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", cell.strip().casefold()) is not None
 
 
-def _of_records(lines: list[str]) -> Table:
+def _of_records(lines: list[str]) -> ListTable:
     """Make columns of JSON objects, one a line; what is neither text nor a number is left empty."""
     twice: list[str | None] = []
 
@@ -276,7 +276,7 @@ def _of_records(lines: list[str]) -> Table:
         try:
             records += [json.loads(line, object_pairs_hook=record)] if line.strip() else []
         except (ValueError, RecursionError):
-            return Table(broken=f"its line {number} is no JSON")
+            return ListTable(broken=f"its line {number} is no JSON")
     rows = [record for record in records if isinstance(record, dict)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     values = [[_as_text(row.get(name)) for row in rows] for name in names]
@@ -286,7 +286,7 @@ def _of_records(lines: list[str]) -> Table:
             if isinstance(value, list | dict):
                 several.setdefault(name, number)
     told = next((name for name in twice if name is not None), None)
-    return Table(names=names, values=values, twice=told, several=several)
+    return ListTable(names=names, values=values, twice=told, several=several)
 
 
 def _as_text(value: object) -> str:

@@ -33,7 +33,7 @@ SHARDED = (".json", ".cls", ".txt")  # of files beside each picture in unpacked 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class SplitFolder:
     """A folder that is a split by its name."""
 
     named: SplitName
@@ -45,7 +45,7 @@ class Split:
         return self.named.role
 
 
-def split_folders(node: Folder, shown: str) -> list[Split]:
+def split_folders(node: Folder, shown: str) -> list[SplitFolder]:
     """Find the splits among the sub-folders that hold pictures; none where these are classes.
 
     A folder is a split if its name says so and nothing else, or if beside it stands one of the same name but for the
@@ -74,11 +74,11 @@ def split_folders(node: Folder, shown: str) -> list[Split]:
     return []
 
 
-def _named(node: Folder) -> list[Split]:
+def _named(node: Folder) -> list[SplitFolder]:
     """Find the sub-folders whose names are those of splits, in the order in which they are taken for testing."""
     invalid = any("invalid" in folder.name.casefold() for folder in node.filled)  # beside it, valid is a class
     named = [(f, split_name(f.name)) for f in node.filled if not (invalid and f.name.casefold() == "valid")]
-    found = [Split(named=name, folder=folder) for folder, name in named if name is not None]
+    found = [SplitFolder(named=name, folder=folder) for folder, name in named if name is not None]
     roles: dict[tuple[str, ...], set[str]] = {}
     for split in found:
         roles.setdefault(split.named.rest, set()).add(split.role)
@@ -86,7 +86,7 @@ def _named(node: Folder) -> list[Split]:
     return sorted(taken, key=lambda split: (ORDER[split.named.word], split.folder.path))
 
 
-def training(splits: Sequence[Split], shown: str) -> Split:
+def training(splits: Sequence[SplitFolder], shown: str) -> SplitFolder:
     """Return the one training split, and refuse two of them or two of one other name."""
     words = Counter(split.named.word if split.role != TRAIN else TRAIN for split in splits)
     for word, count in words.items():

@@ -58,7 +58,7 @@ def _notice_seen(train: Pixels, test: Pixels) -> None:
         notice(f"{seen} of {len(test)} test images are training images too, so that the accuracy on them says little")
 
 
-def joined(images: Sequence[Pixels], labels: Sequence[Labels]) -> list[Split]:
+def as_splits(images: Sequence[Pixels], labels: Sequence[Labels]) -> list[Split]:
     """Return splits of one size, all grey or all RGB; raises UserError where the sizes differ."""
     if len({pixels.shape[2:] for pixels in images}) > 1:
         sizes = " and ".join(f"{pixels.shape[3]}×{pixels.shape[2]}" for pixels in images)

@@ -27,7 +27,7 @@ THREADS = "OMP_NUM_THREADS"
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
+def process_group() -> Iterator[Group]:
     """Work together with the processes that torchrun has started, while this lasts; started otherwise, alone.
 
     What several of the processes raise alike is raised by one of them; the others raise `SystemExit`.

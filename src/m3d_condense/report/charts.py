@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from m3d_condense.report.facts import View
+from m3d_condense.report.facts import FeatureView
 
 CLASS_COLOURS = 10
 COLOURS = {
@@ -103,12 +103,12 @@ def _course(axes: Any, points: Sequence[tuple[float, float]], label: str, lines:
     axes.set_ylabel(label)
 
 
-def features(view: View, title: str) -> str:
+def features(view: FeatureView, title: str) -> str:
     """Draw real and synthetic images in two principal components: faint and full points, a colour a class."""
     return _svg(lambda axes: _features(axes, view), title, height=3.7)
 
 
-def _features(axes: Any, view: View) -> None:
+def _features(axes: Any, view: FeatureView) -> None:
     large = 42 if len(view.synthetic_labels) <= FEW else 22
     for number in sorted(set(view.real_labels.tolist())):
         colour = COLOURS[f"class{number % CLASS_COLOURS}"]

@@ -20,7 +20,7 @@ from m3d_condense.sets.soft import HARD
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class View:
+class FeatureView:
     """The features of some real images and of the synthetic ones, under one encoder.
 
     Attributes:
@@ -62,7 +62,7 @@ class Facts:
     own: Trials | None = None
     random: Trials | None = None
     whole: Trials | None = None
-    views: Sequence[View] = ()
+    views: Sequence[FeatureView] = ()
     moments: MomentDistances | None = None
     random_moments: MomentDistances | None = None
     nearest: Nearest | None = None

@@ -16,7 +16,7 @@ from m3d_condense.data.sampler import ClassSampler
 from m3d_condense.machine.engine import Engine
 from m3d_condense.moments import MomentDistances, moment_distances
 from m3d_condense.recipes.names import EASY
-from m3d_condense.report.facts import Facts, View
+from m3d_condense.report.facts import Facts, FeatureView
 from m3d_condense.report.nearest import Nearest, nearest
 from m3d_condense.report.projection import principal_components
 from m3d_condense.report.trials import Setup, Trials, features, trials
@@ -154,7 +154,7 @@ def _views(
     engine: Engine,
     whole: Trials | None,
     own: Trials | None,
-) -> list[View]:
+) -> list[FeatureView]:
     """Project some real and synthetic images, as a random and as a trained encoder see them."""
     classes = range(min(dataset.num_classes, DRAWN_CLASSES))
     sampler = ClassSampler(dataset.train.labels, dataset.num_classes)
@@ -170,7 +170,7 @@ def _views(
         encoders.append(("a network trained on the set", own.weights))
     for encoder, weights in encoders:
         both = features([real.images, images], dataset, setup.network, engine, seed=setup.seed, weights=weights)
-        view = View(
+        view = FeatureView(
             encoder=encoder,
             projection=principal_components(*both),
             real_labels=real.labels,
