@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from m3d_condense.report.galleries import tile_of
-from m3d_condense.report.sheet import Place, Sheet
+from m3d_condense.report.sheet import Box, Sheet
 from m3d_condense.sets.tiles import cut
 
 
@@ -37,6 +37,6 @@ def test_tiles_are_those_that_are_cut() -> None:
     image = images(3, 9, 7)
     tiles = cut(image.float() / 255, 2)
     for number in range(4):
-        place = tile_of(Place(10, 20, 7, 9), 2, number)
+        place = tile_of(Box(10, 20, 7, 9), 2, number)
         part = image[:, place.y - 20 : place.y - 20 + place.height, place.x - 10 : place.x - 10 + place.width]
         assert torch.equal(tiles[number][:, : place.height, : place.width], part.float() / 255)

@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 
 from m3d_condense.machine.memory import readable
 from m3d_condense.tools.cache import cache_folder, not_kept_said
-from m3d_condense.tools.entries import Entry, entries, remove
+from m3d_condense.tools.entries import CacheEntry, entries, remove
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.limit import kept_bytes
 from m3d_condense.tools.text import shown
@@ -48,7 +48,7 @@ def run(given: Namespace) -> int:
     return 0
 
 
-def _lines(found: list[Entry]) -> list[str]:
+def _lines(found: list[CacheEntry]) -> list[str]:
     """Return a line for each entry, and one for all."""
     width = max((len(entry.name) for entry in found), default=0)
     lines = [

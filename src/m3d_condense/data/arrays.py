@@ -50,7 +50,7 @@ class Images:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class GivenSplit:
     """One split as it was given: its images, or these with known axes, its labels, and what divides it again."""
 
     images: Any
@@ -69,7 +69,7 @@ class Given:
         mirrored: whether a mirrored image keeps its class.
     """
 
-    pairs: Sequence[Pair]
+    pairs: Sequence[GivenSplit]
     class_names: Sequence[str] = ()
     partial: bool = False
     mirrored: bool = True

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_condense.data.arrays import Given, Pair, of_array
+from m3d_condense.data.arrays import Given, GivenSplit, of_array
 from m3d_condense.data.idx import AGAIN
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
@@ -84,7 +84,7 @@ def _class_names(folder: Path, name: str, files: Sequence[str]) -> tuple[list[st
     return [line.strip() for line in lines if line.strip()], [name]
 
 
-def _records(folder: Path, names: Sequence[str], labels: int, classes: int) -> Pair:
+def _records(folder: Path, names: Sequence[str], labels: int, classes: int) -> GivenSplit:
     """The images and the last of the labels of the records of some files."""
     tables: list[NDArray[np.uint8]] = []
     for name in names:
@@ -102,7 +102,7 @@ def _records(folder: Path, names: Sequence[str], labels: int, classes: int) -> P
         notice(f"The batches of {folder} differ in their number of images: {counts}")
     records = np.concatenate(tables)
     images = records[:, labels:].reshape(-1, 3, 32, 32)
-    return Pair(images=of_array(images, "NCHW"), labels=records[:, labels - 1])
+    return GivenSplit(images=of_array(images, "NCHW"), labels=records[:, labels - 1])
 
 
 def _of_records(folder: Path, names: Sequence[str], labels: int) -> bool:

@@ -39,7 +39,7 @@ WORTH = 2**27  # pixels, the overhead of each image included, from which on proc
 SHARE = 0.5  # of the memory that is free: what takes more is decoded onto disk
 
 
-class Place(Protocol):
+class Sink(Protocol):
     """Where the images of a split are put, one batch after another; `done` are there."""
 
     done: int
@@ -70,10 +70,10 @@ def decode(splits: Sequence[Rows], size: int | None, store: Store | None = None)
     if found is None:
         store = _on_disk(counts, shape, mode, store)
         if store is None:
-            places, several = [InMemory(count) for count in counts], Several()
-            _fill_all(splits, size, shape, places, several, lambda: None)
+            sinks, several = [InMemory(count) for count in counts], Several()
+            _fill_all(splits, size, shape, sinks, several, lambda: None)
             several.tell(total)
-            return [place.pixels for place in places]
+            return [sink.pixels for sink in sinks]
         with store.alone():
             found = store.find(counts, shape)  # which another process has made meanwhile
             if found is None:
@@ -89,15 +89,15 @@ def _fill_all(
     splits: Sequence[Rows],
     size: int | None,
     shape: tuple[int, int],
-    places: Sequence[Place],
+    sinks: Sequence[Sink],
     several: Several,
     after: Callable[[], None],
 ) -> None:
-    """Decode all images into their places; the levels of all are looked at first where some have more than 8 bits."""
+    """Decode all images into their sinks; the levels of all are looked at first where some have more than 8 bits."""
     try:
-        _fill(splits, size, shape, places, several, after)
+        _fill(splits, size, shape, sinks, several, after)
     except WideError:
-        _fill(splits, size, shape, places, several, after, _white(splits, shape))
+        _fill(splits, size, shape, sinks, several, after, _white(splits, shape))
 
 
 def _white(splits: Sequence[Rows], shape: tuple[int, int]) -> int:
@@ -127,21 +127,21 @@ def _fill(
     splits: Sequence[Rows],
     size: int | None,
     shape: tuple[int, int],
-    places: Sequence[Place],
+    sinks: Sequence[Sink],
     several: Several,
     after: Callable[[], None],
     white: int | None = None,
 ) -> None:
-    """Decode all images into their places, on all cores where that pays, and count those of several frames.
+    """Decode all images into their sinks, on all cores where that pays, and count those of several frames.
 
     `after` is called behind each batch; see `decode_batch` for `white`.
     """
-    left = sum(len(rows.labels) for rows in splits) - sum(place.done for place in places)
-    rest = iter(places)
+    left = sum(len(rows.labels) for rows in splits) - sum(sink.done for sink in sinks)
+    rest = iter(sinks)
     with processes(left * (shape[0] * shape[1] + OVERHEAD) >= WORTH) as pool:
         for rows in splits:
             own = list(islice(rest, len(rows.divided())))
-            done = sum(place.done for place in own)
+            done = sum(sink.done for place in own)
             here = partial(decode_batch, size=size, shape=shape, white=white, mode=rows.mode)
             with translated(f"the {rows.name} split", local=True):
                 batches = in_order(
@@ -208,17 +208,17 @@ class InMemory:
         self.done += len(batch)
 
 
-def _put(rows: Rows, batches: Iterable[Pixels], places: Sequence[Place], after: Callable[[], None]) -> None:
-    """Put the decoded images of a split in their places as they come, and tell of it."""
-    parts, done = rows.divided(), sum(place.done for place in places)
+def _put(rows: Rows, batches: Iterable[Pixels], sinks: Sequence[Sink], after: Callable[[], None]) -> None:
+    """Put the decoded images of a split in their sinks as they come, and tell of it."""
+    parts, done = rows.divided(), sum(sink.done for sink in sinks)
     with progress(f"Reading {rows.name}", len(rows.labels), done=done, unit="images") as bar:
         for batch in batches:
-            for part, place in zip(parts, places, strict=True):
+            for part, sink in zip(parts, sinks, strict=True):
                 first, last = np.searchsorted(part, [done, done + len(batch)])
                 if last - first == len(batch):
-                    place.put(batch)
+                    sink.put(batch)
                 elif last > first:
-                    place.put(batch[part[first:last] - done])
+                    sink.put(batch[part[first:last] - done])
             done += len(batch)
             after()
             bar.advance(len(batch))

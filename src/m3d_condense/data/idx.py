@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_condense.data.arrays import Given, Images, Pair, of_array
+from m3d_condense.data.arrays import Given, GivenSplit, Images, of_array
 from m3d_condense.data.axes import layout_of
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
@@ -52,14 +52,14 @@ def read_folder(folder: Path, files: Sequence[str]) -> tuple[Given, Collection[s
     pairs = [_pair(folder, chosen, split) for split in splits]
     turned = prefix.lower().startswith("emnist")
     if turned:
-        pairs = [Pair(images=_images(np.swapaxes(pair.images, 1, 2)), labels=pair.labels) for pair in pairs]
+        pairs = [GivenSplit(images=_images(np.swapaxes(pair.images, 1, 2)), labels=pair.labels) for pair in pairs]
         notice(f"{folder}: the images of EMNIST are stored on their side, and are turned upright")
     else:
-        pairs = [Pair(images=_images(pair.images), labels=pair.labels) for pair in pairs]
+        pairs = [GivenSplit(images=_images(pair.images), labels=pair.labels) for pair in pairs]
     return Given(pairs=pairs, mirrored=not turned), set(chosen.values())
 
 
-def _pair(folder: Path, chosen: dict[tuple[str, str], str], split: str) -> Pair:
+def _pair(folder: Path, chosen: dict[tuple[str, str], str], split: str) -> GivenSplit:
     """The arrays of one split, as many labels as images."""
     missing = [kind for kind, letter in (("images", "i"), ("labels", "l")) if (split, letter) not in chosen]
     if missing:
@@ -75,7 +75,7 @@ def _pair(folder: Path, chosen: dict[tuple[str, str], str], split: str) -> Pair:
         raise UserError(
             f"{folder}: {len(images)} images in {names[0]}, but {len(labels)} labels in {names[1]}: {AGAIN}"
         )
-    return Pair(images=images, labels=labels)
+    return GivenSplit(images=images, labels=labels)
 
 
 def _images(images: NDArray[Any]) -> Images:

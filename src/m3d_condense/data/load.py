@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from m3d_condense.data import formats
-from m3d_condense.data.arrays import Given, Images, Pair, converted, images_of, levels
+from m3d_condense.data.arrays import Given, GivenSplit, Images, converted, images_of, levels
 from m3d_condense.data.axes import checked
 from m3d_condense.data.classes import Classes, asked_for, chosen_rows, numbers_of, renumbered
 from m3d_condense.data.dataset import ImageDataset, Split
@@ -179,7 +179,7 @@ def _given(data: Any, where: str | list[str] | None, test: Any, layout: str | No
         from sklearn.datasets import load_digits
 
         digits = load_digits()
-        return Given(pairs=[Pair(images=digits.images / 16, labels=digits.target)], mirrored=False)
+        return Given(pairs=[GivenSplit(images=digits.images / 16, labels=digits.target)], mirrored=False)
     if not isinstance(where, str) or where in HUB_SETS or not exists(Path(where)):
         return None
     return formats.read(Path(where), layout)

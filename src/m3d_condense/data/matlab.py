@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_condense.data.arrays import Given, Pair, of_array
+from m3d_condense.data.arrays import Given, GivenSplit, of_array
 from m3d_condense.data.axes import images_last, layout_of
 from m3d_condense.data.named import named
 from m3d_condense.tools.errors import UserError
@@ -99,7 +99,7 @@ def _is_text(array: NDArray[Any]) -> bool:
     return array.size == 1 and array.dtype.kind == "U"
 
 
-def _upright(pair: Pair) -> Pair:
+def _upright(pair: GivenSplit) -> GivenSplit:
     """Bring the axis of the images to the front, where the labels tell that it is the last."""
     images, labels = np.asarray(pair.images), np.asarray(pair.labels)
     count = max(labels.shape, default=0)
@@ -114,7 +114,7 @@ def _upright(pair: Pair) -> Pair:
     return replace(pair, images=of_array(images, layout_of(images.shape)), labels=labels)
 
 
-def _digits(pair: Pair, path: Path) -> Pair:
+def _digits(pair: GivenSplit, path: Path) -> GivenSplit:
     """Write the digit 0 as 0, where it is 10 in SVHN's files."""
     labels = np.asarray(pair.labels)
     if labels.dtype.kind not in "iuf" or labels.min() < 1 or labels.max() != 10:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 
-from m3d_condense.data.arrays import Given, Pair, of_list, ready, several_frames, tell_frames
+from m3d_condense.data.arrays import Given, GivenSplit, of_list, ready, several_frames, tell_frames
 from m3d_condense.data.class_names import class_names, differing
 from m3d_condense.data.columns import name_twice, unused_columns
 from m3d_condense.data.dividing import text_of, told_by
@@ -151,7 +151,7 @@ def _given(split: Any, layout: str | None, size: int | None) -> Given:
     if _is_items(split) or _is_map(split):
         return _of_items(split, layout, size)
     if isinstance(split, list | tuple) and len(split) == 2:
-        return Given(pairs=[Pair(images=split[0], labels=split[1])])
+        return Given(pairs=[GivenSplit(images=split[0], labels=split[1])])
     if isinstance(split, list | tuple):
         raise UserError(f"{len(split)} parts: {FORMS}")
     raise UserError(f"data of type {type(split).__name__}: {FORMS}; arrays must be given again")
@@ -192,7 +192,7 @@ def _of_items(items: Any, layout: str | None, size: int | None) -> Given:
     told = told_by(others, f"the {name}")
     if unused := [key for key in others if told is None or key not in told[0]]:
         notice(unused_columns(unused))
-    pair = Pair(images=of_list(images), labels=labels, told=told)
+    pair = GivenSplit(images=of_list(images), labels=labels, told=told)
     return Given(pairs=[pair], class_names=class_names(items), partial=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from m3d_condense.data.arrays import Given, Pair, as_numpy
+from m3d_condense.data.arrays import Given, GivenSplit, as_numpy
 from m3d_condense.data.dividing import text_of, told_by
 from m3d_condense.data.split_columns import means_splits
 from m3d_condense.data.targets import label_count
@@ -71,7 +71,7 @@ def named(keys: Iterable[str], get: Get, where: str) -> Given:
         unused = [f"{key} ({counts[key]} images)" if key in counts else key for key in keys if key not in used]
         notice(f"Not used of {where}: {', '.join(unused)}")
     pairs = [
-        Pair(images=get(chosen[split, "images"]), labels=get(chosen[split, "labels"]), told=one)
+        GivenSplit(images=get(chosen[split, "images"]), labels=get(chosen[split, "labels"]), told=one)
         for split, one in zip(splits, told, strict=True)
     ]
     return Given(pairs=pairs, class_names=class_names)
@@ -102,7 +102,7 @@ def _unnamed(keys: list[str], get: Get, where: str) -> Given:
     if counts[0] != counts[1] or len(images) not in (1, 2):
         raise UserError(f"{where} holds {', '.join(keys)}; {ADVICE}")
     notice(f"{where}: {' and '.join(images)} are taken for images, {' and '.join(labels)} for their labels")
-    return Given(pairs=[Pair(images=get(x), labels=get(y)) for x, y in zip(images, labels, strict=True)])
+    return Given(pairs=[GivenSplit(images=get(x), labels=get(y)) for x, y in zip(images, labels, strict=True)])
 
 
 def _chosen(keys: list[str], get: Get, where: str) -> dict[Meaning, str]:

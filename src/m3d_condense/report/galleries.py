@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense.report.facts import Facts
-from m3d_condense.report.sheet import Place, Sheet
+from m3d_condense.report.sheet import Box, Sheet
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.text import one_line
 from m3d_condense.sets.tiles import tile_size
@@ -26,8 +26,8 @@ PAIRS = 12  # of a synthetic image and its nearest real one
 class Mosaic:
     """A stored image in the sheet, and its tiles there: one, the whole of it, where it is no mosaic."""
 
-    place: Place
-    tiles: Sequence[Place]
+    place: Box
+    tiles: Sequence[Box]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Row:
 
     name: str
     final: Sequence[Mosaic]
-    initial: Sequence[Place]
+    initial: Sequence[Box]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,8 @@ class Pair:
         distance: between them, in levels.
     """
 
-    tile: Place
-    real: Place
+    tile: Box
+    real: Box
     class_name: str
     distance: float
 
@@ -108,17 +108,17 @@ def _row(facts: Facts, sheet: Sheet, number: int, count: int) -> Row:
     return Row(name=one_line(condensed.class_names[number]), final=final, initial=initial)
 
 
-def _mosaic(place: Place, factor: int) -> Mosaic:
+def _mosaic(place: Box, factor: int) -> Mosaic:
     return Mosaic(place=place, tiles=[tile_of(place, factor, number) for number in range(factor**2)])
 
 
-def tile_of(place: Place, factor: int, number: int) -> Place:
+def tile_of(place: Box, factor: int, number: int) -> Box:
     """Return where a tile of a stored image lies in the sheet; the last ones are smaller where l does not divide."""
     height, width = tile_size((place.height, place.width), factor)
     row, column = divmod(number, factor)
     right, bottom = min((column + 1) * width, place.width), min((row + 1) * height, place.height)
     left, top = min(column * width, right), min(row * height, bottom)
-    return Place(place.x + left, place.y + top, right - left, bottom - top)
+    return Box(place.x + left, place.y + top, right - left, bottom - top)
 
 
 def _left_out(condensed: CondensedSet, classes: int, count: int) -> str:

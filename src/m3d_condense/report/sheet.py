@@ -12,7 +12,7 @@ WIDTH = 1024  # pixels, unless one image is wider
 
 
 @dataclass(frozen=True)
-class Place:
+class Box:
     """Where an image lies in the sheet, in pixels: its left and top edge, width and height."""
 
     x: int
@@ -29,17 +29,17 @@ class Sheet:
         parts: what has been put there.
     """
 
-    parts: list[tuple[Place, Tensor]] = field(default_factory=list)
+    parts: list[tuple[Box, Tensor]] = field(default_factory=list)
     _x: int = 0
     _y: int = 0
     _height: int = 0
 
-    def add(self, image: Tensor) -> Place:
+    def add(self, image: Tensor) -> Box:
         """Put an image C×H×W, uint8, into the sheet; an image that is there already is put there again."""
         height, width = image.shape[1:]
         if height != self._height or (self._x and self._x + width > WIDTH):
             self._x, self._y, self._height = 0, self._y + self._height, height
-        place = Place(self._x, self._y, width, height)
+        place = Box(self._x, self._y, width, height)
         self._x += width
         self.parts.append((place, image))
         return place

@@ -22,7 +22,7 @@ STALE = 24 * 3600  # seconds after which a file that is being written has been l
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CacheEntry:
     """What is kept under one name.
 
     Attributes:
@@ -40,7 +40,7 @@ class Entry:
     note: str
 
 
-def entries() -> list[Entry]:
+def entries() -> list[CacheEntry]:
     """List what is kept, kind by kind, the most recently used first."""
     found = []
     for kind in KINDS:
@@ -54,11 +54,11 @@ def entries() -> list[Entry]:
     return found
 
 
-def _entry(kind: str, path: Path) -> Entry:
+def _entry(kind: str, path: Path) -> CacheEntry:
     files = _files(path)
     status = [file.stat() for file in files]
     notes = (_note(file) for file in files if file.suffix == ".safetensors")
-    return Entry(
+    return CacheEntry(
         name=f"{kind}/{path.stem}",
         path=path,
         nbytes=sum(one.st_size for one in status),
@@ -80,7 +80,7 @@ def _note(file: Path) -> str:
         return "damaged"
 
 
-def remove(names: Sequence[str] | None) -> list[Entry]:
+def remove(names: Sequence[str] | None) -> list[CacheEntry]:
     """Remove entries by their names, or those of a kind by its name; None removes all.
 
     Files in the cache folder that are not entries stay, and so does what another process is just making, which is said.
