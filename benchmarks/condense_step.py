@@ -5,12 +5,12 @@ Each side has a process of its own; --same-allocator gives the package's allocat
 
 from __future__ import annotations
 
-import torch
+from functools import partial
 
 from benchmarks.harness import against_plain, parse, parser
 from benchmarks.reference import PlainLoop
 from benchmarks.workers import Step
-from benchmarks.workload import Workload, our_run, random_images
+from benchmarks.workload import Workload, our_run, plain_step
 
 
 def ours(workload: Workload) -> tuple[Step, str]:
@@ -19,21 +19,13 @@ def ours(workload: Workload) -> tuple[Step, str]:
     return run.take_step, run.plan.placed.explain()
 
 
-def plain(workload: Workload) -> tuple[Step, str]:
-    """Build the plain step."""
-    torch.backends.cudnn.benchmark = True  # as the public code has it
-    images, labels = random_images(workload)
-    loop = PlainLoop(images, labels, workload.ipc, workload.factor, workload.batch_real, workload.device)
-    return loop.step, "float32, eager"
-
-
 def main() -> None:
     """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=5, steps=5, same_allocator=True)
     Workload.add_flags(made)
     arguments = parse(made)
     workload = Workload.of(arguments)
-    against_plain("condense_step", arguments, plain, ours, workload, case=workload.name)
+    against_plain("condense_step", arguments, partial(plain_step, PlainLoop), ours, workload, case=workload.name)
 
 
 if __name__ == "__main__":

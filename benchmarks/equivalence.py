@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-
 from benchmarks.harness import parse, parser, publish, record
 from m3d_condense import CondensedSet, Execution, ImageDataset, condense, evaluate, load, networks
 from m3d_condense.machine.engine import Engine
@@ -21,8 +19,7 @@ from m3d_condense.tools.progress import set_quiet
 
 def runs(dataset: ImageDataset, name: str, execution: Execution) -> str:
     """Say where a path runs, and in what precision."""
-    network = networks.build(name, channels=dataset.channels, num_classes=dataset.num_classes, size=dataset.size)
-    return Engine(execution).place(network, torch.zeros(1, dataset.channels, *dataset.size), 0).describe()
+    return Engine(execution).place(networks.build(name, **dataset.shape), dataset.example, 0).describe()
 
 
 def condensed(dataset: ImageDataset, arguments: argparse.Namespace, seed: int, execution: Execution) -> CondensedSet:

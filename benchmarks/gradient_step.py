@@ -6,6 +6,8 @@ between the steps, which every method with trained encoders shares, is left out.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,7 +15,7 @@ from torch import Tensor
 from benchmarks.harness import against_plain, parse, parser
 from benchmarks.reference import Draw, PlainLoop, augment
 from benchmarks.workers import Step
-from benchmarks.workload import Workload, our_run, random_images
+from benchmarks.workload import Workload, our_run, plain_step
 
 
 class PlainGradients(PlainLoop):
@@ -39,21 +41,13 @@ def ours(workload: Workload) -> tuple[Step, str]:
     return run.take_step, run.plan.placed.explain()
 
 
-def plain(workload: Workload) -> tuple[Step, str]:
-    """Build the plain step."""
-    torch.backends.cudnn.benchmark = True  # as the public code has it
-    images, labels = random_images(workload)
-    loop = PlainGradients(images, labels, workload.ipc, workload.factor, workload.batch_real, workload.device)
-    return loop.step, "float32, eager"
-
-
 def main() -> None:
     """Measure as the command line says, print and store."""
     made = parser(__doc__, rounds=5, steps=2, same_allocator=True)
     Workload.add_flags(made, batch_real=64)
     arguments = parse(made)
     workload = Workload.of(arguments)
-    against_plain("gradient_step", arguments, plain, ours, workload, case=workload.name)
+    against_plain("gradient_step", arguments, partial(plain_step, PlainGradients), ours, workload, case=workload.name)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.harness import RESULTS, parse, parser, record
+from benchmarks.harness import parse, parser, record
 from benchmarks.tables import MIB, duration
 from m3d_condense.tools.files import write_file_atomic
 
@@ -121,7 +121,6 @@ def main() -> None:
         print(f"{name}: {duration(one['seconds'])}, {memory}")
     del arguments.child, arguments.work
     stored = record("larger_than_memory", arguments, found=found)
-    (arguments.out or RESULTS).mkdir(parents=True, exist_ok=True)
     write_file_atomic(arguments.out / "larger_than_memory-cpu.json", json.dumps(stored, indent=2).encode())
 
 

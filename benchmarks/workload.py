@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.workers import Step
 from m3d_condense.condensing.run import Run, begin
 from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.machine.engine import Engine
@@ -63,6 +65,14 @@ def random_images(workload: Workload) -> tuple[Tensor, Tensor]:
     shape = (workload.size, 3, workload.side, workload.side)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return images, torch.arange(workload.size) % workload.classes
+
+
+def plain_step(loop: Callable[..., Any], workload: Workload) -> tuple[Step, str]:
+    """Build the step of a plain loop; `loop` is `PlainLoop`, or one with another loss."""
+    torch.backends.cudnn.benchmark = True  # as the public code has it
+    images, labels = random_images(workload)
+    made = loop(images, labels, workload.ipc, workload.factor, workload.batch_real, workload.device)
+    return made.step, "float32, eager"
 
 
 def random_dataset(workload: Workload) -> ImageDataset:

@@ -33,6 +33,7 @@ from m3d_condense.training.augment import Normalisation, check_images
 
 __all__ = ["MomentDistances", "feature_moments", "moment_distances"]
 
+REPEATS = 5  # random networks whose features are compared
 Images = tuple[Tensor, Tensor]
 """Images N×C×H×W, uint8 or floats in [0, 1], and their labels N."""
 
@@ -81,7 +82,7 @@ def moment_distances(
     data: Any = None,
     *,
     network: Architecture = "convnet",
-    repeats: int = 5,
+    repeats: int = REPEATS,
     seed: int = 0,
     execution: Execution | None = None,
 ) -> MomentDistances:

@@ -23,9 +23,12 @@ def test_a_set_without_its_source_gets_a_page_of_what_is_stored(one: str, capsys
     assert main(["report", one, "-q"]) == 0  # over its own page
 
 
-def test_several_sets_get_a_page_in_the_current_folder(one: str, own_folder: None, tmp_path: Path) -> None:
+def test_several_sets_get_a_page_in_the_current_folder(
+    one: str, own_folder: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = str(make(source={"name": "gone"}, method="dm").save(tmp_path / "other"))
-    assert main(["report", one, other, "-q"]) == 0
+    assert main(["report", one, other]) == 0
+    assert capsys.readouterr().err.count("the report shows what is stored") == 1
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "gone, condensed by 2 methods" in html
     assert html.count("<article") == 2

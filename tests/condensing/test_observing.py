@@ -125,8 +125,8 @@ def test_a_tracker_is_told_every_entry_once(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "trackio", raising=False)
     out = tmp_path / "set"
-    condense(digits, execution=plain, out=out, track="trackio", time_limit=0.0, **TINY)
-    made = condense(digits, execution=plain, out=out, track="trackio", **TINY)
+    condense(digits, execution=plain, out=out, track="trackio", watch=5, time_limit=0.0, **TINY)
+    made = condense(digits, execution=plain, out=out, track="trackio", watch=5, **TINY)
     calls = sys.modules["trackio"].calls
     begun = [call[1] for call in calls if call[0] == "init"]
     assert [(one["project"], one["name"], one["resume"]) for one in begun] == [

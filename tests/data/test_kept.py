@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -15,7 +16,7 @@ import torch
 from pictures import folder, moving, noise
 from PIL import Image, ImageFile
 
-from m3d_condense.data import decoding, kept, sources
+from m3d_condense.data import decoding, identity, kept, sources
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.tools import cache
@@ -124,6 +125,11 @@ def test_changed_files_are_read_anew(photos: Path, capsys: pytest.CaptureFixture
     same(load(photos), again)
     assert found(capsys)
     assert len(entries()) == 1  # the new one has taken the place of the old
+
+
+def test_tables_whose_files_are_gone_have_no_identity(tmp_path: Path) -> None:
+    table = SimpleNamespace(cache_files=[{"filename": str(tmp_path / "gone.arrow")}], _fingerprint="1")
+    assert identity.of_tables([SimpleNamespace(images=table)]) is None  # type: ignore[list-item]
 
 
 def test_an_empty_class_folder_is_seen(photos: Path) -> None:

@@ -194,6 +194,23 @@ def test_colour_behind_grey_images_makes_all_coloured(
 
 
 @pytest.mark.usefixtures("little")
+def test_a_disk_that_is_full_before_all_are_coloured_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split, shape in (("train", (6, 8, 3)), ("test", (6, 8))):
+        folder(tmp_path / "photos" / split, count=3, shape=shape)
+
+    original = stores.Shelf._open
+
+    def full(shelf: stores.Shelf) -> None:
+        if shelf._number == 1 and shelf.channels == 3:  # the test split, which is grey until the end
+            raise OSError(28, "No space left on device")
+        original(shelf)
+
+    monkeypatch.setattr(stores.Shelf, "_open", full)
+    with pytest.raises(UserError, match="No space left on device; M3D_CACHE names another place"):
+        load(tmp_path / "photos")
+
+
+@pytest.mark.usefixtures("little")
 def test_changed_files_are_decoded_anew(photos: Path) -> None:
     before = load(photos)
     Image.fromarray(noise(6, 8, 3, seed=99)).save(photos / "train" / "ant" / "0.png")

@@ -13,6 +13,7 @@ import pytest
 from pictures import moving, noise, png
 
 from m3d_condense.data.load import load
+from m3d_condense.data.tables import opened
 from m3d_condense.tools.errors import UserError
 
 PNGS = [png(number) for number in range(12)]
@@ -273,6 +274,18 @@ def test_an_empty_table_and_a_pointer_are_named(tmp_path: Path) -> None:
     (tmp_path / "b.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(UserError, match="is a pointer of Git LFS, not the data: fetch these with git lfs pull"):
         load(tmp_path / "b.parquet")
+
+
+def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "a.parquet", label=CAT_DOG)
+
+    def closed(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(pq, "ParquetFile", closed)  # who runs the tests may be root, to whom all is open
+    monkeypatch.setattr(Path, "open", closed)
+    with pytest.raises(UserError, match=r"cannot read .*a\.parquet: .*Permission denied"), opened(file):
+        pass
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pictures import noise
 import m3d_condense
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.labelling import label
-from m3d_condense.recipes.given import checked_seconds, converted, several
+from m3d_condense.recipes.given import checked_time_limit, converted, several
 from m3d_condense.recipes.methods import recipe
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.recipe import check_count
@@ -24,6 +24,7 @@ from m3d_condense.sets.exporting import export
 from m3d_condense.sets.hub import push
 from m3d_condense.sets.importing import import_set
 from m3d_condense.studies.comparison import compare
+from m3d_condense.tools.defaults import torchs_own
 from m3d_condense.tools.errors import UserError
 
 
@@ -74,12 +75,12 @@ def test_a_recipe_of_numpy_numbers_is_that_of_pythons():
 @pytest.mark.parametrize("value", ["10m", -1, float("nan"), float("inf"), True])
 def test_a_time_limit_that_is_none_is_refused(value):
     with pytest.raises(UserError, match="time_limit"):
-        checked_seconds("time_limit", value)
+        checked_time_limit(value)
 
 
 def test_a_time_limit_is_a_number_of_seconds():
-    assert checked_seconds("time_limit", None) is None
-    assert checked_seconds("time_limit", np.float32(1.5)) == 1.5
+    assert checked_time_limit(None) is None
+    assert checked_time_limit(np.float32(1.5)) == 1.5
 
 
 @pytest.mark.parametrize("value", ["3", 3.0, True, None])
@@ -211,6 +212,13 @@ def test_one_or_several(given, expected):
 def test_native_blocks_are_asked_for_or_not():
     with pytest.raises(UserError, match="native=no: true or false"):
         m3d_condense.Execution(native="no")
+
+
+def test_what_a_run_sets_of_cudnn_is_as_it_was_afterwards():
+    before = torch.backends.cudnn.allow_tf32
+    with torchs_own():
+        torch.backends.cudnn.allow_tf32 = not before
+    assert torch.backends.cudnn.allow_tf32 == before
 
 
 @contextmanager

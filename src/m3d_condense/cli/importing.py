@@ -89,7 +89,7 @@ def _real(given: Namespace, content: Content, file: Path, names: tuple[str, ...]
         mean=dataset.mean,
         std=dataset.std,
         images=dataset.train.images,
-        source=dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        source=dataset.known_source,
     )
 
 

@@ -13,6 +13,7 @@ from m3d_condense import networks
 from m3d_condense.cli.config import SOURCE
 from m3d_condense.cli.finding import Found, find, set_at
 from m3d_condense.cli.settings import execution
+from m3d_condense.cli.streams import as_shown
 from m3d_condense.cli.wording import flag
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
@@ -62,7 +63,7 @@ def run(given: Namespace) -> int:
     ]
     write_page(found, compared, out)
     notice(f"the report is one file of {readable(out.stat().st_size)}; open it in a browser")
-    print(out)
+    print(as_shown(str(out)))
     return 0
 
 
@@ -118,7 +119,7 @@ def _names(sets: Sequence[Found]) -> list[str]:
 
 def _sources(sets: Iterable[CondensedSet], data: str | None) -> list[ImageDataset | None]:
     """Return the source of each set, loaded once; None, with a notice, where it is not to be had."""
-    loaded: dict[str, ImageDataset] = {}
+    loaded: dict[str, ImageDataset | None] = {}
     found: list[ImageDataset | None] = []
     for condensed in sets:
         key = f"{condensed.source.get('fingerprint')} {side_of(condensed)}"
@@ -129,8 +130,7 @@ def _sources(sets: Iterable[CondensedSet], data: str | None) -> list[ImageDatase
                 if data is not None:
                     raise
                 notice(f"{error}; the report shows what is stored")
-                found.append(None)
-                continue
+                loaded[key] = None
         found.append(loaded[key])
     return found
 

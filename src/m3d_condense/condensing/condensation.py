@@ -22,7 +22,7 @@ from m3d_condense.machine.group import current
 from m3d_condense.networks import code_named
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.effects import idle
-from m3d_condense.recipes.given import checked, checked_seconds
+from m3d_condense.recipes.given import checked, checked_time_limit
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
@@ -89,7 +89,7 @@ def condense(
     Raises:
         UserError: for settings, data or a set to start from that cannot be used, or an `out` that holds another run.
     """
-    time_limit = checked_seconds("time_limit", time_limit)
+    time_limit = checked_time_limit(time_limit)
     dataset = load(data)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
     _notice_idle(recipe, recipe_for(dataset, method, preset, ipc, {}))

@@ -21,7 +21,7 @@ from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import current
 from m3d_condense.machine.memory import Peak, available_memory, peak_memory
 from m3d_condense.recipes.effects import OF_ENCODERS
-from m3d_condense.recipes.given import checked, checked_seconds
+from m3d_condense.recipes.given import checked, checked_time_limit
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.sets.bits import bytes_of
@@ -93,7 +93,7 @@ def estimate(
     Raises:
         UserError: as `condense`.
     """
-    time_limit = checked_seconds("time_limit", time_limit)
+    time_limit = checked_time_limit(time_limit)
     dataset, engine = load(data), Engine(execution)
     recipe = recipe_for(dataset, method, preset, ipc, settings)
     timetable = Timetable.asked(recipe, time_limit, settings, class_groups)

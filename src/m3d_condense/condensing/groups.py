@@ -53,7 +53,7 @@ def joined_sets(sets: Sequence[CondensedSet], dataset: ImageDataset, changes: di
         labels=torch.cat([one.labels + start for one, start in zip(sets, starts, strict=True)]),
         class_names=dataset.class_names,
         settings=first.settings | changes,
-        source=dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        source=dataset.known_source,
         seconds=round(sum(one.seconds for one in sets), 3),
         steps=min(one.steps for one in sets),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -202,7 +202,7 @@ class Tracking:
         """Tell what is new; of a run that goes on, the earlier process has told the rest."""
         if self.told is None:
             self.tracker.begin(run.step)
-            self.told = len(run.history)
+            self.told = len(run.history) if run.step else 0
         for entry in run.history[self.told :]:
             self.tracker.log(int(entry["step"]), {name: value for name, value in entry.items() if name != "step"})
         self.told = len(run.history)

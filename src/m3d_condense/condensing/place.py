@@ -12,7 +12,7 @@ from m3d_condense.machine.execution import ROUNDING
 from m3d_condense.recipes.recipe import completed
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.folder import is_condensed_set
-from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.errors import Setting, UserError, another_out
 from m3d_condense.tools.progress import notice
 
 
@@ -59,8 +59,7 @@ class Place:
                 return None
             code = {"code": self.identity.get("code")}
             other = "code of its network" if made_from | code == self.identity | code else "settings or data"
-            remedy = f"give another {Setting('out')}, or {Setting('overwrite', True)}"
-            raise UserError(f"{self.target}: holds a condensed set of other {other}; {remedy}")
+            raise UserError(f"{self.target}: holds a condensed set of other {other}; {another_out()}")
         if saved.exists() or self._begun():
             return None
         again = f"{Setting('overwrite', True)} runs it again"

@@ -198,7 +198,7 @@ def _collect(task: Task, made: Condensation) -> CondensedSet:
         std=dataset.std,
         method=recipe.method,
         settings=dataclasses.asdict(recipe) | dataclasses.asdict(execution) | limit | task.told | task.code,
-        source=dataset.source | {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        source=dataset.known_source,
         seed=recipe.seed,
         versions=versions,
         hardware=hardware | {"used": made.used},

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from m3d_condense.data.labels import as_name
+from m3d_condense.data.words import plain
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.text import listed
 
@@ -15,11 +15,6 @@ LABELS = ("label", "labels", "class", "classname", "classlabel", "classid", "tar
 """Names of columns of labels, the first first, without signs and in small letters."""
 INDEX = ("", "index", "indexlevel0", "unnamed0", "id", "bbox", "width", "height")
 FLAT = "holds numbers in one row, whose height and width are not told: make them arrays H×W, H×W×C or C×H×W"
-
-
-def plain(name: str) -> str:
-    """Return a column's name without signs and in small letters."""
-    return re.sub(r"[\W_]+", "", as_name(name).casefold())
 
 
 def name_twice(names: Sequence[str]) -> str | None:

@@ -137,6 +137,11 @@ class ImageDataset:
         return torch.zeros(1, self.channels, *self.size)
 
     @property
+    def known_source(self) -> dict[str, Any]:
+        """What a condensed set stores of its source: how it is loaded again, its name and its fingerprint."""
+        return self.source | {"name": self.name, "fingerprint": self.fingerprint}
+
+    @property
     def whole(self) -> ImageDataset:
         """The data set that this is a part of; this one, where it is none."""
         return self if self.part is None else self.part.whole

@@ -27,6 +27,7 @@ from m3d_condense.data.raster import (
     is_grey,
     wide_range,
 )
+from m3d_condense.data.room import make_sure_of_room
 from m3d_condense.data.store import Store
 from m3d_condense.data.workers import in_order, processes
 from m3d_condense.machine.memory import available_memory, readable
@@ -141,7 +142,7 @@ def _fill(
     with processes(left * (shape[0] * shape[1] + OVERHEAD) >= WORTH) as pool:
         for rows in splits:
             own = list(islice(rest, len(rows.divided())))
-            done = sum(sink.done for place in own)
+            done = sum(sink.done for sink in own)
             here = partial(decode_batch, size=size, shape=shape, white=white, mode=rows.mode)
             with translated(f"the {rows.name} split", local=True):
                 batches = in_order(
@@ -174,13 +175,15 @@ def _on_disk(counts: Sequence[int], shape: tuple[int, int], mode: str, store: St
 
     Raises UserError where there is no store, and they would not fit.
     """
-    need, free = sum(counts) * (1 if is_grey(mode) else 3) * shape[0] * shape[1], available_memory()
-    if free is None or need <= SHARE * free or (store is None and need <= free):
+    channels = 1 if is_grey(mode) else 3
+    if store is None:
+        make_sure_of_room(sum(counts), channels, *shape)
+        return None
+    need, free = sum(counts) * channels * shape[0] * shape[1], available_memory()
+    if free is None or need <= SHARE * free:
         return None
     size = f"{sum(counts):,} images of {shape[1]}×{shape[0]} pixels take {readable(need)} of memory"
     why = f"{size}, and {readable(free)} are free"
-    if store is None:
-        raise UserError(f"{why}; {Setting('size', 'N')} with a smaller N makes them N×N, or give fewer images")
     room = store.room()
     if room is not None and need > room:
         raise UserError(

@@ -44,7 +44,10 @@ def of_tables(splits: Sequence[Rows]) -> str | None:
         files = [file["filename"] for file in getattr(rows.images, "cache_files", None) or []]
         if not files:
             return None
-        tables.append([getattr(rows.images, "_fingerprint", None), of_files(files)])
+        identity = of_files(files)
+        if identity is None:
+            return None
+        tables.append([getattr(rows.images, "_fingerprint", None), identity])
     return hashlib.sha256(json.dumps(tables).encode()).hexdigest()
 
 

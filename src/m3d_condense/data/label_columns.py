@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from m3d_condense.data.columns import LABELS, choose_labels, one_hot, plain
+from m3d_condense.data.columns import LABELS, choose_labels, one_hot
 from m3d_condense.data.finding import said_by
 from m3d_condense.data.labels import NO_LABEL
 from m3d_condense.data.naming import Naming
 from m3d_condense.data.side_files import ListTable, is_number
+from m3d_condense.data.words import plain
 from m3d_condense.tools.errors import UserError
 
 FLAGS = {"-1", "0", "1"}  # values of columns that each tell of one class or attribute

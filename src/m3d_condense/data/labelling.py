@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from m3d_condense.data.columns import FLAT, INDEX, LABELS, choose_labels, one_hot, plain, unused_columns
+from m3d_condense.data.columns import FLAT, INDEX, LABELS, choose_labels, one_hot, unused_columns
 from m3d_condense.data.labels import any_label, encode, labelled_rows
 from m3d_condense.data.naming import name_files
 from m3d_condense.data.pictures import Rows
@@ -15,7 +15,7 @@ from m3d_condense.data.schema import by_name
 from m3d_condense.data.split_columns import holds_splits, splits_of
 from m3d_condense.data.splits import some
 from m3d_condense.data.table_splits import AnyTable, TableSplit, as_flags
-from m3d_condense.data.words import ORDER, ROLES, TEST, TRAIN, VALID, split_name
+from m3d_condense.data.words import ORDER, ROLES, TEST, TRAIN, VALID, plain, split_name
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.text import listed

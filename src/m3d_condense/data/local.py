@@ -174,7 +174,9 @@ def _text(file: Path) -> str | None:
     if shards.is_parquet(file.name):
         return as_lines(file)
     try:
-        data = file.read_bytes() if file.stat().st_size <= LARGEST else b"\xff"
+        if file.stat().st_size > LARGEST:
+            return None
+        data = file.read_bytes()
         return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8")
     except (OSError, UnicodeDecodeError):
         return None

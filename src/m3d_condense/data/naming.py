@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from m3d_condense.data.columns import INDEX, LABELS, plain
+from m3d_condense.data.columns import INDEX, LABELS
 from m3d_condense.data.finding import Index, about, said_by
 from m3d_condense.data.side_files import LISTS, ListTable, is_number
 from m3d_condense.data.split_columns import tells_splits
-from m3d_condense.data.words import DRAWN, PICTURES, ROLES, tokens
+from m3d_condense.data.words import DRAWN, PICTURES, ROLES, plain, tokens
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.text import listed
 

@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from m3d_condense.data.columns import LABELS, one_hot, plain
+from m3d_condense.data.columns import LABELS, one_hot
 from m3d_condense.data.labels import as_name
 from m3d_condense.data.splits import some
-from m3d_condense.data.words import FILLERS, ROLES, TEST, TRAIN, VALID, split_name, tokens
+from m3d_condense.data.words import FILLERS, ROLES, TEST, TRAIN, VALID, plain, split_name, tokens
 from m3d_condense.tools.errors import UserError
 
 NAMES = {"split", "splits", "partition", "partitions"}  # words in the names of columns that hold splits

@@ -215,9 +215,9 @@ class Shelf:
 
     def put(self, batch: Pixels) -> None:
         """Add images N×C×H×W."""
+        if batch.shape[1] > self.channels:
+            self.widen()
         try:
-            if batch.shape[1] > self.channels:
-                self.widen()
             wide = np.broadcast_to(batch, (len(batch), self.channels, *self.shape))
             self.file.write(np.ascontiguousarray(wide).data)
         except OSError as error:
@@ -233,13 +233,16 @@ class Shelf:
         if self.channels == 3:
             return
         grey, plane = self.path, self.shape[0] * self.shape[1]
-        self.file.close()
-        self.channels = 3
-        self._open()
-        self.file.truncate(0)
-        with grey.open("rb") as planes:
-            while block := planes.read(max(BLOCK // plane, 1) * plane):
-                self.file.write(np.repeat(np.frombuffer(block, np.uint8).reshape(-1, 1, plane), 3, axis=1).data)
+        try:
+            self.file.close()
+            self.channels = 3
+            self._open()
+            self.file.truncate(0)
+            with grey.open("rb") as planes:
+                while block := planes.read(max(BLOCK // plane, 1) * plane):
+                    self.file.write(np.repeat(np.frombuffer(block, np.uint8).reshape(-1, 1, plane), 3, axis=1).data)
+        except OSError as error:
+            raise self._store.failed(error) from error
 
 
 def recalled(dataset: ImageDataset) -> ImageDataset:

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_condense.data.columns import LABELS, one_hot, plain
+from m3d_condense.data.columns import LABELS, one_hot
 from m3d_condense.data.labels import any_label
 from m3d_condense.data.pictures import Rows
+from m3d_condense.data.words import plain
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.text import listed
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -189,9 +189,15 @@ def opened(file: Path) -> Iterator[Any]:
             yield parquet
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        if file.open("rb").read(len(POINTER)) == POINTER:
+        if _is_pointer(file):
             raise UserError(f"{file} is a pointer of Git LFS, not the data: fetch these with git lfs pull") from error
         raise UserError(f"cannot read {file}: {reason}; check or replace the file") from error
+
+
+def _is_pointer(file: Path) -> bool:
+    with suppress(OSError), file.open("rb") as beginning:
+        return beginning.read(len(POINTER)) == POINTER
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)

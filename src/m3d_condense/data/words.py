@@ -116,7 +116,7 @@ def _unglued(word: str) -> list[str]:
 
 def is_pictures(name: str) -> bool:
     """Whether a folder is named after the pictures in it, as ``images``."""
-    return _plain(name) in PICTURES
+    return plain(name) in PICTURES
 
 
 def is_data(name: str) -> bool:
@@ -126,7 +126,7 @@ def is_data(name: str) -> bool:
 
 def may_have_drawn(name: str) -> bool:
     """Whether a folder is named after pictures beside which masks may lie, as ``images`` or ``rgb``."""
-    return _plain(name) in PHOTOGRAPHED
+    return plain(name) in PHOTOGRAPHED
 
 
 def derived_from(stem: str) -> str | None:
@@ -137,12 +137,12 @@ def derived_from(stem: str) -> str | None:
 
 def is_drawn(name: str) -> bool:
     """Whether a folder is named after what is drawn on pictures or written about them, as ``masks``."""
-    return _plain(name) in DRAWN
+    return plain(name) in DRAWN
 
 
 def is_aside(name: str) -> bool:
     """Whether a folder without pictures is no class, by its name."""
-    return is_drawn(name) or is_pictures(name) or _plain(name) in ASIDE
+    return is_drawn(name) or is_pictures(name) or plain(name) in ASIDE
 
 
 def is_numbered_part(name: str) -> bool:
@@ -174,5 +174,6 @@ def is_our_leftover(name: str) -> bool:
     return name.endswith(BESIDE) or PATTERN.fullmatch(name) is not None
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return a name without signs and in small letters."""
     return re.sub(r"[\W_]+", "", as_name(name).casefold())

@@ -48,16 +48,19 @@ class Execution:
             raise UserError(f"GiB, from 0 to {MOST_MEMORY}", setting="memory", value=self.memory)
 
     def resolve_device(self) -> torch.device:
-        """Return the device that is asked for; raises `UserError` for one that torch does not know or is not here."""
+        """Return the device that is asked for, with its number, as its tensors have it.
+
+        Raises `UserError` for one that torch does not know or is not here.
+        """
         if self.device == "auto":
             accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-            return accelerator or torch.device("cpu")
+            return torch.empty(0, device=accelerator or "cpu").device
         try:
-            device = torch.device(self.device)
-            torch.zeros(1, device=device).item()  # "meta", for one, takes tensors and holds no values
+            one = torch.zeros(1, device=self.device)
+            one.item()  # "meta", for one, takes tensors and holds no values
         except (RuntimeError, AssertionError, ImportError) as error:
             raise UserError(str(error).splitlines()[0], setting="device", value=self.device) from None
-        return device
+        return one.device
 
     def resolve_dtype(self, device: torch.device) -> torch.dtype:
         """Return what the precision that is asked for comes to on a device, in torch's own code."""

@@ -143,7 +143,7 @@ def of_kind(name: str, value: Any, kind: type) -> Any:
     return float(plain) if kind is float else plain
 
 
-def checked_seconds(name: str, limit: Any) -> float | None:
+def checked_time_limit(limit: Any) -> float | None:
     """Return a time limit as seconds, None for none.
 
     Raises:
@@ -153,7 +153,7 @@ def checked_seconds(name: str, limit: Any) -> float | None:
     if seconds is None:
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise UserError("a number of seconds, at least 0", setting=name, value=limit)
+        raise UserError("a number of seconds, at least 0", setting="time_limit", value=limit)
     return float(seconds)
 
 

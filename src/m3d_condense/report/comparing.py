@@ -15,7 +15,7 @@ from m3d_condense.sets.text import one_line
 from m3d_condense.studies.table import Row
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import read_json
-from m3d_condense.tools.text import duration, kib
+from m3d_condense.tools.text import duration, kib, spread
 
 FILE = "comparison.json"
 
@@ -142,8 +142,7 @@ def _point(row: Compared, cost: Any) -> charts.Point:
 
 
 def _cells(row: Compared) -> list[Cell]:
-    spread = f" ± {row.spread:.1f}" if row.spread is not None and row.n > 1 else ""
-    accuracy = "" if row.accuracy is None else f"{row.accuracy:.1f}{spread}"
+    accuracy = "" if row.accuracy is None else f"{row.accuracy:.1f}{spread(row.spread, row.n)}"
     return [
         Cell(text=row.name),
         Cell(text="" if row.ipc is None else str(row.ipc), value=row.ipc or 0),

@@ -21,7 +21,7 @@ from m3d_condense.sets.bits import in_bits
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.stored import scored_by
 from m3d_condense.sets.text import escaped_json, one_line
-from m3d_condense.tools.text import counted, duration
+from m3d_condense.tools.text import counted, duration, spread
 
 WORST, MISTAKES = 5, 3  # classes whose confusion is shown, and the classes they are taken for
 LOG_FROM = 20  # the greatest loss over the least, from which the axis is logarithmic
@@ -96,9 +96,8 @@ def _tiles(facts: Facts) -> list[tuple[str, str]]:
     ]
     if facts.accuracy is not None:
         mean, std, n = facts.accuracy
-        spread = f" ± {std:.1f}" if n > 1 else ""
         trained = f"test accuracy, {facts.setup.network}, {facts.setup.protocol}, n = {n}"
-        found.insert(0, (f"{mean:.1f}{spread} %", trained))
+        found.insert(0, (f"{mean:.1f}{spread(std, n)} %", trained))
     return found
 
 

@@ -21,6 +21,7 @@ from m3d_condense.recipes.names import imports_code
 from m3d_condense.report.confusion import accuracy, confusion
 from m3d_condense.scoring import accuracies_of, repeat_seed, trainer_for
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.score import deviation
 from m3d_condense.subjects import Subject, adapted, mirrored
 from m3d_condense.tools.cache import Tensors, kept
 from m3d_condense.tools.seeds import derive
@@ -86,7 +87,7 @@ class Trials:
     def summary(self) -> tuple[float, float, int]:
         """Mean, sample standard deviation (0.0 of one) and count of the accuracies."""
         values = self.accuracies
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values)
+        return statistics.fmean(values), deviation(values), len(values)
 
 
 def trials(

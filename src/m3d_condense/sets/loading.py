@@ -29,7 +29,7 @@ AUGMENTATIONS = {
 """By the name that users give; a protocol that scores sets trains with each."""
 
 Batch = tuple[Tensor, Tensor]
-"""Images B×C×H×W and labels B."""
+"""Images B×C×H×W and labels B, or soft ones B×K."""
 
 
 class AugmentedImages(Dataset[Batch]):
@@ -37,7 +37,7 @@ class AugmentedImages(Dataset[Batch]):
 
     Args:
         images: N×C×H×W, normalised float32.
-        labels: N, int64.
+        labels: N, int64; or soft ones, N×K, float32.
         augmentation: applied to every image at every reading.
         normalised: how the images are.
         stream: of the draws, on the CPU.
@@ -106,7 +106,7 @@ def loader(
 
     Args:
         images: N×C×H×W, float32 in [0, 1].
-        labels: N, int64.
+        labels: N, int64; or soft ones, N×K, float32.
         augmentation: of every image, drawn anew in each pass.
         normalised: normalises them.
         batch_size: B at most, at least 1.

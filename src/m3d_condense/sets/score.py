@@ -11,7 +11,7 @@ from typing import Any
 from m3d_condense.sets.soft import HARD, SOFT
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.text import counted
+from m3d_condense.tools.text import counted, spread
 
 CIRCUMSTANCES = {"versions", "hardware", "compiled", "best"}
 """Settings of a score that tell how it came about, not what it is of."""
@@ -96,8 +96,7 @@ class Score:
 
     def rounded(self, digits: int) -> str:
         """Return the mean, and the spread where there are several networks, with so many digits behind the point."""
-        spread = f" ± {self.std:.{digits}f}" if self.n > 1 else ""
-        return f"{self.mean:.{digits}f}{spread}"
+        return f"{self.mean:.{digits}f}{spread(self.std, self.n, digits)}"
 
     @classmethod
     def of(cls, network: str, protocol: str, accuracies: Sequence[float], settings: dict[str, Any]) -> Score:
@@ -111,10 +110,15 @@ class Score:
             protocol=protocol,
             n=len(values),
             mean=statistics.fmean(values) if values else 0.0,
-            std=statistics.stdev(values) if len(values) > 1 else 0.0,
+            std=deviation(values),
             accuracies=values,
             settings=settings,
         )
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Return the sample standard deviation, 0.0 of fewer than two values."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def with_newer(scores: Iterable[Score], newer: Iterable[Score]) -> list[Score]:

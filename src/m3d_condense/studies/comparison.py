@@ -11,7 +11,7 @@ from m3d_condense.condensing.room import check_memory
 from m3d_condense.labelling import check_labelling
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
-from m3d_condense.recipes.given import Architecture, checked, checked_seconds, several
+from m3d_condense.recipes.given import Architecture, checked, checked_time_limit, several
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.studies.job import Job, job_for, scored_data
@@ -81,7 +81,7 @@ def compare(
     """
     named = _methods(several(methods), random, sort, settings)
     seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
-    time_limit = checked_seconds("time_limit", time_limit)
+    time_limit = checked_time_limit(time_limit)
     scores = {"protocol": protocol, "repeats": repeats, "seed": seed, "epochs": epochs, "readings": readings}
     dataset, scoring, given = scored_data(data, networks, settings, **scores)
     jobs = [

@@ -22,7 +22,7 @@ from m3d_condense.sets.soft import SOFT
 from m3d_condense.studies.job import Job, Scoring, network_and_labels
 from m3d_condense.studies.record import MOMENTS, Fitted, Record, as_json, read
 from m3d_condense.tools import files
-from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.errors import Setting, UserError, another_out
 from m3d_condense.tools.leftovers import BESIDE, sweep_within, written_name
 
 __all__ = ["Ledger", "check_target", "data_scored", "is_study", "set_folder"]
@@ -89,7 +89,7 @@ class Ledger:
         other = _differing(stored, job.identity())
         if other:
             where = job.name if self.folder is None else self.folder / CELLS / f"{job.name}.json"
-            raise UserError(f"{where}: made with other {other}; {_remedy()}")
+            raise UserError(f"{where}: made with other {other}; {another_out()}")
         return known
 
     def keep(self, job: Job, record: Record) -> None:
@@ -117,7 +117,7 @@ class Ledger:
     def check_data(self, data: str, fingerprint: str) -> None:
         """Raise `UserError` where scores are of other data of this name than those with this fingerprint."""
         if self.scored_on(data) - {fingerprint}:
-            raise UserError(f"{data} has changed since sets of it were scored; {_remedy()}")
+            raise UserError(f"{data} has changed since sets of it were scored; {another_out()}")
 
     def fitted(self, job: Job) -> Fitted | None:
         """Return what the trial for a job's series found; None where there was none."""
@@ -219,16 +219,12 @@ def _with_scorers(job: Job | None, record: Record) -> Job:
     return Job(data=told["data"], recipe=recipe, scoring=scoring, variant=variant, soft_labels=soft)
 
 
-def _remedy() -> str:
-    return f"give another {Setting('out')}, or {Setting('overwrite', True)}"
-
-
 def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Raise `UserError` unless a folder's study has these settings."""
     stored = read(folder / STUDY, _Study, f"give another {Setting('out')}")
     other = _differing(stored.settings, settings)
     if other:
-        raise UserError(f"{folder}: holds a study with other {other}; {_remedy()}")
+        raise UserError(f"{folder}: holds a study with other {other}; {another_out()}")
 
 
 def _differing(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

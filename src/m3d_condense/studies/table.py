@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from m3d_condense.machine.memory import readable
+from m3d_condense.sets.score import deviation
 from m3d_condense.sets.soft import SOFT
 from m3d_condense.studies.job import Job, network_and_labels
 from m3d_condense.studies.record import Record
 from m3d_condense.studies.writing import comma_separated
-from m3d_condense.tools.text import kib, shown
+from m3d_condense.tools.text import kib, shown, spread
 
 __all__ = ["BEST", "ORDERS", "Row", "Sample", "described", "environments", "make_rows", "notes", "to_csv", "to_text"]
 
@@ -87,7 +88,7 @@ class Row:
         """The mean and its spread, such as 58.9 ± 0.6."""
         if self.mean is None:
             return "failed" if self.error else ""
-        return f"{self.mean:.1f} ± {self.std:.1f}" if self.n > 1 else f"{self.mean:.1f}"
+        return f"{self.mean:.1f}{spread(self.std, self.n)}"
 
 
 ORDERS: Mapping[str, Callable[[Row], tuple[Any, ...]]] = {
@@ -186,7 +187,6 @@ def _row(members: Sequence[tuple[Job, Record]], network: str) -> Row:
     accuracies = [accuracy for sample in samples for accuracy in sample.accuracies]
     seconds = [sample.seconds for sample in samples if sample.seconds is not None]
     best = [reading for sample in samples for reading in sample.best or ()]
-    spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
     return Row(
         data=first.data,
         method=first.label,
@@ -194,7 +194,7 @@ def _row(members: Sequence[tuple[Job, Record]], network: str) -> Row:
         ipc=first.ipc,
         network=network,
         mean=statistics.fmean(accuracies) if accuracies else None,
-        std=spread if accuracies else None,
+        std=deviation(accuracies) if accuracies else None,
         n=len(accuracies),
         seconds=statistics.median(seconds) if seconds else None,
         peak_bytes=_most(sample.peak_bytes for sample in samples),

@@ -16,7 +16,7 @@ from m3d_condense.recipes.given import (
     Architecture,
     check_ordered,
     checked,
-    checked_seconds,
+    checked_time_limit,
     given_settings,
     of_kind,
 )
@@ -78,7 +78,7 @@ def study(
         UserError: for settings or data that cannot be used, before any work; an `out` of another study.
     """
     seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
-    time_limit = checked_seconds("time_limit", time_limit)
+    time_limit = checked_time_limit(time_limit)
     scores = {"protocol": protocol, "repeats": repeats, "seed": seed, "epochs": epochs, "readings": readings}
     dataset, scoring, given = scored_data(data, networks, settings, **scores)
     if of_kind("hold_out", hold_out, float):

@@ -29,7 +29,7 @@ from m3d_condense.studies.job import Job, network_and_labels
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.record import MOMENTS, Fitted, Record
 from m3d_condense.subjects import Subject, adapted, mirrored
-from m3d_condense.tools.errors import Setting, UserError
+from m3d_condense.tools.errors import UserError, another_out
 from m3d_condense.tools.files import plain_json
 from m3d_condense.tools.progress import notice
 
@@ -86,8 +86,7 @@ class Worker:
         """Raise `UserError` where a user's network has other code now than is stored for its name."""
         for network, code in stored:
             if code and code != self._code(network, dataset):
-                remedy = f"give another {Setting('out')}, or {Setting('overwrite', True)}"
-                raise UserError(f"{job.name}: made or scored with other code of {network}; {remedy}")
+                raise UserError(f"{job.name}: made or scored with other code of {network}; {another_out()}")
 
     def _code(self, network: str, dataset: ImageDataset) -> str:
         """Return the digest of a user's network as it is now, "" of others."""

@@ -63,10 +63,16 @@ def lasting_folder() -> Path | None:
         return None
 
 
-@functools.cache
-def _temporary_folder() -> Path:
+def temporary_folder() -> Path:
+    """Make a folder that is there until this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="m3d-condense-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    folder = temporary_folder()
     tell(
         f"There is no home folder: what could be kept for the next run is in {folder} until this one ends; "
         "the environment variable M3D_CACHE names another place"

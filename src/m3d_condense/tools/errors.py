@@ -24,6 +24,11 @@ class Setting:
         return _wording(self)
 
 
+def another_out() -> str:
+    """Say what to do about an output that holds something else."""
+    return f"give another {Setting('out')}, or {Setting('overwrite', True)}"
+
+
 def in_python(setting: Setting) -> str:
     """Write a setting as a keyword argument."""
     return setting.name if setting.value is None else f"{setting.name}={setting.value}"

@@ -24,7 +24,6 @@ __all__ = [
     "check_folder",
     "check_name",
     "check_place",
-    "is_partial",
     "open_tensors",
     "plain_json",
     "read_json",

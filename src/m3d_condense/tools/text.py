@@ -79,6 +79,11 @@ def duration(seconds: float) -> str:
     return " ".join(f"{number} {unit}" for number, unit in (larger, smaller) if number)
 
 
+def spread(std: float | None, n: int, digits: int = 1) -> str:
+    """Return what stands behind a mean of several, such as " ± 0.6"; nothing behind that of one."""
+    return f" ± {std:.{digits}f}" if std is not None and n > 1 else ""
+
+
 def percent(share: float) -> str:
     """Write a share in percent: whole percents from ten up, below that two digits that count.
 

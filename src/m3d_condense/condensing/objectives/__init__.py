@@ -1,6 +1,7 @@
 """What is compared between real and synthetic images.
 
-A new objective is a function of two views in a file of this room, and its name in `m3d_condense.recipes.names`.
+A new one is a function of the recipe that returns an `Objective`, in a file of this room, and its name in
+`m3d_condense.recipes.names`.
 """
 
 from __future__ import annotations

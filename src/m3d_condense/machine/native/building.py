@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import functools
 import hashlib
@@ -11,16 +10,15 @@ import platform
 import shutil
 import stat
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from m3d_condense.tools.cache import folder_of
+from m3d_condense.tools.cache import folder_of, temporary_folder
 from m3d_condense.tools.files import write_folder
-from m3d_condense.tools.leftovers import held, sweep, written_name
+from m3d_condense.tools.leftovers import held, sweep_within
 from m3d_condense.tools.progress import notice
 
 SOURCE = Path(__file__).with_name("block.cpp")
@@ -66,7 +64,7 @@ def library(products: torch.dtype) -> ctypes.CDLL | None:
             with suppress(subprocess.CalledProcessError):  # an older compiler knows AVX512-BF16 alone
                 return build((*flags, *AMX))
         return build(flags)
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home
+    except (OSError, subprocess.SubprocessError) as error:
         lines = str(getattr(error, "stderr", None) or error).strip().splitlines()
         notice(f"native blocks could not be built ({lines[0] if lines else error}); going on with torch's operations")
         return None
@@ -102,17 +100,13 @@ def _folder() -> Path:
     except OSError:
         folder = None
     if folder is None or not os.access(folder, os.W_OK):
-        folder = Path(tempfile.mkdtemp())
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        folder = temporary_folder()
     return folder
 
 
 def _compile(entry: Path, flags: Sequence[str]) -> None:
     """Write the library, called by its digest, to a folder, which appears when it is complete."""
-    for other in entry.parent.iterdir():  # what killed processes left of this and other versions
-        name = written_name(other)
-        if name is not None:
-            sweep(entry.with_name(name))
+    sweep_within(entry.parent)  # what killed processes left of this and other versions
     if entry.is_symlink() or entry.is_file():
         entry.unlink()
     with write_folder(entry, replaceable=lambda folder: True) as new:

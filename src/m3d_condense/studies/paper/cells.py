@@ -9,7 +9,7 @@ from typing import Any
 
 from m3d_condense.condensing.condensation import recipe_for
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.recipes.given import checked_seconds
+from m3d_condense.recipes.given import checked_time_limit
 from m3d_condense.recipes.methods import PRESETS
 from m3d_condense.recipes.problem import HIGH_RESOLUTION
 from m3d_condense.recipes.protocols import Protocol
@@ -59,7 +59,7 @@ class Asked:
         if self.preset not in PRESETS:
             raise UserError(f"one of {', '.join(PRESETS)}", setting="preset", value=self.preset)
         check_count("seeds", self.seeds, least=1, most=MOST_NETWORKS)
-        checked_seconds("time_limit", self.time_limit)
+        checked_time_limit(self.time_limit)
         if self.iterations is not None:
             check_count("iterations", self.iterations, least=1)
         steps_vary = self.grid.axis is not None and self.grid.axis.setting == "iterations"

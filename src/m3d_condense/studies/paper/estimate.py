@@ -17,6 +17,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.costs import FORWARD
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.moments import REPEATS
 from m3d_condense.recipes.protocols import Training
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import evaluate
@@ -34,7 +35,6 @@ __all__ = ["Cost", "Estimate", "estimate"]
 
 TRAINED = 2_000  # images that a network is trained on to time it
 TESTED = 100  # images that it is tested on meanwhile
-MOMENT_NETWORKS = 5  # of `moment_distances`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +195,7 @@ class _Trial:
         compared = (job.data, "moments")
         if job.moments and self.ledger.record(job).moments is None and compared not in self._shared:
             self._shared.add(compared)
-            total += MOMENT_NETWORKS * len(dataset.train) * FORWARD * each("convnet")
+            total += REPEATS * len(dataset.train) * FORWARD * each("convnet")
         return total
 
     def _training_seconds(self, data: str, network: str, training: Training) -> float:

@@ -14,6 +14,7 @@ from m3d_condense.studies.paper.beside import Beside, shown
 from m3d_condense.studies.paper.cells import Cell
 from m3d_condense.studies.paper.grids import Grid
 from m3d_condense.tools.files import write_file
+from m3d_condense.tools.text import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,8 +151,7 @@ def _is_of(row: Beside, cell: Cell) -> bool:
 
 
 def _caption(row: Beside) -> str:
-    spread = f" ± {row.std:.1f}" if row.n > 1 else ""
-    score = "" if row.mean is None else f"\n{row.network}: {row.mean:.1f}{spread} %"
+    score = "" if row.mean is None else f"\n{row.network}: {row.mean:.1f}{spread(row.std, row.n)} %"
     return f"{row.data}/{row.ipc}, {row.method}{score}"
 
 

@@ -15,7 +15,7 @@ from m3d_condense.studies.record import MOMENTS, Record
 from m3d_condense.studies.table import BEST, described, environments
 from m3d_condense.studies.writing import comma_separated, markdown
 from m3d_condense.tools import files
-from m3d_condense.tools.text import duration, kib, listed
+from m3d_condense.tools.text import duration, kib, listed, spread
 
 __all__ = ["Reproduction"]
 
@@ -112,14 +112,14 @@ class Reproduction:
 
 def _line(row: Beside) -> dict[str, str]:
     """Return a row as text; a column that has nothing in it is empty."""
-    paper, spread = row.paper, f" ± {row.std:.1f}" if row.n > 1 else ""
+    paper = row.paper
     line = {
         "data": row.data,
         "ipc": "" if row.ipc is None else str(row.ipc),
         "method": row.method,
         "network": row.network,
         "paper": "" if paper is None else str(paper),
-        "ours": _empty(row) if row.mean is None else f"{row.mean:.1f}{spread}",
+        "ours": _empty(row) if row.mean is None else f"{row.mean:.1f}{spread(row.std, row.n)}",
         "difference": "" if row.difference is None else f"{row.difference:+.1f}",
         BEST: "" if row.best is None else f"{row.best:.1f}",
         "n": str(row.n) if row.n else "",
