@@ -4,7 +4,7 @@ import torch
 from pictures import folder, moving, noise
 from PIL import Image, ImageFile
 
-from m3d_condense.data import decoding, workers
+from m3d_condense.data import decoding, room, workers
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.tools.errors import UserError
@@ -86,12 +86,12 @@ def test_more_images_than_memory_are_refused_before_they_are_decoded(tmp_path, m
     table = datasets.Dataset.from_dict({"image": images, "label": [0] * 5 + [1] * 5}).cast_column(
         "image", datasets.Image()
     )
-    monkeypatch.setattr(decoding, "available_memory", lambda: 100_000)
+    monkeypatch.setattr(room, "available_memory", lambda: 100_000)
     with pytest.raises(
         UserError, match=r"10 images of 64×64 pixels take 120 KiB of memory, and 98 KiB are free; size=N"
     ):
         load(table)  # in memory, it has no name by which a store on disk could be found again
-    monkeypatch.setattr(decoding, "available_memory", lambda: None)  # where the system does not tell
+    monkeypatch.setattr(room, "available_memory", lambda: None)  # where the system does not tell
     assert len(load(table).train) == 8
 
 
