@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,6 @@ from m3d_condense.sets.exporting import export
 from m3d_condense.sets.hub import push
 from m3d_condense.sets.importing import import_set
 from m3d_condense.studies.comparison import compare
-from m3d_condense.tools.defaults import torchs_own
 from m3d_condense.tools.errors import UserError
 
 
@@ -214,11 +214,17 @@ def test_native_blocks_are_asked_for_or_not():
         m3d_condense.Execution(native="no")
 
 
-def test_what_a_run_sets_of_cudnn_is_as_it_was_afterwards():
-    before = torch.backends.cudnn.allow_tf32
-    with torchs_own():
-        torch.backends.cudnn.allow_tf32 = not before
-    assert torch.backends.cudnn.allow_tf32 == before
+FLAGS_OF_OTHERS = {
+    "the newer names of tf32": "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+    "flags that are frozen": "torch.backends.disable_global_flags()",
+}
+
+
+@pytest.mark.parametrize("how", FLAGS_OF_OTHERS)
+def test_a_caller_may_have_set_cudnn_as_torch_allows(how):
+    condenses = "m3d_condense.condense(m3d_condense.load('digits'), ipc=1, method='random')"
+    code = f"import m3d_condense, torch; {FLAGS_OF_OTHERS[how]}; {condenses}"
+    assert subprocess.call([sys.executable, "-c", code]) == 0
 
 
 @contextmanager

@@ -8,10 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 @contextmanager
 def torchs_own() -> Iterator[None]:
-    """Set torch's default device and type to its own, float32 on the CPU, and leave autocast, while this lasts.
-
-    What is set of cuDNN meanwhile is as it was afterwards.
-    """
+    """Set torch's default device and type to its own, float32 on the CPU, and leave autocast, while this lasts."""
     import torch  # the command line's help does without
 
     dtype = torch.get_default_dtype()
@@ -22,6 +19,5 @@ def torchs_own() -> Iterator[None]:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
         stack.callback(torch.set_default_dtype, dtype)
-        stack.callback(setattr, torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
         torch.set_default_dtype(torch.float32)
         yield
