@@ -114,6 +114,7 @@ def one_more(text: str) -> tuple[str, str]:
 
 
 def flags() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("data", help="as of m3d condense")
     made.add_argument("--methods", nargs="+", default=["m3d", "dm"])

@@ -46,7 +46,7 @@ class Listed:
         by_columns: those that do so in columns, and these.
         undivided: pictures of which a file lists the labels, but that files which name training pictures leave out.
         unlabelled: files that list pictures, but no labels that are known, and the columns that may hold these.
-        unread: files that are called as lists but name no pictures, and what is wrong with each.
+        unread: files that cannot be read, or are called as lists but name no pictures, and what is wrong with each.
         unused: the columns of a file that say nothing that is used.
         problem: why a file that lists pictures could not be used, where there is one.
     """
@@ -131,8 +131,8 @@ def _read(
 ) -> ListFile | None:
     """Read a file, and find the columns that name pictures and splits; None where none names pictures.
 
-    What is wrong with such a file that is called as a list goes into `unread`. Raises UserError where it surely should
-    name pictures.
+    What is wrong with such a file goes into `unread`, if it is called as a list or cannot be read. Raises UserError
+    where it surely should name pictures.
     """
     table = parse(path, text, lambda name: index.is_name(posixpath.dirname(path), name, about(path)))
     if are_first_row(path, table, index):
@@ -140,7 +140,8 @@ def _read(
     columns = namings(path, table, index)
     naming = naming_column(columns, path, table, index, file_column, where)
     if naming is None:
-        if (told := unnamed(columns, path, table, index)) is not None:
+        told = (table.broken, False) if table.broken else unnamed(columns, path, table, index)
+        if told is not None:
             unread[path], sure = told
             if sure and file_column in (None, *table.names):
                 raise UserError(f"{where}: {unread[path]}; correct it, or move the file away")

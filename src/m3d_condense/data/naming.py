@@ -118,10 +118,8 @@ def unnamed(columns: Sequence[Naming], path: str, table: ListTable, index: Index
 
     It should if it is called after labels or a split and has names of picture files, or is as long as a list of the
     pictures and has a column called labels, or is called after several splits, which its numbers then divide. None for
-    files that are called otherwise, but for tables that cannot be read.
+    files that are called otherwise.
     """
-    if table.broken:
-        return table.broken, False
     words = tokens(posixpath.splitext(posixpath.basename(path))[0])
     rows = len(columns[0].values) if columns else 0
     if not LISTS.isdisjoint(words) and rows == 0 and table.ragged is not None:

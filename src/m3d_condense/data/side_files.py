@@ -8,7 +8,7 @@ import json
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from m3d_condense.data.columns import name_twice
@@ -127,7 +127,7 @@ def parse(path: str, text: str, named: Callable[[str], bool] = lambda _: False) 
     """
     text = text.removeprefix("\ufeff")
     if ending(path) in (".jsonl", ".parquet"):  # the latter are given as such lines
-        return _of_records(text.split("\n"))  # not at the line separators that texts may hold
+        return _of_records(io.StringIO(text, newline=None))  # not parted at the line separators that texts may hold
     if ending(path) == ".txt":
         lines = [line for line in text.splitlines() if line.strip()]
         lines = [line for line in lines if not line.startswith("#") or named(line.split()[0])]
@@ -263,7 +263,7 @@ def is_number(cell: str) -> bool:
     return re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", cell.strip().casefold()) is not None
 
 
-def _of_records(lines: list[str]) -> ListTable:
+def _of_records(lines: Iterable[str]) -> ListTable:
     """Make columns of JSON objects, one a line; what is neither text nor a number is left empty."""
     twice: list[str | None] = []
 
@@ -274,7 +274,8 @@ def _of_records(lines: list[str]) -> ListTable:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records += [json.loads(line, object_pairs_hook=record)] if line.strip() else []
+            if line.strip():
+                records.append(json.loads(line, object_pairs_hook=record))
         except (ValueError, RecursionError):
             return ListTable(broken=f"its line {number} is no JSON")
     rows = [record for record in records if isinstance(record, dict)]

@@ -128,8 +128,9 @@ def listing(root: Path, endings: set[str]) -> tuple[list[str], Counter[str]]:
     for folders that cannot be read, unless they are a system's.
     """
     walk = _Walk(root, endings)
-    while walk.step():
-        pass
+    while (queue := next(filter(None, walk.waiting), None)) is not None:
+        path, link = queue.popleft()
+        (walk.follow if link else walk.enter)(path)
     return walk.paths, walk.skipped
 
 
@@ -148,15 +149,6 @@ class _Walk:
         self.paths: list[str] = []
         self.skipped: Counter[str] = Counter()
         self._entered: set[tuple[int, int]] = set()
-
-    def step(self) -> bool:
-        """Enter the next folder, or follow the next link; return False where there is none left."""
-        for queue in self.waiting:
-            if queue:
-                path, link = queue.popleft()
-                (self.follow if link else self.enter)(path)
-                return True
-        return False
 
     def enter(self, below: str, *, link: bool = False) -> None:
         """List one folder, unless it has been; put its sub-folders where they wait."""
@@ -207,9 +199,10 @@ class _Walk:
 
 
 def _rank(path: str, *, link: bool) -> int:
-    """Return how many ranks of folders and links come before one."""
-    name = path.rpartition("/")[2]
-    named = [split_name(part) for part in path.split("/")]
+    """Return when a folder's turn is: those of splits, links in them, other folders, other links, those aside."""
+    *_, name = parts = path.split("/")
     if not link and (is_hidden(name) or is_system_folder(name)):
         return 4
-    return link + (0 if any(split is not None and not split.rest for split in named) else 2)
+    named = map(split_name, parts)
+    of_split = any(split is not None and not split.rest for split in named)
+    return (1 if link else 0) if of_split else (3 if link else 2)
