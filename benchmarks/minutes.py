@@ -26,6 +26,7 @@ from benchmarks.plain_run import plain_rows
 from m3d_condense import Execution, compare
 from m3d_condense.cli.settings import seconds
 from m3d_condense.data.load import load
+from m3d_condense.studies.job import Scoring
 from m3d_condense.studies.paper.pictures import save_figure
 from m3d_condense.studies.table import Row
 from m3d_condense.tools.errors import UserError
@@ -51,11 +52,10 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[Row]:
         settings = {"methods": arguments.methods, "random": False, "whole": False} | shared | own
         yield from compare(dataset, execution=execution, out=arguments.out / name, **settings).rows
     if arguments.plain_loop:
-        scoring = {name: shared[name] for name in ("protocol", "repeats", "epochs")} | {"execution": execution}
+        asked = {name: shared[name] for name in ("protocol", "repeats", "epochs")}
+        scoring = Scoring(networks=("convnet",), seed=0, **asked)
         budgets = [seconds(budget) or 0.0 for budget in arguments.plain_loop]
-        yield from plain_rows(
-            dataset, arguments.ipc, budgets, execution.device, arguments.out / "plain-loop", **scoring
-        )
+        yield from plain_rows(dataset, arguments.ipc, budgets, scoring, execution, arguments.out / "plain-loop")
 
 
 def curves(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -7,13 +7,14 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.reference import PlainLoop
-from m3d_condense import CondensedSet, condense, evaluate
+from m3d_condense import CondensedSet, Execution, condense
 from m3d_condense.data.dataset import ImageDataset
+from m3d_condense.studies.job import Scoring
+from m3d_condense.studies.scores import score_of
 from m3d_condense.studies.table import Row, Sample
 from m3d_condense.tools.progress import notice
 
@@ -22,28 +23,34 @@ BATCH_REAL = 128  # as published
 
 
 def plain_rows(
-    dataset: ImageDataset, ipc: int, budgets: Sequence[float], device: str, out: Path, **scoring: Any
+    dataset: ImageDataset,
+    ipc: int,
+    budgets: Sequence[float],
+    scoring: Scoring,
+    execution: Execution,
+    out: Path,
 ) -> Iterator[Row]:
     """Yield a row for each of several times of one run of the plain loop.
 
     Its rate of learning is constant, so that its set after some minutes is what a run of as many would end with. The
-    sets are kept in `out`, a folder for each time; where one is missing, the run is made from its start.
+    sets and their scores are kept in `out`, a folder for each time; where one is missing, the run is made from its
+    start.
 
     Args:
         dataset: square images of a power of two pixels.
         ipc: stored images per class.
         budgets: seconds of steps.
-        device: "cpu" or "cuda".
+        scoring: by one network.
+        execution: device of the loop; for the scores its precision and compilation too.
         out: folder for the sets.
-        **scoring: as of `evaluate`.
     """
     folders = {seconds: out / f"{seconds:g}s" for seconds in sorted(set(budgets))}
     if not all(folder.exists() for folder in folders.values()):
-        for seconds, made in zip(folders, _read_along(dataset, ipc, list(folders), device), strict=True):
+        for seconds, made in zip(folders, _read_along(dataset, ipc, list(folders), execution.device), strict=True):
             made.save(folders[seconds])
     for folder in folders.values():
         made = CondensedSet.load(folder)
-        score = evaluate(made, dataset, **scoring)
+        score = score_of(made, dataset, scoring, *scoring.networks, folder=folder, execution=execution)
         sample = Sample(
             seed=made.seed,
             mean=score.mean,

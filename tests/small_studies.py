@@ -8,6 +8,7 @@ from m3d_condense.machine.execution import Execution
 from m3d_condense.recipes.methods import recipe
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.sets.condensed import Score
+from m3d_condense.studies import scores, worker
 from m3d_condense.studies.job import Job, Scoring
 from m3d_condense.studies.record import Record
 
@@ -18,6 +19,9 @@ ASKED: dict[str, Any] = {"methods": ["dm"], "ipc": [1, 2], "seeds": 2, "networks
 FLAGS = ["--ipc", "1", "--seeds", "1", "--repeats", "1", "--epochs", "1", "--networks", "convnet1"]
 FLAGS += ["--iterations", "2", "--batch-real", "4", "--network", "convnet1", "--device", "cpu"]
 FLAGS += ["--precision", "float32", "--compile", "no"]
+
+WORK = {"condense": worker, "evaluate": scores}
+"""The modules that call what makes and scores a set."""
 
 
 def scoring(**changes: Any) -> Scoring:

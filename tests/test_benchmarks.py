@@ -194,4 +194,6 @@ def test_minutes_are_drawn_stored_and_read_again(
     minutes.main()
     again = capsys.readouterr()
     assert again.err.count("1 of 1 sets were scored before") == 4
+    assert "Scoring" in printed.err
+    assert "Scoring" not in again.err
     assert (tmp_path / "minutes.svg").read_bytes() == drawn

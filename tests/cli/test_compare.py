@@ -14,7 +14,7 @@ from small_studies import FLAGS
 
 from m3d_condense.__main__ import main
 from m3d_condense.sets.condensed import Score
-from m3d_condense.studies import worker
+from m3d_condense.studies import scores
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -45,7 +45,7 @@ def test_a_signal_while_scoring_ends_with_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, sent: signal.Signals
 ) -> None:
     handler = signal.getsignal(sent)
-    evaluate, numbers = worker.evaluate, iter(range(1, 4))
+    evaluate, numbers = scores.evaluate, iter(range(1, 4))
 
     def stopped(*arguments: Any, **settings: Any) -> Score:
         if next(numbers) == 2:
@@ -53,7 +53,7 @@ def test_a_signal_while_scoring_ends_with_130(
         return evaluate(*arguments, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "evaluate", stopped)
+        patch.setattr(scores, "evaluate", stopped)
         assert main(["compare", "digits", *FLAGS, "--methods", "dm", "--out", "out"]) == 130
     assert signal.getsignal(sent) is handler
     err = capsys.readouterr().err

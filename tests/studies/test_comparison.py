@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_studies import ASKED, PLAIN, SCORED, TINY, score
+from small_studies import ASKED, PLAIN, SCORED, TINY, WORK, score
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
@@ -17,7 +17,7 @@ from m3d_condense.data.load import load
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.studies import worker
+from m3d_condense.studies import scores, worker
 from m3d_condense.studies.comparison import compare
 from m3d_condense.studies.results import Results
 from m3d_condense.tools.errors import UserError
@@ -49,14 +49,14 @@ def counted(
 ) -> list[Any]:
     """Have `act` called with the number of each call of `condense` or `evaluate`; return the list of their settings."""
     calls: list[Any] = []
-    original = getattr(worker, name)
+    original = getattr(WORK[name], name)
 
     def call(*arguments: Any, **settings: Any) -> Any:
         calls.append(settings)
         act(len(calls))
         return original(*arguments, **settings)
 
-    monkeypatch.setattr(worker, name, call)
+    monkeypatch.setattr(WORK[name], name, call)
     return calls
 
 
@@ -138,7 +138,7 @@ def test_all_methods_are_the_default(digits: ImageDataset, monkeypatch: pytest.M
         return condense(data, ipc=1, method="random", execution=PLAIN)
 
     monkeypatch.setattr(worker, "condense", selected)
-    monkeypatch.setattr(worker, "evaluate", lambda *_, network, **settings: score(50.0, network=network))
+    monkeypatch.setattr(scores, "evaluate", lambda *_, network, **settings: score(50.0, network=network))
     made = compare(digits, ipc=1, seeds=1, whole=False)
     assert {row.method for row in made.rows} == set(asked) == set(METHODS)
 
@@ -150,7 +150,7 @@ def test_the_same_call_again_does_no_work(digits: ImageDataset, copied: Path, mo
     before, known = stored(copied), cells(copied)
     with monkeypatch.context() as patch:
         for name in ("condense", "evaluate"):
-            patch.setattr(worker, name, refuse)
+            patch.setattr(WORK[name], name, refuse)
         again = compare(digits, out=copied, **ASKED)
         fewer = compare(digits, out=copied, **ASKED | {"ipc": 2, "seeds": 1})
     assert len(again.rows) == 5
@@ -227,7 +227,7 @@ def test_sets_and_scores_whose_record_was_lost_are_found(
     lost = cells(copied)[name]
     (copied / "cells" / f"{name}.json").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "evaluate", refuse)
+        patch.setattr(scores, "evaluate", refuse)
         compare(digits, out=copied, **ASKED)
     assert cells(copied)[name] == lost | {"peak_bytes": None, "peak_of": ""}
 
@@ -306,7 +306,7 @@ def test_sets_with_a_pool_are_scored_with_soft_labels_too(
     def train(*given: Any, **settings: Any) -> None:
         raise AssertionError("was scored before")
 
-    monkeypatch.setattr(worker, "evaluate", train)
+    monkeypatch.setattr(scores, "evaluate", train)
     assert compare(digits, soft_labels=True, **asked).rows == both.rows
     for cell in (tmp_path / "c" / "cells").glob("*m3d-pool*"):
         cell.unlink()  # the scores are found in the set, each under its labels

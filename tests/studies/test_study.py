@@ -10,7 +10,7 @@ from small_studies import PLAIN, job, score
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
-from m3d_condense.studies import worker
+from m3d_condense.studies import scores
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.study import run_study
 from m3d_condense.tools.errors import UserError
@@ -28,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         networks.append(network)
         return score(50.0, network=network)
 
-    monkeypatch.setattr(worker, "evaluate", evaluate)
+    monkeypatch.setattr(scores, "evaluate", evaluate)
     return networks
 
 

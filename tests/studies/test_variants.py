@@ -13,7 +13,7 @@ from m3d_condense.cli.main import main
 from m3d_condense.cli.settings import variants
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.studies import worker
+from m3d_condense.studies import scores
 from m3d_condense.tools.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -66,13 +66,13 @@ def test_the_sets_and_their_scores_have_not_seen_the_test_split(
     digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[ImageDataset] = []
-    original = worker.evaluate
+    original = scores.evaluate
 
     def evaluate(subject: Any, data: ImageDataset, **asked: Any) -> Any:
         seen.append(data)
         return original(subject, data, **asked)
 
-    monkeypatch.setattr(worker, "evaluate", evaluate)
+    monkeypatch.setattr(scores, "evaluate", evaluate)
     held = study(digits, vary={}, **ASKED)
     plain = study(digits, vary={}, hold_out=0, **ASKED)
     assert "accuracy on 0.1 of the training images, held out" in held.notes()[0]

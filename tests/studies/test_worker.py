@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_studies import PLAIN, TINY, job, score, scoring
+from small_studies import PLAIN, TINY, WORK, job, score, scoring
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.condensing.timetable import Timetable
@@ -17,7 +17,7 @@ from m3d_condense.machine.engine import Engine
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet, Score
-from m3d_condense.studies import worker
+from m3d_condense.studies import scores, worker
 from m3d_condense.studies.job import Job, job_for
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.worker import Worker
@@ -41,19 +41,19 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         asked.append({"subject": subject, "data": data} | settings)
         return score(50.0, network=settings["network"])
 
-    monkeypatch.setattr(worker, "evaluate", half)
+    monkeypatch.setattr(scores, "evaluate", half)
     return asked
 
 
 def call(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[int], None]) -> None:
     """Have `act` called with the number of each call of a function that the worker calls, before it is."""
-    original, numbers = getattr(worker, name), iter(range(1, 100))
+    original, numbers = getattr(WORK[name], name), iter(range(1, 100))
 
     def called(*arguments: Any, **settings: Any) -> Any:
         act(next(numbers))
         return original(*arguments, **settings)
 
-    monkeypatch.setattr(worker, name, called)
+    monkeypatch.setattr(WORK[name], name, called)
 
 
 def in_folder(folder: Path, jobs: list[Job]) -> Ledger:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import Any
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.condensing.timetable import Timetable
@@ -19,18 +18,16 @@ from m3d_condense.machine.group import ALONE, current, working_in
 from m3d_condense.machine.memory import peak_memory, ran_out, too_little
 from m3d_condense.moments import moment_distances
 from m3d_condense.networks import code_named
-from m3d_condense.recipes import protocols
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.scoring import evaluate, training_settings
 from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.sets.folder import is_condensed_set
 from m3d_condense.sets.soft import HARD, SOFT
 from m3d_condense.studies.job import Job, network_and_labels
 from m3d_condense.studies.ledger import Ledger
 from m3d_condense.studies.record import MOMENTS, Fitted, Record
-from m3d_condense.subjects import Subject, adapted, mirrored
+from m3d_condense.studies.scores import score_of
+from m3d_condense.subjects import Subject
 from m3d_condense.tools.errors import UserError, another_out
-from m3d_condense.tools.files import plain_json
 from m3d_condense.tools.progress import notice
 
 __all__ = ["Worker"]
@@ -145,9 +142,7 @@ class Worker:
             return
         for scorer in missing:
             with self._keeping(job, record, [scorer]):
-                network, labels = network_and_labels(scorer)
-                subject = made[0] if labels == HARD else self._labelled(job, record, *made)
-                record.scores[scorer] = self._score(job, network, labels, subject, made[1])
+                record.scores[scorer] = self._score(job, record, scorer, *made)
         if job.moments and record.moments is None:
             with self._keeping(job, record, [MOMENTS]):
                 record.moments = moment_distances(*made, execution=self.engine.execution)
@@ -231,40 +226,18 @@ class Worker:
         record.label_bytes = labelled.bytes_for(SOFT) - labelled.bytes_for(HARD)
         return labelled
 
-    def _score(self, job: Job, network: str, labels: str, subject: Subject, dataset: ImageDataset) -> Score:
-        """Have a network score a set, and store the score in the set, unless it holds that very score already."""
-        asked = job.scoring.settings() | {"labels": labels}
-        if asked["flip"] is None:
-            asked["flip"] = mirrored(subject, dataset)
-        if isinstance(subject, ImageDataset):
-            problem = dataset.problem(mirrored=asked["flip"])
-            asked["epochs"] = protocols.protocol(asked["protocol"]).at_most_whole(problem, asked["epochs"])
-            return evaluate(subject, dataset, network=network, execution=self.engine.execution, **asked)
-        known = _held_score(subject, network, asked, dataset.fingerprint, self._code(network, dataset))
-        if known is not None:
-            return known
-        score = evaluate(subject, dataset, network=network, execution=self.engine.execution, **asked)
-        folder = self.ledger.set_folder(job)
-        if folder is not None:
-            subject.add_score(score, folder)
-        return score
-
-
-def _held_score(
-    condensed: CondensedSet, network: str, asked: Mapping[str, Any], fingerprint: str, code: str
-) -> Score | None:
-    """Return the newest score that a set holds of a network, with these settings of `evaluate`, data and code.
-
-    Scores with soft labels are of those that the set has: others go when these come.
-    """
-    protocol = adapted(asked["protocol"], condensed, asked["epochs"], asked["flip"])
-    trained = plain_json("the protocol", training_settings(protocol))
-    expected = dict(asked) | trained | {"n": asked["repeats"], "fingerprint": fingerprint}
-    del expected["repeats"]
-    for score in reversed(condensed.scores):
-        found = score.settings | asdict(score) | {"labels": score.labels}
-        if found.get("code", code) != code:
-            continue
-        if score.network == network and all(found.get(name) == value for name, value in expected.items()):
-            return score
-    return None
+    def _score(self, job: Job, record: Record, scorer: str, subject: Subject, dataset: ImageDataset) -> Score:
+        """Have one of a job's scorers score what was made, unless a set holds that very score already."""
+        network, labels = network_and_labels(scorer)
+        if labels == SOFT:
+            subject = self._labelled(job, record, subject, dataset)
+        return score_of(
+            subject,
+            dataset,
+            job.scoring,
+            network,
+            labels,
+            folder=self.ledger.set_folder(job),
+            execution=self.engine.execution,
+            code=self._code(network, dataset),
+        )

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from small_grids import asked
-from small_studies import PLAIN
+from small_studies import PLAIN, WORK
 
 from m3d_condense.data.dataset import ImageDataset
-from m3d_condense.studies import worker
+from m3d_condense.studies import scores, worker
 from m3d_condense.studies.paper import local
 from m3d_condense.studies.paper.cells import cells
 from m3d_condense.studies.paper.report import Reproduction
@@ -85,7 +85,7 @@ def test_markdown_and_csv_say_the_same(finished: Path) -> None:
 def test_the_same_call_again_does_no_work(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = stored(copied, "table2")
     for name in ("condense", "evaluate"):
-        monkeypatch.setattr(worker, name, refuse)
+        monkeypatch.setattr(WORK[name], name, refuse)
     again = made("table2", copied, methods=METHODS, seeds=2)
     assert json.loads(json.dumps(again.content())) == before == stored(copied, "table2")
     assert [row.n for row in made("table2", copied, methods=["dm"]).rows] == [2]
@@ -110,7 +110,7 @@ def test_tables_and_figures_share_their_sets(copied: Path, monkeypatch: pytest.M
 
 def test_an_interrupted_table_goes_on(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    original = worker.evaluate
+    original = scores.evaluate
 
     def interrupted(*arguments: Any, **settings: Any) -> Any:
         calls.append(settings["network"])
@@ -119,7 +119,7 @@ def test_an_interrupted_table_goes_on(finished: Path, tmp_path: Path, monkeypatc
         return original(*arguments, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "evaluate", interrupted)
+        patch.setattr(scores, "evaluate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             made("table2", tmp_path / "out", methods=METHODS, seeds=2)
     begun = stored(tmp_path / "out", "table2")["rows"]
@@ -224,7 +224,7 @@ def test_moments_stand_in_table_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_moments_are_added_to_a_table_that_had_none(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "evaluate", refuse)
+    monkeypatch.setattr(scores, "evaluate", refuse)
     (row,) = made("table1", copied, methods=["dm"]).rows
     assert row.moments is not None
     (same,) = made("table2", copied, methods=["dm"]).rows  # in one folder, and still no table of moments
