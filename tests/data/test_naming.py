@@ -45,6 +45,34 @@ def test_numbers_of_rows_are_not_taken_for_the_names_of_pictures(text: str) -> N
     )
 
 
+TWICE = (3, 0, 5, 3, 4, 0)  # of the pictures 0 to 5, some twice, and some of them never
+
+
+@pytest.mark.parametrize("names", [",filename,label", "id,image,label", "code,image,label", "file,object_id,label"])
+def test_names_of_files_that_repeat_are_not_pushed_out_by_numbers(names: str) -> None:
+    cells = "{0}.png,{1},{2}" if names.startswith("file") else "{1},{0}.png,{2}"
+    text = rows(names, *(cells.format(n, row, CLASSES[n]) for row, n in enumerate(TWICE)))
+    found = read(NUMBERED, {"train.csv": text}).parts[0]
+    assert dict(zip(found.files, found.labels, strict=True)) == {f"img/{n}.png": CLASSES[n] for n in set(TWICE)}
+
+
+@pytest.mark.parametrize("missing", [3, 5])
+def test_names_of_files_that_are_missing_are_not_pushed_out_by_numbers(missing: int) -> None:
+    named = [*(f"{n}.png" for n in SHUFFLED), *(f"lost{n}.png" for n in range(missing))]
+    text = rows(",image,label", *(f"{row},{name},{'ab'[row % 2]}" for row, name in enumerate(named)))
+    found = read([f"img/{n}.png" for n in range(12)], {"train.csv": text})
+    assert set(found.parts[0].files) == set(NUMBERED)
+
+
+@pytest.mark.parametrize("names", ["id,image,label", "index,image,label", "object_id,photo,label"])
+def test_repeated_numbers_called_after_pictures_are_refused_beside_others(names: str) -> None:
+    text = rows(names, *(f"{row},{n},{CLASSES[n]}" for row, n in enumerate(TWICE)))
+    with pytest.raises(UserError, match="name different images"):
+        read(NUMBERED, {"train.csv": text})
+    found = read(NUMBERED, {"train.csv": text}, file_column=names.split(",")[1]).parts[0]
+    assert set(found.files) == {f"img/{n}.png" for n in set(TWICE)}
+
+
 @pytest.mark.parametrize("other", ["mask", "gt_mask", "depth"])
 def test_masks_are_not_taken_for_pictures(other: str) -> None:
     text = rows(f"{other},image,label", *(f"m{n}.png,{n}.png,{CLASSES[n]}" for n in range(6)))

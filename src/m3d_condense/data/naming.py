@@ -71,18 +71,22 @@ def naming_column(
 
     In a list of splits one is enough, if the column is not of numbers and its values seldom repeat. Of several such
     columns, one with the endings of files comes first, then one that is called after pictures, then one that does not
-    count the rows: numbers of rows or classes may be names of pictures, and masks may lie beside these.
+    count the rows: numbers of rows or classes may be names of pictures, and masks may lie beside these. Names of files
+    may repeat, or some of these be missing, so that numbers name more pictures than the column that is meant.
 
     Raises UserError where several columns that name different pictures may be meant, or rows may be cut wrongly.
     """
     asked = [found for found in columns if file_column in (None, found.column)]
     possible = [found for found in asked if _names_enough(found, path, table, index)]
     most = max((found.count for found in possible), default=0)
-    possible = [found for found in possible if found.count >= NEARLY * most]
-    if not possible:
+    nearly = [found for found in possible if found.count >= NEARLY * most]
+    if not nearly:
         return None
-    chosen = max(possible, key=lambda found: (found.has_endings, found.called, not found.counts_rows))
-    for other in possible:
+    chosen = max(nearly, key=lambda found: (found.has_endings, found.called, not found.counts_rows))
+    fewer = [found for found in possible if found.count < NEARLY * most and _is_called_better(found, chosen)]
+    if fewer and not chosen.has_endings:
+        chosen = next((found for found in fewer if found.has_endings), chosen)
+    for other in (*nearly, *fewer):
         if list(other.pictures) != list(chosen.pictures) and not _comes_before(chosen, other):
             raise UserError(
                 f"{where}: the columns {chosen.column} and {other.column} name different images; "
@@ -159,6 +163,13 @@ def _comes_before(one: Naming, other: Naming) -> bool:
     if one.counts_rows != other.counts_rows:
         return other.counts_rows
     return one.called > other.called
+
+
+def _is_called_better(fewer: Naming, chosen: Naming) -> bool:
+    """Whether a column may be meant that names fewer pictures: by endings or its own name, which the other lacks."""
+    if fewer.has_endings != chosen.has_endings:
+        return fewer.has_endings and fewer.called > 0
+    return fewer.called == 3 > chosen.called
 
 
 def _names_enough(found: Naming, path: str, table: ListTable, index: Index) -> bool:
