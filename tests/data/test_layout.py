@@ -244,7 +244,22 @@ def test_data_beside_other_folders_of_images_are_refused(paths: list[str], messa
         read(paths)
 
 
-@pytest.mark.parametrize("copy", ["cat - Copy", "cat copy", "Copy of cat", "cat (1)", "cat(2)", "Cat - Copy (2)"])
+@pytest.mark.parametrize("name", ["images", "Images", "img", "JPEGImages", "train/images"])
+def test_a_folder_called_after_pictures_is_no_class_beside_others(name: str) -> None:
+    folder, _, last = name.rpartition("/")
+    paths = [path for other in ("cat", "dog", last) for path in images(f"{folder}/{other}" if folder else other)]
+    with pytest.raises(UserError, match=f"{last} in data.*, beside cat, dog: pictures whose classes are not told"):
+        read(paths)
+
+
+@pytest.mark.parametrize("name", ["photo", "photos", "pictures", "image"])
+def test_photographs_may_be_a_class(name: str) -> None:
+    assert parts(read(images(name, "sketch"))) == {"train": sorted((name, "sketch"))}
+
+
+@pytest.mark.parametrize(
+    "copy", ["cat - Copy", "cat copy", "Copy of cat", "cat (1)", "cat(2)", "Cat - Copy (2)", "cat_aug"]
+)
 def test_a_copy_of_a_class_is_refused(copy: str) -> None:
     with pytest.raises(UserError, match="looks like a copy of cat: remove it, or give it another name"):
         read(images("cat", "dog", copy))

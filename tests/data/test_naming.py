@@ -249,3 +249,36 @@ def test_a_place_in_the_image_is_no_class(names: str) -> None:
 def test_rows_to_validate_with_are_not_trained_on() -> None:
     text = rows("filename,label,mode", *(f"{n}.png,{CLASSES[n]},{'Train' if n > 2 else 'Validate'}" for n in range(6)))
     assert read(NUMBERED, {"labels.csv": text}).parts[1].files == tuple(NUMBERED[:3])
+
+
+POOL = [*(f"images/{n}.png" for n in range(6)), *(f"unlabelled/{n}.png" for n in range(20))]
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "metadata.csv", "train.csv"])
+@pytest.mark.parametrize("names", ["id,label", "file_name,label"])
+def test_a_list_whose_names_several_pictures_have_is_not_passed_over(name: str, names: str) -> None:
+    ending = ".png" if names.startswith("file") else ""
+    text = rows(names, *(f"{n}{ending},{CLASSES[n]}" for n in range(6)))
+    with pytest.raises(UserError, match="2 images are called, images/0.png, unlabelled/0.png: write which"):
+        read(POOL, {name: text})
+
+
+def test_numbers_of_classes_that_pictures_are_called_by_list_no_labels() -> None:
+    folders = [f"{name}/{n}.png" for name in ("cat", "dog") for n in range(6)]
+    assert read(folders, {"labels.csv": rows("id,label", "0,cat", "1,dog")}).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("tests", ["test_imgs", "imgs_test", "test", "val/imgs"])
+def test_a_list_for_training_finds_no_pictures_for_testing(tests: str) -> None:
+    paths = [*(f"imgs/{n}.png" for n in range(6)), *(f"{tests}/{n}.png" for n in range(4))]
+    found = read(paths, {"train.csv": rows("id,label", *(f"{n},{CLASSES[n]}" for n in range(6)))})
+    assert found.parts[0].files == tuple(f"imgs/{n}.png" for n in range(6))
+    assert not any("left out" in line for line in found.notices)
+
+
+def test_rows_that_name_several_pictures_are_told() -> None:
+    paths = ["x/0.png", "x/y/0.png", "x/1.png", "x/2.png", "x/3.png"]
+    text = rows("id,label", "0,a", "1,a", "2,b", "3,b", "lost,b")
+    notices = read(paths, {"labels.csv": text}).notices
+    assert "labels.csv: 2 rows without a picture left out" in notices
+    assert "labels.csv: '0' names 2 images, x/0.png, x/y/0.png: write which" in notices

@@ -80,11 +80,58 @@ def test_the_files_of_a_test_split_may_be_trained_on_where_they_are_given_one_by
             assigned([*paths, more], "the list", given=True)
 
 
+@pytest.mark.parametrize(
+    "more",
+    ["train (1).parquet", "train - Copy.parquet", "Copy of train.parquet", "Train copy 2.parquet"],
+)
+def test_a_copy_of_a_file_is_refused(more: str) -> None:
+    with pytest.raises(UserError, match="looks like a copy of train.parquet"):
+        assigned(["train.parquet", "test.parquet", more], "data")
+
+
+HALVES = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["train-00000-of-00001.parquet", *HALVES],
+        [f"data/{name}" for name in ("train-00000-of-00001.parquet", *HALVES)],
+        ["train-00000-of-00001-a0b1.parquet", "train-00000-of-00001-c2d3.parquet"],
+        ["train.parquet", "train_small.parquet"],
+        ["train.parquet", "train-mini.parquet", "test.parquet"],
+        [*HALVES, "train_small-00000-of-00001.parquet"],
+        ["train.parquet", "test.parquet", "test_small.parquet"],
+    ],
+)
+def test_files_that_may_hold_the_same_rows_are_refused_unless_all_are_given(paths: list[str]) -> None:
+    with pytest.raises(UserError, match="do they hold the same rows, as two uploads or a part beside the whole do"):
+        assigned(paths, "data")
+    found = assigned(paths, "the list", given=True)
+    assert sorted([*found.train, *found.tests.get("test", [])]) == sorted(paths)
+
+
+@pytest.mark.parametrize(
+    ("paths", "told"),
+    [
+        (["train_cat.parquet", "train_dog.parquet"], 1),
+        (["train_original.parquet", "train_resized.parquet", "test.parquet"], 1),
+        (["train-1.parquet", "train-2.parquet", "train_part3.parquet"], 0),
+        (["train-00000-of-00002-a0b1.parquet", "train-00001-of-00002-c2d3.parquet"], 0),
+        (["train/cat.parquet", "train/dog.parquet"], 0),
+    ],
+)
+def test_files_of_several_names_are_one_split_which_is_told(paths: list[str], told: int) -> None:
+    found = assigned(paths, "data")
+    assert found.train == sorted(path for path in paths if not path.startswith("test"))
+    assert found.notices == [f"One split is read from {', '.join(found.train)}"] * told
+
+
 def test_files_that_are_missing_from_a_numbered_row_are_told() -> None:
     found = assigned(["train-00000-of-00003.parquet", "test-00000-of-00001.parquet"], "data")
     assert found.notices == ["train-00001-of-00003 and 1 more of 3 files is not there"]
 
 
 def test_parquet_is_known_by_its_ending() -> None:
-    assert all(map(is_parquet, ("a.parquet", "A.PARQUET", "b.parq", "c.pq")))
+    assert all(map(is_parquet, ("a.parquet", "A.PARQUET", "b.parq", "c.pq", "df.parquet.gzip", "d.snappy.parquet")))
     assert not any(map(is_parquet, ("._a.parquet", "parquet", "a.parquet.zip")))

@@ -34,7 +34,7 @@ class Index:
     """Finds pictures by a path, or by as many of its last parts as one picture alone has, with its ending or without.
 
     Capital letters, and the two ways to write an accent, matter only where they tell pictures apart. A name need be
-    unique only among the pictures that lie in folders of one split.
+    unique only among the pictures that lie in folders of one split, or in none of another.
     """
 
     def __init__(self, pictures: Sequence[str]) -> None:
@@ -69,21 +69,26 @@ class Index:
         name = _stem(value.strip().replace("\\", "/"))
         return [path for path in self._pictures if _stem(path) == name]
 
+    def all_called(self, value: str, role: str | None) -> list[str]:
+        """Return the pictures whose paths end with what a file that lists the split `role` calls one of them."""
+        parts = _parts(value.strip().replace("\\", "/"))
+        return self._endings(parts, None, role) if 0 < len(parts) <= self._deepest else []
+
     def _match(self, folder: str, value: str, role: str | None) -> _Match | None:
         value = value.strip().replace("\\", "/")
         if not value:
             return None
-        parts = [part for part in posixpath.normpath(value).split("/") if part not in ("", ".", "..")]
+        parts = _parts(value)
         for path in (posixpath.join(folder, value), value):
             if path in self.paths or (path := posixpath.normpath(path)) in self.paths:
                 return _Match(path=path, parts=len(parts))
         for depth in range(min(len(parts), self._deepest), 0, -1):
             for of in (role, None) if role is not None else (None,):
-                found = self._ending(parts[-depth:], of)
-                if found is not None:
+                found = self._endings(parts[-depth:], of, role)
+                if len(found) == 1:
                     before = parts[:-depth]
-                    within = self._lies_within(found, before)
-                    return _Match(path=found, parts=depth, before=_folded("/".join(before))) if within else None
+                    within = self._lies_within(found[0], before)
+                    return _Match(path=found[0], parts=depth, before=_folded("/".join(before))) if within else None
         return None
 
     def is_name(self, folder: str, value: str, role: str | None) -> bool:
@@ -97,19 +102,24 @@ class Index:
         tail, path = _folded(f"/{tail}"), _folded(f"/{found}")
         return path.endswith((tail, tail + posixpath.splitext(path)[1]))
 
-    def _ending(self, parts: Sequence[str], role: str | None) -> str | None:
-        """Return the only picture whose path ends with these parts, among those in folders of a split."""
+    def _endings(self, parts: Sequence[str], among: str | None, role: str | None) -> list[str]:
+        """Return the pictures whose paths end with these parts, those in folders of the split `among` or all.
+
+        Of several, those in folders of another split than `role` are none, where the list is of a split.
+        """
         tail, depth = "/".join(parts), len(parts)
         if depth not in self._known:
             self._known[depth] = _Tails(self._pictures, depth)
-        known, key = self._known[depth], (role, _folded(tail))
+        known, key = self._known[depth], (among, _folded(tail))
         if key not in known.several:
-            return known.first.get(key)
+            return [known.first[key]] if key in known.first else []
         same = known.several[key]
         if len(same) <= SAME:
             same = [path for path in same if f"/{path}".endswith(f"/{tail}")] or same
             same = [path for path in same if not _lies_drawn(path)] if len(same) > 1 else same
-        return same[0] if len(same) == 1 else None
+        if len(same) > 1 and role is not None:
+            same = [path for path in same if lies_in(path) in (None, role)]
+        return same
 
     def _lies_within(self, path: str, folders: Sequence[str]) -> bool:
         """Whether a picture lies in those of these folders that are there: in another, it is another picture."""
@@ -140,6 +150,10 @@ class _Tails:
         first = self.first.setdefault(key, path)
         if first is not path:
             self.several.setdefault(key, [first]).append(path)
+
+
+def _parts(value: str) -> list[str]:
+    return [part for part in posixpath.normpath(value).split("/") if part not in ("", ".", "..")]
 
 
 def _stem(path: str) -> str:

@@ -130,6 +130,7 @@ def _layout(
     notes.lines += _unread(lists, "{} is not used: {}") + _split_names(parts) + _of_other_forms(root)
     missing = {path: count for path in sources if (count := lists.missing[path]) > 0}
     notes.lines += [f"{path}: {count} rows without a picture left out" for path, count in missing.items()]
+    notes.lines += [f"{path}: {said}" for path, said in lists.ambiguous.items() if path in missing]
     notes.lines += [f"{unused_columns(lists.unused[path])} ({path})" for path in sources if lists.unused[path]]
     used = {path for part in parts for path in part.files} | set(sources) | set(lists.unread)
     unused: Counter[str] = Counter()

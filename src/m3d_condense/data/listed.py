@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from m3d_condense.data.finding import Index, about, lies_in, said_by
 from m3d_condense.data.label_columns import Labels, ListFile, as_labels, labels_like, labels_of
-from m3d_condense.data.naming import are_first_row, naming_column, namings, unnamed
+from m3d_condense.data.naming import are_first_row, naming_column, namings, of_several, unnamed
 from m3d_condense.data.side_files import parse
 from m3d_condense.data.split_columns import splits_of
 from m3d_condense.data.splits import some
@@ -41,6 +41,7 @@ class Listed:
         renamed: files whose labels are known, under other names.
         pairs: the labels that are known, each with its other name.
         missing: rows for which there is no picture, by file.
+        ambiguous: the files with rows that name several pictures, and so none, and the first of these rows.
         splits: the split that a file names for a picture, with labels or without; None where files contradict.
         dividing: the files that name splits.
         by_columns: those that do so in columns, and these.
@@ -58,6 +59,7 @@ class Listed:
     renamed: list[str] = field(default_factory=list)
     pairs: set[tuple[str, str]] = field(default_factory=set)
     missing: Counter[str] = field(default_factory=Counter)
+    ambiguous: dict[str, str] = field(default_factory=dict)
     splits: dict[str, str | None] = field(default_factory=dict)
     dividing: list[str] = field(default_factory=list)
     by_columns: dict[str, Sequence[str]] = field(default_factory=dict)
@@ -104,8 +106,7 @@ def listed(
     found = Listed()
     index = Index(pictures if texts else ())
     read = [
-        _read(path, text, index, f"{shown}/{path}", file_column, label_column, found.unread)
-        for path, text in texts.items()
+        _read(path, text, index, f"{shown}/{path}", file_column, label_column, found) for path, text in texts.items()
     ]
     files = [file for file in read if file is not None]
     for file in files:
@@ -127,11 +128,11 @@ def _read(
     where: str,
     file_column: str | None,
     label_column: str | None,
-    unread: dict[str, str],
+    found: Listed,
 ) -> ListFile | None:
     """Read a file, and find the columns that name pictures and splits; None where none names pictures.
 
-    What is wrong with such a file goes into `unread`, if it is called as a list or cannot be read. Raises UserError
+    What is wrong with such a file goes into `found`, if it is called as a list or cannot be read. Raises UserError
     where it surely should name pictures.
     """
     table = parse(path, text, lambda name: index.is_name(posixpath.dirname(path), name, about(path)))
@@ -142,10 +143,12 @@ def _read(
     if naming is None:
         told = (table.broken, False) if table.broken else unnamed(columns, path, table, index)
         if told is not None:
-            unread[path], sure = told
+            found.unread[path], sure = told
             if sure and file_column in (None, *table.names):
-                raise UserError(f"{where}: {unread[path]}; correct it, or move the file away")
+                raise UserError(f"{where}: {found.unread[path]}; correct it, or move the file away")
         return None
+    if several := of_several(naming, path, index):
+        found.ambiguous[path] = several
     if table.twice is not None:
         called = f"called {table.twice}" if table.twice else "without a name"
         raise UserError(f"{where} has two columns {called}: give one of them another name")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from m3d_condense.data.columns import INDEX, LABELS
 from m3d_condense.data.finding import Index, about, said_by
-from m3d_condense.data.side_files import LISTS, ListTable, is_number
+from m3d_condense.data.side_files import LISTING, ListTable, is_number
 from m3d_condense.data.split_columns import tells_splits
 from m3d_condense.data.words import DRAWN, PICTURES, ROLES, plain, tokens
 from m3d_condense.tools.errors import Setting, UserError
@@ -117,18 +117,27 @@ def _check_others(chosen: Naming, columns: Sequence[Naming], table: ListTable, w
         )
 
 
+def of_several(naming: Naming, path: str, index: Index) -> str:
+    """Say which row is the first that names several pictures, and so none; "" where there is no such row."""
+    for value, picture in zip(naming.values, naming.pictures, strict=True):
+        same = index.all_called(value, about(path)) if picture is None else []
+        if len(same) > 1:
+            return f"{value!r} names {len(same)} images, {listed(same, 2)}: write which"
+    return ""
+
+
 def unnamed(columns: Sequence[Naming], path: str, table: ListTable, index: Index) -> tuple[str, bool] | None:
     """Say of a list in which no column names pictures what is wrong with it, and whether it surely should name some.
 
-    It should if it is called after labels or a split and has names of picture files, or is as long as a list of the
-    pictures and has a column called labels, or is called after several splits, which its numbers then divide. None for
-    files that are called otherwise.
+    It should if it is called after labels or a split and has names of picture files, or has a column called labels and
+    is as long as a list of the pictures, or names several of them at once, or is called after several splits, which its
+    numbers then divide. None for files that are called otherwise.
     """
     words = tokens(posixpath.splitext(posixpath.basename(path))[0])
     rows = len(columns[0].values) if columns else 0
-    if not LISTS.isdisjoint(words) and rows == 0 and table.ragged is not None:
+    if not LISTING.isdisjoint(words) and rows == 0 and table.ragged is not None:
         return "all of its rows have more or fewer cells than the first", False
-    if LISTS.isdisjoint(words) or rows == 0:
+    if LISTING.isdisjoint(words) or rows == 0:
         return None
     files = [found.values for found in columns if 2 * sum(map(_is_file, found.values)) >= rows]
     shown = files[0] if files else columns[0].values
@@ -141,8 +150,9 @@ def unnamed(columns: Sequence[Naming], path: str, table: ListTable, index: Index
     elif alike:
         said += f", but there is {alike[0]}"
     divides = len({ROLES[word] for word in words if word in ROLES}) > 1 and len(columns) > 1
-    labelled = 2 * rows >= len(index.paths) and any(plain(found.column) in LABELS for found in columns)
-    return said, bool(files) or divides or labelled
+    labels = [set(found.values) for found in columns if plain(found.column) in LABELS]
+    ambiguous = len(alike) > 1 and any(len(classes) < rows for classes in labels)
+    return said, bool(files) or divides or ambiguous or (bool(labels) and 2 * rows >= len(index.paths))
 
 
 def are_first_row(path: str, table: ListTable, index: Index) -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from m3d_condense.data.splits import some
-from m3d_condense.data.words import ORDER, ROLES, TRAIN, SplitName, split_name
+from m3d_condense.data.words import ORDER, ROLES, TRAIN, SplitName, copied_name, split_name
 from m3d_condense.tools.errors import UserError
 
-ENDINGS = (".parquet", ".parq", ".pq")
+ENDING = re.compile(r"\.(parquet|parq|pq)(\.(gzip|gz|snappy|zstd|brotli|lz4))?$", re.I)  # as pandas and Spark have it
+NUMBERED = re.compile(r"(.*?)(\d+)-of-(\d{1,6})(?!\d).*")  # behind these hubs write what tells one upload from another
 
 
 @dataclass(kw_only=True)
@@ -33,13 +34,13 @@ class Shards:
 
 def is_parquet(name: str) -> bool:
     """Whether a file is parquet by its ending, and not hidden."""
-    return name.lower().endswith(ENDINGS) and not name.startswith(".")
+    return ENDING.search(name) is not None and not name.startswith(".")
 
 
 def split_of(path: str) -> SplitName | None:
     """Return the split that a path names: in the file's name, else in the name of the nearest folder that does."""
     *folders, file = path.split("/")
-    for name in (posixpath.splitext(file)[0], *reversed(folders)):
+    for name in (_stem(file), *reversed(folders)):
         named = split_name(name)
         if named is not None:
             return named
@@ -71,7 +72,9 @@ def assigned(paths: Sequence[str], shown: str, *, given: bool = False) -> Shards
         )
     for files in (train, *tests.values()):
         _check_one_set(files, shown)
-    notices = [line for files in (train, *tests.values()) for line in _absent(files)]
+        if not given:
+            _check_once(files, shown)
+    notices = [line for files in (train, *tests.values()) for line in (*_joined(files), *_absent(files))]
     return Shards(train=train, tests=tests, unused=rest, notices=notices)
 
 
@@ -92,17 +95,59 @@ def _check_one_set(files: Sequence[str], shown: str) -> None:
         )
 
 
+def _check_once(files: Sequence[str], shown: str) -> None:
+    """Raise UserError where a row may stand in two files: a copy and its original, two uploads, a part and the whole."""
+    stems = {_stem(path).casefold(): path for path in files}
+    for stem, path in stems.items():
+        original = stems.get(copied_name(stem) or "")
+        if original is not None:
+            raise UserError(f"{path} in {shown} looks like a copy of {original}: remove it, or give it another name")
+    uploads = any(len(counts) > 1 or _repeat(*counts.values()) for counts in _numbered(files).values())
+    kinds = _kinds(files)
+    if uploads or (() in kinds and len(kinds) > 1):
+        raise UserError(
+            f"{some(files)} in {shown}: do they hold the same rows, as two uploads or a part beside the whole do? Move "
+            "those away that are not meant, or give the list of files"
+        )
+
+
+def _joined(files: Sequence[str]) -> list[str]:
+    """Say which files of one split are called otherwise than by numbers."""
+    return [f"One split is read from {some(files)}"] if len(_kinds(files)) > 1 else []
+
+
+def _kinds(files: Sequence[str]) -> set[tuple[str, ...]]:
+    """Return the words, beside that for the split, in the names of files that are called after one."""
+    named = [split_name(NUMBERED.sub(r"\1", _stem(path))) for path in files]
+    return {name.rest for name in named if name is not None}
+
+
+def _numbered(files: Sequence[str]) -> dict[str, dict[int, list[int]]]:
+    """Return the numbers of files such as train-00000-of-00002, by what stands before them and by their count."""
+    found: dict[str, dict[int, list[int]]] = {}
+    for path in files:
+        match = NUMBERED.fullmatch(path)
+        if match is not None:
+            found.setdefault(match[1], {}).setdefault(int(match[3]), []).append(int(match[2]))
+    return found
+
+
+def _repeat(numbers: Sequence[int]) -> bool:
+    return len(set(numbers)) < len(numbers)
+
+
 def _absent(files: Sequence[str]) -> list[str]:
     """Say which of the files numbered as 00000-of-00002 are missing."""
-    seen: dict[tuple[str, str, int], set[int]] = {}
-    for path in files:
-        match = re.fullmatch(r"(.*?)(\d+)-of-(\d+)(.*)", path)
-        if match is not None and int(match[3]) <= 100_000:
-            seen.setdefault((match[1], match[4], int(match[3])), set()).add(int(match[2]))
     lines = []
-    for (before, _, count), numbers in seen.items():
-        absent = sorted(set(range(count)) - numbers)
-        if absent:
-            more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-            lines.append(f"{before}{absent[0]:05d}-of-{count:05d}{more} of {count} files is not there")
+    for before, counts in _numbered(files).items():
+        for count, numbers in counts.items():
+            absent = sorted(set(range(count)) - set(numbers))
+            if absent:
+                more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+                lines.append(f"{before}{absent[0]:05d}-of-{count:05d}{more} of {count} files is not there")
     return lines
+
+
+def _stem(path: str) -> str:
+    """Return the name of a parquet file without its ending."""
+    return ENDING.sub("", posixpath.basename(path))

@@ -19,6 +19,7 @@ from m3d_condense.data.words import ROLES, tokens
 SIGNS = ",;\t|"  # between the cells of a row
 TABLES = {".csv", ".tsv", ".jsonl"}
 LISTS = {"annotations", "annotation", "labels", "label", *ROLES}  # words in the names of plain lists
+LISTING = LISTS | {"metadata"}  # words in the names of lists and tables that should name pictures
 UNREAD = {".json", ".xlsx", ".xls", ".ods"}  # tables that are not read
 STYLEGAN = "dataset.json"  # labels by StyleGAN's tools, of pictures in numbered folders
 SUBMITTED = {"sub", "pred", "preds", "prediction", "predictions"}  # names of files of answers to be judged

@@ -20,6 +20,7 @@ from m3d_condense.data.words import (
     copied_name,
     is_data,
     is_drawn,
+    is_gathered,
     is_numbered_part,
     is_pictures,
     may_have_drawn,
@@ -148,6 +149,7 @@ def refuse_look_alikes(node: Folder, shown: str) -> None:
             "give one of them, or join them; if they are classes, give them other names"
         )
     _refuse_shards(node, where)
+    _refuse_gathered(folders, where)
     _refuse_pairs(folders, where)
     _refuse_same_folders(folders, where)
     _refuse_data(folders, where)
@@ -166,6 +168,18 @@ def _refuse_shards(node: Folder, where: str) -> None:
             f"{some(node.filled)} in {where} are numbered parts of a data set whose labels stand in "
             f"{told[0] if told else '.json'} files, not classes: put the pictures into one folder per class, or write "
             "a labels.csv of files and labels"
+        )
+
+
+def _refuse_gathered(folders: Sequence[Folder], where: str) -> None:
+    """Raise UserError for pictures in one folder called ``images`` or the like, beside other folders."""
+    gathered = [folder for folder in folders if is_gathered(folder.name) and not folder.filled]
+    if gathered and len(folders) > 1:
+        beside = some([folder for folder in folders if folder is not gathered[0]])
+        raise UserError(
+            f"{gathered[0].name} in {where}, beside {beside}: pictures whose classes are not told, or a class? Put the "
+            f"images of each class into one sub-folder that bears its name, or move {gathered[0].name} away, or give "
+            "it another name"
         )
 
 

@@ -37,6 +37,8 @@ PICTURES = {
     "photo",
     "photos",
 }
+GATHERED = PICTURES - {"image", "picture", "pictures", "photo", "photos"}
+"""Names of folders of pictures which are no names of classes."""
 PHOTOGRAPHED = PICTURES | {"rgb", "color", "colour", "input", "inputs", "original", "originals", "raw", "frames"}
 """Names of folders of pictures, beside which a folder of `DRAWN` is no class."""
 DRAWN = {
@@ -119,6 +121,11 @@ def is_pictures(name: str) -> bool:
     return plain(name) in PICTURES
 
 
+def is_gathered(name: str) -> bool:
+    """Whether a folder's name says that pictures are in it and not what they show, as ``images`` and ``jpg``."""
+    return plain(name) in GATHERED
+
+
 def is_data(name: str) -> bool:
     """Whether a folder is named after data or pictures, as ``PetImages`` or ``flowers_dataset``."""
     return not (DATA | PICTURES).isdisjoint(tokens(name))
@@ -151,10 +158,10 @@ def is_numbered_part(name: str) -> bool:
 
 
 def copied_name(name: str) -> str | None:
-    """Return the name, in small letters, of what a file manager has copied under this name; else None."""
+    """Return the name, in small letters, of what was copied or augmented under this name; else None."""
     plain = as_name(name).casefold()
     match = re.fullmatch(r"copy of (.+)", plain) or re.fullmatch(
-        r"(.+?)([ _-]+(copy|kopie|copie|copia)( ?\(?\d+\)?)?| ?\(\d+\))", plain
+        r"(.+?)([ _-]+(copy|kopie|copie|copia|backup|bak|aug|augmented)( ?\(?\d+\)?)?| ?\(\d+\))", plain
     )
     return match[1].strip() if match is not None else None
 
