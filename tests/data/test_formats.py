@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from pictures import folder, noise
 from scipy.io import savemat
+from scipy.sparse import csc_matrix
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
@@ -428,3 +429,40 @@ def test_cells_of_text_in_matlab_are_texts(tmp_path: Path) -> None:
 def test_names_of_classes_in_matlab_lose_their_padding(tmp_path: Path) -> None:
     savemat(tmp_path / "set.mat", {"X": noise(8, 6, 5, 3), "y": np.array(["cat", "horse"] * 4)})
     assert load(tmp_path / "set.mat").class_names == ("cat", "horse")
+
+
+def test_sparse_labels_of_matlab_are_read_and_sparse_images_refused(tmp_path: Path) -> None:
+    flags = csc_matrix(np.eye(2)[[0, 1, 1, 0] * 2])
+    savemat(tmp_path / "set.mat", {"x": noise(8, 6, 5, 3), "y": flags})
+    assert load(tmp_path / "set.mat").class_names == ("0", "1")
+    savemat(tmp_path / "flat.mat", {"X": csc_matrix(noise(8, 64)), "y": np.arange(8) % 2})
+    with pytest.raises(UserError, match="rows of 64 numbers"):
+        load(tmp_path / "flat.mat")
+
+
+@pytest.mark.parametrize("classes", ["", "Images", "photos/train"])
+@pytest.mark.parametrize("arrays", ["", "old/raw", "features"])
+def test_arrays_beside_folders_of_images_are_refused(tmp_path: Path, classes: str, arrays: str) -> None:
+    folder(tmp_path / classes, count=2)
+    if arrays == "features":
+        (tmp_path / arrays).mkdir()
+        savemat(tmp_path / arrays / "train.mat", {"X": np.ones((8, 128)), "y": np.arange(8) % 2})
+    else:
+        mnist(tmp_path / arrays)
+    with pytest.raises(UserError, match="folders of images \\(ant, bee\\) and arrays in .*: which are the data"):
+        load(tmp_path)
+
+
+def test_one_folder_of_pictures_beside_arrays_is_told(tmp_path: Path, heard: Heard) -> None:
+    mnist(tmp_path)
+    folder(tmp_path, classes=["samples"], count=2)
+    assert len(load(tmp_path).train) == 20
+    assert "samples" in heard()
+
+
+def test_splits_in_files_of_their_own_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        np.savez(tmp_path / f"{split}.npz", x=noise(8, 6, 5), y=np.arange(8) % 2)
+    for given in (tmp_path, [tmp_path / "train.npz", tmp_path / "test.npz"]):
+        with pytest.raises(UserError, match="save the arrays of all splits in one .npz, as x_train"):
+            load(given)

@@ -29,6 +29,8 @@ KINDS: Sequence[tuple[str, str, str]] = (
     (r"\.(heic|heif|cr2|nef|arw|dng|raf|orf)$", "pictures of a camera's own kind", "convert them to JPEG or PNG"),
 )
 
+ONE_FILE = "save the arrays of all splits in one .npz, as x_train, y_train, x_test and y_test"
+
 
 def kind_of(name: str) -> tuple[str, str] | None:
     """Return what a file looks like by its name, and what to do about it; None for one that says nothing."""

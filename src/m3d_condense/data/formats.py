@@ -16,6 +16,9 @@ import numpy as np
 from m3d_condense.data import cifar, idx, matlab
 from m3d_condense.data.arrays import Given
 from m3d_condense.data.named import named, value
+from m3d_condense.data.raster import readable_endings
+from m3d_condense.data.splits import some
+from m3d_condense.data.tree import is_picture
 from m3d_condense.machine.memory import available_memory, readable
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
@@ -83,6 +86,13 @@ def of_folder(folder: Path) -> Given | None:
     if len(homes) > 1:
         raise UserError(f"{folder} holds several data sets: {', '.join(map(str, homes))}; give one of them")
     ((home, reader),) = homes.items()
+    classes = _picture_folders(folder, home, DEEPEST)
+    if classes:
+        shown, one = some([path.name for path in classes]), home if home != folder else classes[0].parent
+        raise UserError(
+            f"{folder} holds folders of images ({shown}) and arrays in {home}: which are the data? Give {one}, or "
+            "move the others away"
+        )
     given, used = reader(home, _listed(home)[0])
     way = [home, *home.parents]
     way = way[: way.index(folder) + 1]
@@ -104,6 +114,15 @@ def _homes(folder: Path, depth: int) -> dict[Path, Reader]:
     if depth == 0 or len(folders) > MOST:
         return {}
     return {home: found for name in folders for home, found in _homes(folder / name, depth - 1).items()}
+
+
+def _picture_folders(folder: Path, home: Path, depth: int) -> list[Path]:
+    """The folders of pictures that lie side by side in this folder or some levels down, where there are several."""
+    inner = [folder / name for name in _listed(folder)[1] if folder / name != home]
+    filled = [path for path in inner if any(is_picture(name, readable_endings()) for name in _listed(path)[0])]
+    if len(filled) > 1 or depth == 0 or len(inner) > MOST:
+        return filled if len(filled) > 1 else []
+    return next((found for path in inner if (found := _picture_folders(path, home, depth - 1))), [])
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:

@@ -78,6 +78,8 @@ def _check_parquet(path: Path) -> None:
         return
     if is_picture(path.name, readable_endings()):
         raise UserError(f"{path} is one image: give a folder that holds one sub-folder of images per class")
+    if ending(path.name) in (".npz", ".mat"):
+        raise UserError(f"{path} among several files: {foreign.ONE_FILE}")
     kind = foreign.kind_of(path.name)
     reason = f"it looks like {kind[0]}; {kind[1]}" if kind else "its ending is not known"
     raise UserError(f"cannot read {path}: {reason}. A folder, .parquet files and .npz are read")
@@ -222,6 +224,7 @@ def _nothing(root: Path, folder: Folder, unused: Counter[str]) -> str:
     held = f"; it holds {kinds}" if kinds else ""
     if given:
         held = f"; give {some([str(root / path) for path in given])} itself"
+        held += f", or else: {foreign.ONE_FILE}" if [ending(path) for path in given].count(".npz") > 1 else ""
     return f"{root} holds neither parquet files nor one sub-folder of images per class{held}{_left_out(unused)}"
 
 

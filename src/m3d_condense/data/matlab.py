@@ -65,6 +65,7 @@ def read_file(path: Path, *, layout: str | None = None, alone: bool = True) -> G
     they lie. Raises UserError for a file that cannot be read or holds no such arrays, and for a test file alone.
     """
     from scipy.io import loadmat
+    from scipy.sparse import issparse
 
     if alone and split_of(path.name) not in (None, "train"):
         raise UserError(f"{path} is the {split_of(path.name)} split; give its folder, with the training split")
@@ -74,7 +75,7 @@ def read_file(path: Path, *, layout: str | None = None, alone: bool = True) -> G
         raise UserError(f"cannot read {path}: it is of MATLAB 7.3; save it with -v7") from error
     except Exception as error:  # a damaged file may raise anything
         raise UserError(f"cannot read {path}: {error}: it is damaged or not whole; fetch it again") from error
-    arrays = {key: _texts(array) for key, array in arrays.items()}
+    arrays = {key: _texts(array.toarray() if issparse(array) else array) for key, array in arrays.items()}
     given = named(arrays, arrays.__getitem__, str(path))
     if alone and split_of(path.name) == "train":
         others = sorted(one.name for one in path.parent.iterdir() if split_of(one.name) in ("test", "extra"))

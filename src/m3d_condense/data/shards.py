@@ -96,7 +96,7 @@ def _check_one_set(files: Sequence[str], shown: str) -> None:
 
 
 def _check_once(files: Sequence[str], shown: str) -> None:
-    """Raise UserError where a row may stand in two files: a copy and its original, two uploads, a part and the whole."""
+    """Raise UserError where two files may hold the same rows: a copy, two uploads, a part and the whole."""
     stems = {_stem(path).casefold(): path for path in files}
     for stem, path in stems.items():
         original = stems.get(copied_name(stem) or "")

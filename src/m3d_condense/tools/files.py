@@ -82,6 +82,8 @@ def check_name(path: Path) -> None:
     if back:
         raise UserError(f"{path}: there is no folder {back[-1].parent} to go back from; write the path without it")
     try:
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.stat()  # finds a circle of links, which resolve() lets pass from Python 3.13 on
         whole = path.resolve()
         there = next(parent for parent in (*whole.parents, whole) if parent.is_dir())  # a missing one tells no length
         temporary_name(there / f"{whole.name}{SPARE}").lstat()
