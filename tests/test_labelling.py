@@ -79,6 +79,16 @@ def test_a_network_that_is_given_twice_counts_once(
     assert notices[-2:] == [f"{name}: is given twice, and counts once" for name in ("a network", file)]
 
 
+def test_networks_that_saw_other_images_are_told(digits: ImageDataset, plain: Execution) -> None:
+    condensed = condense(digits, ipc=1, method="random")
+    other = dataclasses.replace(digits, train=digits.test, test=digits.train, name="other")
+    for subject, name in ((condensed, "random"), (other, "other")):
+        seen = train(subject, digits if subject is condensed else None, network="convnet1", epochs=1, execution=plain)
+        with recorded() as notices:
+            label(condensed, seen, execution=plain)
+        assert any("are not the training images that the set was condensed from" in line for line in notices), name
+
+
 def test_the_pool_of_a_set_labels_it(digits: ImageDataset, plain: Execution, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     made = condense(digits, ipc=1, out=folder, execution=plain, **POOLED)

@@ -192,6 +192,12 @@ def _check(condensed: CondensedSet, trained: TrainedNetwork, name: str) -> None:
         raise UserError(f"{name}: takes images of {shape}, and the set holds {expected}; name a network for these")
     if trained.class_names != condensed.class_names:
         raise UserError(f"{name}: its classes, or their order, are not the set's; name a network for these")
+    seen, source = trained.trained_on.get("fingerprint"), condensed.source.get("fingerprint")
+    if seen != source and None not in (seen, source):
+        notice(
+            f"{name}: was trained on {trained.trained_on.get('name')}, which are not the training images that the set "
+            "was condensed from: it may have seen fewer, or test images"
+        )
 
 
 def _of_file(trained: TrainedNetwork) -> dict[str, Any]:

@@ -60,6 +60,22 @@ def test_a_setting_without_a_default_may_be_left_empty(tmp_path: Path) -> None:
         assert said == f"run.yaml: {name}: no value; give one, or leave the line out"
 
 
+@pytest.mark.parametrize("command", ["condense", "compare", "study"])
+def test_one_file_is_given_once(command: str) -> None:
+    for given in (["--config", "a.yaml", "--config", "b.yaml"], ["--config=a.yaml", "--config=a.yaml"]):
+        assert refused(command, "digits", *given) == "--config is given twice: give one file"
+
+
+def test_settings_to_vary_are_given_at_once() -> None:
+    said = refused("study", "digits", "--vary", "lr=0.1", "--vary", "factor=2")
+    assert said == "--vary is given twice: give all settings behind one"
+
+
+def test_a_command_without_a_file_of_settings_does_not_read_one(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("ipc: 1\n")
+    assert refused("info", "--config", "run.yaml").startswith("unrecognized arguments: --config")
+
+
 def test_a_setting_is_given_once(tmp_path: Path) -> None:
     for name, text in (
         ("run.yaml", "ipc: 1\nlr: 0.1\nipc: 2\n"),

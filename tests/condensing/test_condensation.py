@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from m3d_condense import networks
-from m3d_condense.condensing.condensation import condense
+from m3d_condense.condensing.condensation import condense, random_selections
 from m3d_condense.condensing.run import begin
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
@@ -343,3 +343,11 @@ def test_more_images_of_a_class_than_a_network_has_room_for_are_refused(
 def test_unknown_augmentations_are_the_users_mistake(digits: ImageDataset, augmentation: str) -> None:
     with pytest.raises(UserError):
         condense(digits, augmentation=augmentation, **TINY)
+
+
+@pytest.mark.parametrize("ipc", [None, "1", 1.5])
+def test_a_number_of_images_is_needed(digits: ImageDataset, ipc: Any) -> None:
+    with pytest.raises(UserError, match="ipc"):
+        condense(digits, ipc=ipc, method="random")
+    with pytest.raises(UserError, match="ipc"):
+        random_selections(digits, ipc, 1)

@@ -113,6 +113,25 @@ def test_what_is_no_finished_set_is_not_pushed(saved: Path, hub: Hub, tmp_path: 
     assert hub.requests == []
 
 
+@logged_in
+@pytest.mark.parametrize("name", ["data/train-00000-of-00001.parquet", "stored/train-00000-of-00001.parquet"])
+def test_a_table_of_another_set_is_not_pushed(saved: Path, hub: Hub, tmp_path: Path, name: str) -> None:
+    other = make(labels=torch.tensor([0, 1, 0, 1, 2, 2])).save(tmp_path / "other")
+    (saved / name).write_bytes((other / name).read_bytes())
+    assert f"{name} is damaged, or of another set" in refused(saved)
+    assert hub.requests == []
+
+
+@logged_in
+@pytest.mark.parametrize("name", [FILES[0], FILES[2], FILES[5], FILES[6]])
+@pytest.mark.parametrize("start", [0, 1])
+def test_damaged_files_for_readers_are_not_pushed(saved: Path, hub: Hub, name: str, start: int) -> None:
+    content = (saved / name).read_bytes()
+    (saved / name).write_bytes(content[start : start * len(content) // 2])
+    assert f"{name} is damaged, or of another set" in refused(saved)
+    assert hub.requests == []
+
+
 @pytest.mark.parametrize("hub_id", ["digits", "me/", "/digits", "me/a/b", "me/dig its", "me/a--b", "me/a.git", "é/b"])
 def test_names_that_are_no_ids_are_refused(saved: Path, hub: Hub, hub_id: str) -> None:
     assert "is no id of the hub, which is OWNER/NAME" in refused(saved, hub_id)

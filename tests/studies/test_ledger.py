@@ -242,6 +242,10 @@ def tensors_of_others(path: Path) -> None:
     safetensors.torch.save_file({"weight": torch.zeros(1)}, path)
 
 
+def a_set(path: Path) -> None:
+    condensed_sets.make().save(path)
+
+
 def a_set_and_more(path: Path) -> None:
     condensed_sets.make().save(path)
     (path / "notes.txt").write_text("mine")
@@ -257,7 +261,8 @@ def a_set_and_more(path: Path) -> None:
         ("trials/mine.json", json_of_others),
         ("sets/notes.txt", a_file),
         ("sets/mine", a_folder),
-        ("sets/mine", a_set_and_more),
+        ("sets/mine", a_set),
+        (f"sets/{FIRST.name}", a_set_and_more),
         ("sets/mine.checkpoint", tensors_of_others),
         ("sets/mine.checkpoint", a_file),
         ("sets/mine.checkpoint", a_folder),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Namespace] | None:
     if not arguments:
         parser.print_help()
         return None
+    _check_once(arguments)
     with mistakes_worded():
         found = _configure(arguments, commands)
         parsed = parser.parse_args(list(arguments))
@@ -53,16 +55,25 @@ def _check_blank(arguments: Sequence[str]) -> None:
             raise UserError(f"{named}{': ' if named else ''}an empty value; is a variable of the shell not set?")
 
 
+def _check_once(arguments: Sequence[str]) -> None:
+    """Raise `UserError` where a flag whose values nobody means to replace is given twice: only the last would count."""
+    given = Counter(text.partition("=")[0] for text in arguments if text.startswith("--"))
+    for flag, advice in (("--config", "give one file"), ("--vary", "give all settings behind one")):
+        if given[flag] > 1:
+            raise UserError(f"{flag} is given twice: {advice}")
+
+
 def _configure(arguments: Sequence[str], commands: Mapping[str, ArgumentParser]) -> Config | None:
     """Make the settings of ``--config``, if that is given, the defaults of its command, before flags are read."""
     finder = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     for name in ("config", "method", "preset"):
         finder.add_argument(f"--{name}")
     given = finder.parse_known_args(list(arguments))[0]
-    if given.config is None or arguments[0] not in commands:
+    command = commands.get(arguments[0])
+    if given.config is None or command is None or not any(action.dest == "config" for action in command._actions):
         return None
     found = read(Path(given.config), sets=arguments[0] == "condense").under(given.method, given.preset)
-    apply(found, commands[arguments[0]])
+    apply(found, command)
     return found
 
 

@@ -22,7 +22,7 @@ from m3d_condense.machine.group import current
 from m3d_condense.networks import code_named
 from m3d_condense.recipes import methods
 from m3d_condense.recipes.effects import idle
-from m3d_condense.recipes.given import checked, checked_time_limit
+from m3d_condense.recipes.given import checked, checked_time_limit, converted
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
@@ -164,7 +164,8 @@ def _told(grown_from: Earlier | None, start_from: CondensedSet | str | Path | No
 
 def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overrides: Mapping[str, Any]) -> Recipe:
     """Resolve a method's settings for a data set, see `m3d_condense.recipes.methods.recipe`."""
-    return methods.recipe(method, preset, dataset.problem(ipc=ipc, mirrored=dataset.mirrored), overrides)
+    problem = dataset.problem(ipc=converted("ipc", ipc), mirrored=dataset.mirrored)
+    return methods.recipe(method, preset, problem, overrides)
 
 
 def check_factor(dataset: ImageDataset, recipe: Recipe) -> None:

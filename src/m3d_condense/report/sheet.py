@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from PIL import Image
 from torch import Tensor
 
+from m3d_condense.sets.pictures import as_picture
+
 WIDTH = 1024  # pixels, unless one image is wider
 
 
@@ -55,7 +57,7 @@ class Sheet:
         mode = "RGB" if any(image.shape[0] == 3 for _, image in self.parts) else "L"
         sheet = Image.new(mode, self.size)
         for place, image in self.parts:
-            sheet.paste(Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy()).convert(mode), (place.x, place.y))
+            sheet.paste(as_picture(image).convert(mode), (place.x, place.y))
         file = io.BytesIO()
         sheet.save(file, "PNG", optimize=True)
         return file.getvalue()

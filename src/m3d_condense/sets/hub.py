@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from m3d_condense.recipes.given import checked
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.sets.folder import IMAGES, META, OURS, SOFT_LABELS, files_of
+from m3d_condense.sets.folder import CARD, IMAGES, META, OURS, PREVIEW, SOFT_LABELS, files_of
+from m3d_condense.sets.tables import STORED, TABLES, is_table_of
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.leftovers import CHECKPOINT
 from m3d_condense.tools.progress import is_quiet
@@ -47,15 +48,27 @@ def to_push(folder: Path) -> dict[str, int]:
     """Return the files of a finished set that `push` sends, and the bytes of each.
 
     Raises:
-        UserError: the folder is no set, is damaged, lacks a file, or holds others; or its run has not ended.
+        UserError: the folder is no set, is damaged, lacks a file, holds others, or one that is not of the set; or its
+            run has not ended.
     """
-    CondensedSet.load(folder)
+    condensed = CondensedSet.load(folder)
     files = files_of(folder)
+    damaged = _damaged(condensed, folder)
+    if damaged:
+        advice = "CondensedSet.load(…).save(…) writes the whole folder anew"
+        raise UserError(f"{folder / damaged[0]} is damaged, or of another set; {advice}")
     checkpoint = folder.resolve().with_name(folder.resolve().name + CHECKPOINT)
     if checkpoint.exists():
         advice = "run the command that made the set again, to the end; or remove the checkpoint, to keep it as it is"
         raise UserError(f"{folder} is not finished: {checkpoint} says where its run goes on; {advice}")
     return {name: (folder / name).stat().st_size for name in files}
+
+
+def _damaged(condensed: CondensedSet, folder: Path) -> list[str]:
+    """Name the files for readers that are not those of the set."""
+    tables = [file for name, file in TABLES.items() if not is_table_of(condensed, folder / file, stored=name == STORED)]
+    begun = {CARD: b"---\n", PREVIEW: b"\x89PNG"}
+    return tables + [name for name, start in begun.items() if not (folder / name).read_bytes().startswith(start)]
 
 
 @checked

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from m3d_condense.sets.pictures import as_picture
 from m3d_condense.sets.text import one_line
 
 MAX_CLASSES, MAX_IMAGES = 100, 10  # classes, and images a class, in the preview
@@ -134,7 +135,7 @@ def _cell_size(height: int, width: int) -> tuple[int, int]:
 
 
 def _cell(image: Tensor, size: tuple[int, int]) -> Image.Image:
-    picture = Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy())
+    picture = as_picture(image)
     return picture.resize(size, Image.Resampling.NEAREST if size[1] >= picture.height else Image.Resampling.BOX)
 
 

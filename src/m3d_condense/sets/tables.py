@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -19,6 +20,7 @@ from pyarrow import parquet
 from torch import Tensor
 
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.pictures import as_picture
 from m3d_condense.sets.tiles import decode
 from m3d_condense.tools.text import distinct
 
@@ -56,6 +58,20 @@ def write_table(
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
+def is_table_of(condensed: CondensedSet, file: Path, *, stored: bool) -> bool:
+    """Whether a file is the table that `write_table` makes of a set, pixel by pixel; the order of rows counts."""
+    try:
+        rows = parquet.read_table(file, columns=["image", "label"])
+        pixels, labels = rows.column("image").to_pylist(), rows.column("label").to_pylist()
+        found = [np.asarray(Image.open(io.BytesIO(one["bytes"]))) for one in pixels]
+    except (OSError, pa.ArrowException, TypeError):
+        return False
+    batches = list(eight_bit_batches(condensed, stored=stored))
+    expected = [np.asarray(as_picture(image)) for images, _ in batches for image in images]
+    same = [label for _, own in batches for label in own.tolist()] == labels
+    return same and all(map(np.array_equal, expected, found))
+
+
 def eight_bit_batches(condensed: CondensedSet, *, stored: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the images of a set as uint8 n×C×H×W and their n labels, piece by piece, in the set's order.
 
@@ -75,7 +91,7 @@ def eight_bit_batches(condensed: CondensedSet, *, stored: bool) -> Iterator[tupl
 def png(image: Tensor, texts: PngInfo | None = None) -> bytes:
     """Encode an image, C×H×W uint8, as PNG, which loses nothing; `texts` are stored in it."""
     buffer = io.BytesIO()
-    picture = Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy())
+    picture = as_picture(image)
     # On noisy pixels this compression is as small as the default, and much faster.
     picture.save(buffer, "PNG", compress_type=zlib.Z_RLE, pnginfo=texts)
     return buffer.getvalue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from m3d_condense.studies.job import Job, Scoring, network_and_labels
 from m3d_condense.studies.record import MOMENTS, Fitted, Record, as_json, read
 from m3d_condense.tools import files
 from m3d_condense.tools.errors import Setting, UserError, another_out
-from m3d_condense.tools.leftovers import BESIDE, sweep_within, written_name
+from m3d_condense.tools.leftovers import BESIDE, CHECKPOINT, sweep_within, written_name
 
 __all__ = ["Ledger", "check_target", "data_scored", "is_study", "set_folder"]
 
@@ -72,7 +72,7 @@ class Ledger:
             ledger.take_up(jobs)
             return ledger
         if overwrite:
-            _discard(folder)
+            _discard(folder, {job.name for job in jobs})
         files.write_file_atomic(folder / STUDY, as_json(_Study(settings=ledger.settings)))
         return ledger
 
@@ -244,18 +244,20 @@ def _different_names(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> lis
     return names
 
 
-def _discard(folder: Path) -> None:
-    """Delete a study's records and sets, once all of them are known to be ours.
+def _discard(folder: Path, asked: Collection[str]) -> None:
+    """Delete a study's records and sets, once all are known to be its own: sets recorded, begun, or of a job asked for.
 
     Raises:
         UserError: something else is among them; nothing has been deleted.
     """
     if is_study(folder) and not _holds(folder / STUDY, "settings"):
         raise UserError(f"{folder / STUDY} is damaged, or of another program; give another {Setting('out')}")
+    names = {file.stem for file in (folder / CELLS).glob("*.json")} | set(asked)
+    names |= {file.name.removesuffix(CHECKPOINT) for file in (folder / SETS).glob(f"*{CHECKPOINT}")}
     parts: dict[str, Callable[[Path], bool]] = {
         CELLS: lambda file: _holds(file, "job"),
         TRIALS: lambda file: _holds(file, "iterations"),
-        SETS: _is_set,
+        SETS: lambda entry: _is_set(entry, names),
     }
     found: list[Path] = []
     for name, belongs in parts.items():
@@ -278,12 +280,12 @@ def _holds(file: Path, name: str) -> bool:
         return False
 
 
-def _is_set(entry: Path) -> bool:
-    """Whether an entry of the folder of sets is a condensed set, or lies beside one that is made, and nothing else."""
+def _is_set(entry: Path, names: Collection[str]) -> bool:
+    """Whether an entry of the folder of sets is a set of one of these names, a link to one, or lies beside one."""
     if entry.name.endswith(BESIDE):
         return is_ours(entry)
     try:
         CondensedSet.check_target(entry)
     except UserError:
         return False
-    return True
+    return entry.is_symlink() or entry.name in names
