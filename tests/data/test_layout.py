@@ -160,9 +160,13 @@ def test_splits_without_class_folders_are_refused(paths: list[str]) -> None:
         read(paths)
 
 
-def test_images_whose_names_begin_with_their_class_are_pointed_out() -> None:
+@pytest.mark.parametrize("name", ["train/{}.{}.jpg", "all/{}_{}.png", "{}{}.jpg"])
+@pytest.mark.parametrize("more", [[], ["test1/1.jpg", "test1/2.jpg"]])
+def test_images_whose_names_begin_with_their_class_are_pointed_out(name: str, more: list[str]) -> None:
+    if more and not name.startswith("train"):
+        more = []
     with pytest.raises(UserError, match="whose names begin with cat, dog"):
-        read([f"train/{name}.{number}.jpg" for name in ("cat", "dog") for number in range(3)])
+        read([*(name.format(kind, number) for kind in ("cat", "dog") for number in range(3)), *more])
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,13 @@ def test_pipes_and_sockets_among_images_are_counted_and_not_opened(
     assert "2 pipes, sockets and devices" in told(capsys)
 
 
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train.mat", "data_batch_1.bin", "train.bin"])
+def test_pipes_called_like_arrays_are_not_opened(tmp_path: Path, name: str) -> None:
+    before = load(folder(tmp_path))
+    os.mkfifo(tmp_path / name)
+    assert load(tmp_path).fingerprint == before.fingerprint
+
+
 def test_a_pipe_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.parquet")
     with pytest.raises(UserError, match="it is no regular file"):
@@ -281,6 +288,14 @@ def test_a_saved_split_without_rows_is_named(tmp_path: Path) -> None:
     saved = datasets.Dataset.from_dict({"image": [Image.fromarray(noise(4, 4, 3))] * 4, "label": [0, 1] * 2})
     datasets.DatasetDict(train=saved, test=saved.select(range(0))).save_to_disk(tmp_path / "saved")
     with pytest.raises(UserError, match="holds a split without rows: save it again without that split"):
+        load(tmp_path / "saved")
+
+
+def test_a_damaged_saved_data_set_is_named(tmp_path: Path) -> None:
+    saved = datasets.Dataset.from_dict({"image": [Image.fromarray(noise(4, 4, 3))] * 4, "label": [0, 1] * 2})
+    saved.save_to_disk(tmp_path / "saved")
+    (tmp_path / "saved" / "state.json").write_text("{}")
+    with pytest.raises(UserError, match="saved: its state.json or dataset_info.json is damaged; save it again"):
         load(tmp_path / "saved")
 
 

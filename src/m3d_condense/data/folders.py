@@ -34,6 +34,7 @@ from m3d_condense.data.words import (
 )
 from m3d_condense.tools.errors import UserError
 
+BEGINNING = re.compile(r"([^\W\d_]+(?=[\d._ -])|\d+(?=[._ -]))")
 SORT = "put the images of each class into one sub-folder that bears its name, or list their labels in a labels.csv"
 
 
@@ -101,7 +102,7 @@ def _of_splits(node: Folder, splits: list[SplitFolder], shown: str, notes: Notes
     if not first.folder.filled:
         raise UserError(
             f"{some([split.folder for split in splits])} in {where} look like splits, but {first.folder.name} holds "
-            f"no class folders ({_content(first.folder)}): {SORT}"
+            f"no class folders ({_content(first.folder)}{beginnings(_names(first.folder))}): {SORT}"
         )
     train = _training_part(_entered(first.folder, shown), shown, notes)
     _check_beside(node, splits, train, where, notes)
@@ -203,7 +204,7 @@ def _training_part(node: Folder, shown: str, notes: Notes) -> Part:
     where = shown_path(shown, node)
     single = node.filled[0] if len(node.filled) == 1 else None
     if not node.filled or (single is not None and (is_pictures(single.name) or split_name(single.name))):
-        raise UserError(f"{where} holds no class folders ({_content(node)}{_beginnings(node)}): {SORT}")
+        raise UserError(f"{where} holds no class folders ({_content(node)}{beginnings(_names(node))}): {SORT}")
     _notice_deep(node, where, notes)
     for folder in node.folders:
         if folder.count == 0 and not is_aside(folder.name) and notes.wants(folder.name):
@@ -223,10 +224,13 @@ def _content(folder: Folder) -> str:
     return ", ".join(shown) or "no files"
 
 
-def _beginnings(node: Folder) -> str:
-    """Say with what the names of images begin, where that may be their class, as in ``cat.0.jpg``."""
-    names = [name for folder in node.walk() for name in folder.pictures]
-    begun = [match[1] for name in names if (match := re.match(r"([^\W\d_]+|\d+)[._ -]", name)) is not None]
+def _names(node: Folder) -> list[str]:
+    return [name for folder in node.walk() for name in folder.pictures]
+
+
+def beginnings(names: Sequence[str]) -> str:
+    """Say with what the names of images begin, where that may be their class, as in ``cat.0.jpg``; else nothing."""
+    begun = [match[1] for name in names if (match := BEGINNING.match(name)) is not None]
     counts = Counter(begun)
     if len(begun) < len(names) or len(counts) < 2 or min(counts.values()) < 2:
         return ""

@@ -128,11 +128,12 @@ def _picture_folders(folder: Path, home: Path, depth: int) -> list[Path]:
 def _listed(folder: Path) -> tuple[list[str], list[str]]:
     """The names of the files and of the folders in a folder, sorted, without those that are hidden.
 
-    Links to folders are not entered, for they may lead in circles, and neither is what cannot be listed.
+    Links to folders are not entered, for they may lead in circles, and neither is what cannot be listed; pipes and the
+    like are no files.
     """
     try:
         with os.scandir(folder) as entries:
-            shown = [entry for entry in entries if not entry.name.startswith((".", "__"))]
+            shown = [one for one in entries if not one.name.startswith((".", "__")) and (one.is_file() or one.is_dir())]
     except OSError:
         return [], []
     folders = {entry.name for entry in shown if entry.is_dir(follow_symlinks=False)}

@@ -5,13 +5,14 @@ What of the listing is not used is counted in words; what could be read in two w
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from m3d_condense.data.columns import unused_columns
 from m3d_condense.data.finding import said_by
-from m3d_condense.data.folders import Notes, Part, by_folders
+from m3d_condense.data.folders import Notes, Part, beginnings, by_folders
 from m3d_condense.data.joining import by_lists, joined
 from m3d_condense.data.labels import natural_key
 from m3d_condense.data.listed import Listed, listed
@@ -73,7 +74,7 @@ def pictures_layout(
         return _layout(root, by_lists(lists, notes), (), notes, lists, lists.files())
     try:
         parts = by_folders(root, shown, notes)
-        _classes(parts[0].labels, shown)
+        _classes(parts[0].labels, shown, parts[0].files)
         if len(parts) == 1 and lists.splits:
             _classes(_left_for_training(parts[0], lists), shown)  # folders that lists take for splits are no classes
     except UserError as refusal:
@@ -116,11 +117,12 @@ def _left_for_training(train: Part, lists: Listed) -> set[str]:
     return {label for path, label in pairs if lists.splits.get(path) in (None, TRAIN)}
 
 
-def _classes(labels: Iterable[str], shown: str) -> tuple[str, ...]:
-    """Return the classes of training in natural order. Raises UserError for one alone."""
+def _classes(labels: Iterable[str], shown: str, files: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the classes of training in natural order. Raises UserError for one alone, with what its files hint at."""
     classes = tuple(sorted(set(labels), key=natural_key))
     if len(classes) == 1:
-        raise UserError(f"only one class ({classes[0]}) in {shown}: at least two are needed")
+        begun = beginnings([posixpath.basename(file) for file in files])
+        raise UserError(f"only one class ({classes[0]}) in {shown}{begun}: at least two are needed")
     return classes
 
 

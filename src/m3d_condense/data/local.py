@@ -215,6 +215,10 @@ def _saved(root: Path, image_column: str | None, label_column: str | None) -> Fo
             saved = datasets.load_from_disk(str(root))
         except IndexError as error:  # of datasets, for a split of which nothing was written
             raise UserError(f"{root} holds a split without rows: save it again without that split") from error
+        except (KeyError, TypeError, AttributeError) as error:  # what it looks up in JSON that is not its own
+            raise UserError(
+                f"cannot read {root}: its state.json or dataset_info.json is damaged; save it again"
+            ) from error
         tables = dict(saved) if isinstance(saved, dict) else {"train": saved}
         return labelled_tables(tables, image_column, label_column, folder=root)
 
