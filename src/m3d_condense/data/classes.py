@@ -16,7 +16,7 @@ import numpy as np
 
 from m3d_condense.data.imagenet import SUBSETS
 from m3d_condense.data.labels import Labels, as_name
-from m3d_condense.data.pictures import Rows
+from m3d_condense.data.pictures import Files, Rows
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
 from m3d_condense.tools.text import listed
@@ -145,8 +145,6 @@ def chosen_rows(
     splits: Sequence[Rows], numbers: Sequence[int], class_names: Sequence[str]
 ) -> tuple[list[Rows], tuple[str, ...]]:
     """Return the rows of some classes and the names of these, in this order; the images are not read yet."""
-    from m3d_condense.data.tables import Files  # and pyarrow with it, which data out of the cache do not need
-
     chosen = []
     labels = renumbered([split.labels for split in splits], numbers, class_names)
     for split, own in zip(splits, labels, strict=True):

@@ -14,10 +14,9 @@ import numpy as np
 
 from m3d_condense.data.labels import as_name
 from m3d_condense.data.layout import pictures_layout
-from m3d_condense.data.pictures import Rows
+from m3d_condense.data.pictures import Files, Rows
 from m3d_condense.data.pruning import pruned
 from m3d_condense.data.splits import some
-from m3d_condense.data.tables import Files
 from m3d_condense.data.tree import Folder, ending, tree
 from m3d_condense.tools.errors import UserError
 

@@ -17,13 +17,13 @@ from m3d_condense.data.labelling import labelled
 from m3d_condense.data.labels import encode, labelled_rows, notice_doubtful
 from m3d_condense.data.layout import Layout, pictures_layout
 from m3d_condense.data.numbered import with_names
-from m3d_condense.data.pictures import Rows, translated
+from m3d_condense.data.pictures import Files, Rows, translated
 from m3d_condense.data.pruning import pruned
 from m3d_condense.data.raster import readable_endings
 from m3d_condense.data.shards import Shards
 from m3d_condense.data.side_files import lists_labels, side_files
 from m3d_condense.data.splits import some
-from m3d_condense.data.tables import Files, ImageColumn, as_lines, table
+from m3d_condense.data.tables import ImageColumn, as_lines, table
 from m3d_condense.data.tree import Folder, ending, is_picture, listing, tree
 from m3d_condense.data.words import ORDER, ROLES, TRAIN, split_name
 from m3d_condense.tools.errors import UserError

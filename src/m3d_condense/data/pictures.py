@@ -1,10 +1,10 @@
-"""Pictures before they are decoded: rows of a split, and what reading them raises."""
+"""Pictures before they are decoded: rows of a split, images as files, and what reading them raises."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,6 +57,38 @@ class Rows:
             else:
                 number = index if self.rows is None else self.rows[index]
                 yield f"in row {number} of the {self.name} split", data or b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Images as files, to be read as a column."""
+
+    paths: Sequence[str]
+
+    def select(self, kept: NDArray[np.int64]) -> Files:
+        """Return some of the files."""
+        return Files(paths=[self.paths[row] for row in kept])
+
+    def iter(self, batch_size: int) -> Iterator[PathBatch]:
+        """Yield batches of `batch_size` paths or fewer."""
+        for start in range(0, len(self.paths), batch_size):
+            yield PathBatch(self.paths[start : start + batch_size])
+
+
+class PathBatch:
+    """A batch of one column of paths, read like one of Arrow, which holds no names that are not UTF-8."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+
+    def column(self, number: int) -> PathBatch:
+        """Return the one column."""
+        assert number == 0
+        return self
+
+    def to_pylist(self) -> list[dict[str, Any]]:
+        """Return objects as a column of images holds them."""
+        return [{"bytes": None, "path": path} for path in self._paths]
 
 
 def inside(path: str, beside: Path, folder: Path, where: str) -> Path:

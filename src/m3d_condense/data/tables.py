@@ -270,35 +270,3 @@ class ImageColumn(Column):
             where = f"row {row} of the {self.table.name} split"
             return {"bytes": None, "path": str(inside(path, file.parent, self.table.folder, where))}
         return {"bytes": data or b"", "path": None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Files:
-    """Images as files, to be read as a column."""
-
-    paths: Sequence[str]
-
-    def select(self, kept: NDArray[np.int64]) -> Files:
-        """Return some of the files."""
-        return Files(paths=[self.paths[row] for row in kept])
-
-    def iter(self, batch_size: int) -> Iterator[PathBatch]:
-        """Yield batches of `batch_size` paths or fewer."""
-        for start in range(0, len(self.paths), batch_size):
-            yield PathBatch(self.paths[start : start + batch_size])
-
-
-class PathBatch:
-    """A batch of one column of paths, read like one of Arrow, which holds no names that are not UTF-8."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = paths
-
-    def column(self, number: int) -> PathBatch:
-        """Return the one column."""
-        assert number == 0
-        return self
-
-    def to_pylist(self) -> list[dict[str, Any]]:
-        """Return objects as a column of images holds them."""
-        return [{"bytes": None, "path": path} for path in self._paths]
