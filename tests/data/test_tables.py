@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from pictures import moving, noise, png
 
+from m3d_condense.data import schema
 from m3d_condense.data.load import load
-from m3d_condense.data.tables import opened
+from m3d_condense.data.tables import as_lines, opened
 from m3d_condense.tools.errors import UserError
 
 PNGS = [png(number) for number in range(12)]
@@ -293,3 +296,49 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     pq.write_table(twice, tmp_path / "a.parquet")
     with pytest.raises(UserError, match="two columns called label"):
         load(tmp_path / "a.parquet")
+
+
+def wide(kind: str, columns: int) -> pa.Table:
+    """Return a table of that many columns beside those of images and labels, if it has these."""
+    names = [f"column{number}" for number in range(columns)]
+    if kind == "one-hot":
+        return pa.table({"image": PNGS, **{name: [row % 3 == n for row in range(12)] for n, name in enumerate(names)}})
+    numbers = {name: [row / 7 + n for row in range(12)] for n, name in enumerate(names)}
+    texts = {name: [f"{row} of {name}" for row in range(12)] for name in names}
+    return {
+        "numbers": pa.table({"image": PNGS, "label": CAT_DOG, **numbers}),
+        "texts": pa.table({"image": PNGS, "label": CAT_DOG, **texts}),
+        "flat": pa.table({"label": CAT_DOG, **numbers}),
+        "paths": pa.table({**texts, "image": [f"{row}.png" for row in range(12)], "label": CAT_DOG}),
+    }[kind]
+
+
+def noted(table: pa.Table, labels: str) -> pa.Table:
+    """Write notes of `datasets` on all columns: their type, and the names of classes in columns of numbers."""
+    names = {name: {"_type": "ClassLabel", "names": [labels, "other"]} for name in table.schema.names}
+    features = names | {"image": {"_type": "Image"}, "label": {"_type": "Value"}}
+    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+@pytest.mark.parametrize("read", [lambda folder: as_lines(folder / "train-0.parquet")], ids=["as_lines"])
+@pytest.mark.parametrize("kind", ["numbers", "texts", "one-hot", "flat", "paths"])
+def test_the_files_of_many_columns_are_opened_as_often_as_those_of_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, read: Any
+) -> None:
+    calls: list[str] = []
+
+    def call(real: Any, *args: Any, **settings: Any) -> Any:
+        calls.append(real.__name__)
+        return real(*args, **settings)
+
+    for owner, name in ((pq, "ParquetFile"), (pq, "read_schema"), (schema, "features")):
+        monkeypatch.setattr(owner, name, partial(call, getattr(owner, name)))
+    counts = []
+    for columns in (3, 200):
+        for number in range(2):
+            pq.write_table(noted(wide(kind, columns), f"of file {number}"), tmp_path / f"train-{number}.parquet")
+        with suppress(UserError):  # for some of these tables there are several images or labels, or none
+            read(tmp_path)
+        counts.append(sorted(calls))
+        calls.clear()
+    assert counts[0] == counts[1] != []

@@ -22,18 +22,17 @@ def features(schema: Any) -> dict[str, Any]:
         return {}
 
 
-def is_kind(schema: Any, column: str, kind: str) -> bool:
-    """Whether `datasets` has written that a column is of a kind, such as ``Image`` or ``ClassLabel``."""
-    feature = features(schema).get(column)
-    return isinstance(feature, dict) and feature.get("_type") == kind
+def of_kind(schema: Any, kind: str) -> dict[str, dict[str, Any]]:
+    """Return what `datasets` has written of the columns of a kind, such as ``Image`` or ``ClassLabel``, by name."""
+    written = features(schema)
+    found = {name: written.get(name) for name in schema.names}
+    return {name: one for name, one in found.items() if isinstance(one, dict) and one.get("_type") == kind}
 
 
-def class_names(schema: Any, column: str) -> tuple[str, ...]:
-    """Return the names of the classes that a column's ids stand for, as `datasets` has written them."""
-    if not is_kind(schema, column, "ClassLabel"):
-        return ()
-    names = features(schema)[column].get("names")
-    return tuple(map(str, names)) if isinstance(names, list) else ()
+def class_names(schema: Any) -> dict[str, tuple[str, ...]]:
+    """Return the names of the classes that a column's ids stand for, as `datasets` has written them, by column."""
+    lists = {name: written.get("names") for name, written in of_kind(schema, "ClassLabel").items()}
+    return {name: tuple(map(str, names)) for name, names in lists.items() if isinstance(names, list)}
 
 
 def by_name(values: Sequence[Any], names: Sequence[str]) -> list[Any]:

@@ -25,12 +25,11 @@ from m3d_condense.data.schema import (
     by_name,
     check_images,
     class_names,
-    features,
     holds_bytes,
     holds_labels,
     holds_several,
     holds_text,
-    is_kind,
+    of_kind,
 )
 from m3d_condense.data.tree import is_picture
 from m3d_condense.tools.errors import UserError
@@ -62,7 +61,7 @@ class Table:
 
     def image_columns(self) -> list[str]:
         """Return the columns of images by what `datasets` has written of them, else of bytes, else of paths."""
-        known = [name for name in self.columns if is_kind(self.schema, name, "Image")]
+        known = list(of_kind(self.schema, "Image"))
         encoded = [name for name in self.columns if holds_bytes(self.schema.field(name).type)]
         return known or encoded or [name for name in self.columns if self._names_pictures(name)]
 
@@ -80,7 +79,7 @@ class Table:
 
     def class_columns(self) -> list[str]:
         """Return the columns of which `datasets` has written that they hold classes."""
-        return [name for name in self.columns if is_kind(self.schema, name, "ClassLabel")]
+        return list(of_kind(self.schema, "ClassLabel"))
 
     def count(self) -> int:
         """Return how many rows there are."""
@@ -101,7 +100,7 @@ class Table:
 
         Files without names have those of the others. Raises UserError where these differ.
         """
-        named = [class_names(pq.read_schema(file), column) for file in self.files]
+        named = [class_names(pq.read_schema(file)).get(column, ()) for file in self.files]
         known = sorted(set(named) - {()}, key=named.index)
         if len(known) < 2:
             return self.values(column), known[0] if known else ()
@@ -116,7 +115,7 @@ class Table:
 
     def mode(self, column: str) -> str | None:
         """Return the mode of PIL's that `datasets` has written of a column of images; None where it has not."""
-        mode = features(self.schema)[column].get("mode") if is_kind(self.schema, column, "Image") else None
+        mode = of_kind(self.schema, "Image").get(column, {}).get("mode")
         return None if mode is None else str(mode)
 
     def images(self, column: str, rows: NDArray[np.int64]) -> ImageColumn | ArrayColumn:
@@ -173,12 +172,12 @@ def as_lines(file: Path) -> str:
         schema = parquet.schema_arrow
         _check_names(file, schema.names)
         columns = [field.name for field in schema if holds_labels(field.type) or holds_several(field.type)]
-        rows = parquet.read(columns=columns).to_pylist()
+        read = parquet.read(columns=columns)
+    cells, names = dict.fromkeys(schema.names, [None] * read.num_rows), class_names(schema)
     for column in columns:
-        names = class_names(schema, column)
-        values = by_name([row[column] for row in rows], names)
-        rows = [{**row, column: value} for row, value in zip(rows, values, strict=True)]
-    return "\n".join(json.dumps({name: row.get(name) for name in schema.names}) for row in rows)
+        cells[column] = by_name(read.column(column).to_pylist(), names.get(column, ()))
+    rows = zip(*cells.values(), strict=True)
+    return "\n".join(json.dumps(dict(zip(cells, row, strict=True))) for row in rows)
 
 
 @contextmanager
