@@ -205,3 +205,25 @@ def test_a_table_of_paths_is_pointed_to_a_folder() -> None:
     for data in (pd.DataFrame(rows), datasets.Dataset.from_dict(rows)):
         with pytest.raises(UserError, match="path names files: write these rows as labels.csv into the folder"):
             load(data)
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_tables_in_memory_of_many_columns_are_read_as_often_as_those_of_few(
+    monkeypatch: pytest.MonkeyPatch, images: bool
+) -> None:
+    read: list[list[str]] = []
+    select = datasets.Dataset.select_columns
+    monkeypatch.setattr(
+        datasets.Dataset, "select_columns", lambda table, names: read.append(names) or select(table, names)
+    )
+    counts = []
+    for columns in (3, 200):
+        rows = {"label": CAT_DOG, **{f"pixel{number}": range(12) for number in range(columns)}}
+        if images:
+            load(pd.DataFrame({"image": [noise(4, 5, 3, seed=number) for number in range(12)], **rows}))
+        else:
+            with pytest.raises(UserError, match="no column of images"):
+                load(pd.DataFrame(rows))
+        counts.append(len(read))
+        read.clear()
+    assert counts[0] == counts[1] > 0

@@ -320,7 +320,7 @@ def noted(table: pa.Table, labels: str) -> pa.Table:
     return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
-@pytest.mark.parametrize("read", [lambda folder: as_lines(folder / "train-0.parquet")], ids=["as_lines"])
+@pytest.mark.parametrize("read", [load, lambda folder: as_lines(folder / "train-0.parquet")], ids=["load", "as_lines"])
 @pytest.mark.parametrize("kind", ["numbers", "texts", "one-hot", "flat", "paths"])
 def test_the_files_of_many_columns_are_opened_as_often_as_those_of_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, read: Any

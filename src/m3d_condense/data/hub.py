@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,12 @@ class HubTable:
 
         return [field.name for field in self.table.features.arrow_schema if holds_labels(field.type)]
 
+    def text_columns(self) -> list[str]:
+        """Return the columns of text."""
+        from m3d_condense.data.schema import holds_text, one_of_few
+
+        return [field.name for field in self.table.features.arrow_schema if holds_text(one_of_few(field.type))]
+
     def class_columns(self) -> list[str]:
         """Return the columns of classes by their type."""
         import datasets
@@ -132,14 +138,17 @@ class HubTable:
         """Return how many rows there are."""
         return len(self.table) if hasattr(self.table, "__len__") else sum(1 for _ in self.table)
 
-    def values(self, column: str) -> list[Any]:
-        """Return all values of one column, read without the images."""
-        batches = self.table.select_columns([column]).with_format("arrow").iter(batch_size=10_000)
-        return [value for batch in batches for value in batch.column(0).to_pylist()]
+    def values(self, columns: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
+        """Yield columns and all their values, read at once and without the images."""
+        batches = list(self.table.select_columns(list(columns)).with_format("arrow").iter(batch_size=10_000))
+        for column in columns:
+            yield column, [value for batch in batches for value in batch.column(column).to_pylist()]
 
-    def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
-        """Return all values of a column, and the names that ids among them stand for."""
-        return self.values(column), tuple(getattr(self.table.features[column], "names", ()))
+    def labels(self, columns: Sequence[str]) -> Iterator[tuple[str, list[Any], tuple[str, ...]]]:
+        """Yield columns, all their values, and the names that ids among these stand for."""
+        kinds = self.table.features
+        for column, values in self.values(columns):
+            yield column, values, tuple(getattr(kinds[column], "names", ()))
 
     def mode(self, column: str) -> str | None:
         """Return the mode of PIL's that a column of images has been cast to; None where it has not."""

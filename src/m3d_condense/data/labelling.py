@@ -101,10 +101,9 @@ def _word(name: str) -> str:
 
 def _said(table: AnyTable, columns: Sequence[str]) -> tuple[list[str], list[str]] | None:
     """Return which of the columns tell the splits, and the split of each row; see `splits_of`."""
-    texts = {}
-    for column in columns:
-        values = by_name(*table.labels(column))
-        texts[column] = [_as_text(value) for value in values]
+    texts = {
+        column: [_as_text(value) for value in by_name(values, names)] for column, values, names in table.labels(columns)
+    }
     return splits_of(texts, f"the {table.name} split")
 
 
@@ -139,7 +138,7 @@ def _image_column(table: AnyTable, given: str | None) -> str:
         said = f"no column of images, of encoded bytes or of arrays, only: {listed(table.columns, 8)}"
         if flat := table.flat_columns():
             said += f"; {flat[0]} {FLAT}"
-        elif paths := [name for name in table.label_columns() if name_files(table.values(name))]:
+        elif paths := [name for name, values in table.values(table.text_columns()) if name_files(values)]:
             said += (
                 f"; {paths[0]} names files: write these rows as labels.csv into the folder of the images, and give that"
             )
@@ -156,7 +155,8 @@ def _one_hot_columns(table: AnyTable, taken: Sequence[str]) -> list[str]:
     possible = [name for name in table.label_columns() if name not in taken and plain(name) not in INDEX]
     if table.class_columns() or any(plain(name) in LABELS for name in table.columns):
         return []
-    return possible if one_hot({name: as_flags(table.values(name)) for name in possible}) is not None else []
+    hot = one_hot({name: as_flags(values) for name, values in table.values(possible)})
+    return possible if hot is not None else []
 
 
 def _label_column(table: AnyTable, taken: Sequence[str], given: str | None) -> str:
@@ -177,8 +177,8 @@ def _label_column(table: AnyTable, taken: Sequence[str], given: str | None) -> s
             f"give {Setting('label_column')} one of: {', '.join(possible) or 'no other column may be'}"
         )
     candidates = [name for name in possible if name in known or name in called] if known else possible
-    values = {name: table.values(name) for name in candidates}
-    values = {name: column for name, column in values.items() if name in called or not _is_measured(column)}
+    read = table.values(candidates)
+    values = {name: column for name, column in read if name in called or not _is_measured(column)}
     chosen = choose_labels(values, f"the {table.name} split")
     if chosen is None:
         raise UserError(f"no column of labels, only: {', '.join(table.columns)}; add one label an image")

@@ -59,10 +59,14 @@ def holds_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def one_of_few(kind: Any) -> Any:
+    """Return the type of values that are each one of a few which Arrow numbers; any other type as it is."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
 def holds_labels(kind: Any) -> bool:
     """Whether values of an Arrow type may be labels: numbers, text, or one of a few values."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = one_of_few(kind)
     return bool(
         holds_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,17 +43,20 @@ class AnyTable(Protocol):
     def label_columns(self) -> list[str]:
         """Return the columns whose values may be labels: numbers or text."""
 
+    def text_columns(self) -> list[str]:
+        """Return the columns of text."""
+
     def class_columns(self) -> list[str]:
         """Return the columns that are known to hold classes."""
 
     def count(self) -> int:
         """Return how many rows there are."""
 
-    def values(self, column: str) -> list[Any]:
-        """Return all values of a column."""
+    def values(self, columns: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
+        """Yield columns and all their values; the table is read once."""
 
-    def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
-        """Return all values of a column, and the names that ids among them stand for."""
+    def labels(self, columns: Sequence[str]) -> Iterator[tuple[str, list[Any], tuple[str, ...]]]:
+        """Yield columns, all their values, and the names that ids among these stand for; the table is read once."""
 
     def mode(self, column: str) -> str | None:
         """Return the mode of PIL's that images of a column are to have; None where none is said."""
@@ -78,12 +81,12 @@ class TableSplit:
             return self._without_labels(), ()
         if len(columns) > 1:
             return self._one_hot(columns), ()
-        values, names = self.table.labels(columns[0])
+        ((_, values, names),) = self.table.labels(columns)
         return self._chosen(values), names
 
     def _one_hot(self, columns: Sequence[str]) -> list[Any]:
         """Return the class of each row, none where no cell names one; raises UserError for rows of none or several."""
-        flags = {name: as_flags(self._chosen(self.table.values(name))) for name in columns}
+        flags = {name: as_flags(self._chosen(values)) for name, values in self.table.values(columns)}
         hot = one_hot(flags)
         if hot is not None:
             return list(hot)
@@ -105,7 +108,7 @@ class TableSplit:
             )
         known = {*LABELS, plain(columns[0])}
         alike = [name for name in self.table.label_columns() if plain(name) in known]
-        if any(any_label(self.table.values(name)) for name in alike):
+        if any(any_label(values) for _, values in self.table.values(alike)):
             raise UserError(
                 f"the {self.name} split has no column {listed(columns)} of labels, which training has, but "
                 f"{listed(alike)}: give the columns of both one name"

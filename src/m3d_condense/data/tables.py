@@ -30,6 +30,7 @@ from m3d_condense.data.schema import (
     holds_several,
     holds_text,
     of_kind,
+    one_of_few,
 )
 from m3d_condense.data.tree import is_picture
 from m3d_condense.tools.errors import UserError
@@ -63,7 +64,7 @@ class Table:
         """Return the columns of images by what `datasets` has written of them, else of bytes, else of paths."""
         known = list(of_kind(self.schema, "Image"))
         encoded = [name for name in self.columns if holds_bytes(self.schema.field(name).type)]
-        return known or encoded or [name for name in self.columns if self._names_pictures(name)]
+        return known or encoded or self._columns_of_paths()
 
     def array_columns(self) -> list[str]:
         """Return the columns of arrays of numbers."""
@@ -77,6 +78,10 @@ class Table:
         """Return the columns whose values may be labels: numbers or text."""
         return [name for name in self.columns if holds_labels(self.schema.field(name).type)]
 
+    def text_columns(self) -> list[str]:
+        """Return the columns of text."""
+        return [name for name in self.columns if holds_text(one_of_few(self.schema.field(name).type))]
+
     def class_columns(self) -> list[str]:
         """Return the columns of which `datasets` has written that they hold classes."""
         return list(of_kind(self.schema, "ClassLabel"))
@@ -85,33 +90,23 @@ class Table:
         """Return how many rows there are."""
         return sum(pq.read_metadata(file).num_rows for file in self.files)
 
-    def values(self, column: str) -> list[Any]:
-        """Return all values of one column; raises UserError for a file that lacks it."""
-        values: list[Any] = []
-        for file in self.files:
-            with opened(file) as parquet:
-                if column not in parquet.schema_arrow.names:
-                    raise UserError(f"{file} has no column {column}, which {self.files[0].name} has; give files alike")
-                values += parquet.read(columns=[column]).column(column).to_pylist()
-        return values
+    def values(self, columns: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
+        """Yield columns and all their values; raises UserError for a file that lacks one."""
+        parts = self._read(columns)
+        for column in columns:
+            yield column, [value for part in parts for value in part.column(column).to_pylist()]
 
-    def labels(self, column: str) -> tuple[list[Any], tuple[str, ...]]:
-        """Return all labels, and the names that ids among them stand for; names instead of ids if files differ.
+    def labels(self, columns: Sequence[str]) -> Iterator[tuple[str, list[Any], tuple[str, ...]]]:
+        """Yield columns, all their labels, and the names that ids among these stand for.
 
-        Files without names have those of the others. Raises UserError where these differ.
+        Files without names have those of the others. Where these differ, ids become names; raises UserError for ids
+        without names then, and for a file that lacks a column.
         """
-        named = [class_names(pq.read_schema(file)).get(column, ()) for file in self.files]
-        known = sorted(set(named) - {()}, key=named.index)
-        if len(known) < 2:
-            return self.values(column), known[0] if known else ()
-        values: list[Any] = []
-        for file, names in zip(self.files, named, strict=True):
-            own = replace(self, files=(file,)).values(column)
-            if not names and any(isinstance(v, int | float) and v == v and v != -1 for v in own):
-                first, second = (self.files[named.index(names)].name for names in known[:2])
-                raise UserError(f"{file} has ids without names, for which {first} and {second} differ; give it names")
-            values += by_name(own, names)
-        return values, ()
+        parts = self._read(columns)
+        names = [class_names(part.schema) for part in parts]
+        for column in columns:
+            values = [part.column(column).to_pylist() for part in parts]
+            yield column, *self._joined(values, [known.get(column, ()) for known in names])
 
     def mode(self, column: str) -> str | None:
         """Return the mode of PIL's that `datasets` has written of a column of images; None where it has not."""
@@ -129,20 +124,47 @@ class Table:
             raise UserError(FLAT, setting="image_column", value=column)
         return ImageColumn(table=self, column=column, rows=rows)
 
-    def first(self, column: str) -> Any:
-        """Return the first value of a column; None where there is none."""
+    def first(self, columns: Sequence[str]) -> dict[str, Any]:
+        """Return the first value of columns; None where there is none."""
         with opened(self.files[0]) as parquet:
-            batch = next(parquet.iter_batches(batch_size=1, columns=[column]), None)
-        return next(iter(batch.column(0).to_pylist()), None) if batch is not None else None
+            rows = next(parquet.iter_batches(batch_size=1, columns=list(columns)), None)
+        return {name: next(iter(rows.column(name).to_pylist()), None) if rows is not None else None for name in columns}
 
-    def _names_pictures(self, column: str) -> bool:
-        if not holds_text(self.schema.field(column).type):
-            return False
-        return is_picture(Path(self.first(column) or "").name, readable_endings())
+    def _read(self, columns: Sequence[str]) -> list[Any]:
+        """Return some columns of each file as Arrow holds them: a file is opened once, for that takes all its names."""
+        parts = []
+        for file in self.files:
+            with opened(file) as parquet:
+                held = set(parquet.schema_arrow.names)
+                if missing := [name for name in columns if name not in held]:
+                    raise UserError(
+                        f"{file} has no column {missing[0]}, which {self.files[0].name} has; give files alike"
+                    )
+                parts.append(parquet.read(columns=list(columns)))
+        return parts
+
+    def _joined(self, values: Sequence[list[Any]], named: list[tuple[str, ...]]) -> tuple[list[Any], tuple[str, ...]]:
+        """Return the labels of all files in one list, and the names of ids, given those of each file; see `labels`."""
+        known = sorted(set(named) - {()}, key=named.index)
+        if len(known) < 2:
+            return [value for own in values for value in own], known[0] if known else ()
+        labels: list[Any] = []
+        for file, own, names in zip(self.files, values, named, strict=True):
+            if not names and any(isinstance(v, int | float) and v == v and v != -1 for v in own):
+                first, second = (self.files[named.index(names)].name for names in known[:2])
+                raise UserError(f"{file} has ids without names, for which {first} and {second} differ; give it names")
+            labels += by_name(own, names)
+        return labels, ()
+
+    def _columns_of_paths(self) -> list[str]:
+        """Return the columns of text of which the first is the path of a picture."""
+        texts = [name for name in self.columns if holds_text(self.schema.field(name).type)]
+        endings = readable_endings()
+        return [name for name, path in self.first(texts).items() if is_picture(Path(path or "").name, endings)]
 
     def _is_encoded(self, column: str) -> bool:
         """Whether the first of lists of numbers from 0 to 255, if there is one, is the bytes of a picture."""
-        first = self.first(column)
+        first = self.first([column])[column]
         try:
             return first is None or bool(header(("", bytes(first))))
         except (UserError, TypeError):
@@ -245,7 +267,7 @@ class ImageColumn(Column):
 
     def files(self) -> set[Path]:
         """Return the files that the rows name; none where the table holds the images themselves."""
-        first = self.table.first(self.column)
+        first = self.table.first([self.column])[self.column]
         if not isinstance(first, str) and (not isinstance(first, dict) or first.get("bytes") is not None):
             return set()
         items = [item for batch in self.iter(batch_size=1024) for item in batch.column(0).to_pylist()]
