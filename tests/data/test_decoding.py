@@ -59,8 +59,19 @@ def test_the_first_damaged_image_in_order_is_named(tmp_path, monkeypatch):
         file = root / f"{name}.png"
         file.write_bytes(file.read_bytes()[:900])
     shared(monkeypatch)
-    with pytest.raises(UserError, match=r"bee/5\.png: .*; replace or remove it"):
+    with pytest.raises(
+        UserError, match=r"bee/5\.png: .*; replace or remove it; and 2 more: .*bee/7\.png, .*cat/8\.png$"
+    ):
         load(root)
+
+
+def test_all_damaged_images_are_named_at_once(tmp_path, capsys):
+    root = folder(tmp_path, classes=("ant", "bee", "cat"), count=9, shape=(40, 40, 3))
+    for name in ("ant/0", "bee/7", "cat/5"):
+        (root / f"{name}.png").write_bytes(b"junk")
+    with pytest.raises(UserError, match=r"ant/0\.png: not an image; .*; and 2 more: .*bee/7\.png, .*cat/5\.png$"):
+        load(root)
+    assert "ant/0.png cannot be read: the others are looked through for more" in capsys.readouterr().err
 
 
 def test_processes_tell_mixed_sizes(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from m3d_condense.data.levels import Range, whites
 from m3d_condense.data.pictures import Rows, translated
 from m3d_condense.data.raster import (
     Batch,
+    DamagedError,
     Item,
     OtherSizeError,
     Pixels,
@@ -25,6 +26,7 @@ from m3d_condense.data.raster import (
     decode_batch,
     header,
     is_grey,
+    unreadable,
     wide_range,
 )
 from m3d_condense.data.room import make_sure_of_room
@@ -33,6 +35,7 @@ from m3d_condense.data.workers import in_order, processes
 from m3d_condense.machine.memory import available_memory, readable
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import progress, tell
+from m3d_condense.tools.text import listed
 
 MOST, MOST_BYTES = 256, 2**22  # images, and bytes of their pixels, that are decoded at a time
 OVERHEAD = 2**12  # pixels whose decoding takes as long as opening an image does
@@ -60,9 +63,33 @@ def decode(splits: Sequence[Rows], size: int | None, store: Store | None = None)
         store: where they are put if they take more memory than should be filled; what it has is not decoded again.
 
     Raises:
-        UserError: for the first damaged image, where images differ in size and no `size` is given, and where the
-            decoded images fit neither the memory that is free nor the store's disk.
+        UserError: for damaged images, where images differ in size and no `size` is given, and where the decoded images
+            fit neither the memory that is free nor the store's disk.
     """
+    try:
+        return _decode(splits, size, store)
+    except DamagedError as first:
+        raise _with_others(first, splits) from first
+
+
+def _with_others(first: DamagedError, splits: Sequence[Rows]) -> UserError:
+    """Return the error of the first damaged image with the names of the others, so that all can be mended at once."""
+    others: list[str] = []
+    total = left = sum(len(rows.labels) for rows in splits)
+    tell(f"{first.where} cannot be read: the others are looked through for more")
+    with processes(total * OVERHEAD >= WORTH) as pool, progress("Looking for damage", total, unit="images") as bar:
+        for rows in splits:
+            with translated(f"the {rows.name} split", local=True):
+                for found in in_order(_batches(iter(rows), MOST), unreadable, partial(attempt, unreadable), pool):
+                    others += [where for where in found if where != first.where]
+                    bar.advance(min(MOST, left))
+                    left -= MOST
+    if not others:
+        return first
+    return UserError(f"{first}; and {len(others)} more: {listed(others, 8)}")
+
+
+def _decode(splits: Sequence[Rows], size: int | None, store: Store | None) -> list[Pixels]:
     mode, height, width = _first(splits)
     shape = (height, width) if size is None else (size, size)
     counts = [len(part) for rows in splits for part in rows.divided()]

@@ -50,6 +50,14 @@ class WideError(Exception):
     """An image has levels of more than 8 bits, and which of them is white is not known."""
 
 
+class DamagedError(UserError):
+    """An image, `where`, cannot be read."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(why)
+        self.where = where
+
+
 def readable_endings() -> set[str]:
     """Return the ends of file names, in small letters, of the images that are decoded."""
     formats = _formats()
@@ -101,6 +109,19 @@ def wide_range(items: Sequence[Item]) -> tuple[int, int]:
                     levels = _levels(image)
                     low, high = min(low, int(levels.min())), max(high, int(levels.max()))
     return low, high
+
+
+def unreadable(items: Sequence[Item]) -> list[str]:
+    """Return which of the images cannot be read."""
+    found = []
+    with _without_warnings():
+        for where, file in items:
+            try:
+                with _opened(where, file) as image:
+                    image.load()
+            except UserError:
+                found.append(where)
+    return found
 
 
 def attempt(work: Callable[[Sequence[Item]], Made], items: Sequence[Item]) -> Made | None:
@@ -216,7 +237,7 @@ def _opened(where: str, file: str | bytes) -> Iterator[Image.Image]:
             )
         elif isinstance(error, UnidentifiedImageError):
             reason = "not an image"
-        raise UserError(f"cannot read the image {where}: {reason}; {advice}") from error
+        raise DamagedError(where, f"cannot read the image {where}: {reason}; {advice}") from error
 
 
 def _begin(file: str | bytes) -> bytes:
