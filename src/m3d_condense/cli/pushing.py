@@ -18,12 +18,12 @@ def run(given: Path, hub_id: str, *, private: bool, dry_run: bool) -> int:
     if folder is None:
         raise UserError(f"{given}: not a condensed set; give the folder that m3d condense wrote")
     hub.check_id(hub_id)
-    files = hub.to_push(folder)
     for path in local_paths(CondensedSet.load(folder)):
         notice(f"condensed.json and README.md name {path} as the source: who sees the set sees that")
     if not dry_run:
         print(hub.push(folder, hub_id, private=private))
         return 0
+    files = hub.to_push(folder)
     width = max(map(len, files))
     lines = [f"{name:{width}}  {readable(size):>9}" for name, size in files.items()]
     total = readable(sum(files.values()))

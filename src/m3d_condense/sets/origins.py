@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from m3d_condense.data.hub import HUB_SETS
 from m3d_condense.data.imagenet import SUBSETS
 
 
@@ -23,21 +24,25 @@ class Origin:
 
 
 # Each licence is what the named page said when it was looked up, in November 2026.
-ORIGINS = {
+LICENCES = {
     # UCI, data set 80, doi.org/10.24432/C50P49: Creative Commons Attribution 4.0 International.
-    "digits": Origin(hub_id=None, licence="cc-by-4.0"),
+    "digits": "cc-by-4.0",
     # huggingface.co/datasets/ylecun/mnist: license mit.
-    "mnist": Origin(hub_id="ylecun/mnist", licence="mit"),
+    "mnist": "mit",
     # huggingface.co/datasets/zalando-datasets/fashion_mnist: mit, as the LICENSE of zalandoresearch/fashion-mnist.
-    "fashion-mnist": Origin(hub_id="zalando-datasets/fashion_mnist", licence="mit"),
+    "fashion-mnist": "mit",
     # huggingface.co/datasets/ufldl-stanford/svhn: license other; its authors allow non-commercial use only.
-    "svhn": Origin(hub_id="ufldl-stanford/svhn", licence="other"),
+    "svhn": "other",
     # huggingface.co/datasets/uoft-cs/cifar10 and cifar100: license unknown.
-    "cifar10": Origin(hub_id="uoft-cs/cifar10", licence="unknown"),
-    "cifar100": Origin(hub_id="uoft-cs/cifar100", licence="unknown"),
+    "cifar10": "unknown",
+    "cifar100": "unknown",
     # ImageNet's Terms of Access (non-commercial research and education), which copies on the hub state as: license
     # other, license_details imagenet-agreement.
-    **{name: Origin(hub_id="ILSVRC/imagenet-1k", licence="other") for name in SUBSETS},
+    **dict.fromkeys(SUBSETS, "other"),
+}
+ORIGINS = {
+    name: Origin(hub_id=HUB_SETS[name].id if name in HUB_SETS else None, licence=licence)
+    for name, licence in LICENCES.items()
 }
 
 
