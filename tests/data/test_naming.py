@@ -282,3 +282,21 @@ def test_rows_that_name_several_pictures_are_told() -> None:
     notices = read(paths, {"labels.csv": text}).notices
     assert "labels.csv: 2 rows without a picture left out" in notices
     assert "labels.csv: '0' names 2 images, x/0.png, x/y/0.png: write which" in notices
+
+
+CLASSES_OF_FOLDERS = [f"{name}/{n}.png" for name in ("cat", "dog") for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rows("url,title", *(f"https://example.org/{n}.png,pet {n}" for n in range(6))),
+        rows("original_filename,photographer", *(f"DSC{n}.JPG,{'ab'[n % 2]}" for n in range(6))),
+        rows("filename,photographer", *(f"{n}.png,{'ab'[n % 2]}" for n in range(6))),
+        rows("filename,label", *(f"{n}.png,{name}" for name in ("cat", "dog") for n in range(6))),
+    ],
+)
+def test_metadata_of_something_else_beside_classes_is_told(text: str) -> None:
+    found = read(CLASSES_OF_FOLDERS, {"metadata.csv": text})
+    assert found.classes == ("cat", "dog")
+    assert any("metadata.csv is not used: none of its" in line for line in found.notices)

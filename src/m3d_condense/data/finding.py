@@ -69,6 +69,10 @@ class Index:
         name = _stem(value.strip().replace("\\", "/"))
         return [path for path in self._pictures if _stem(path) == name]
 
+    def is_folder(self, name: str) -> bool:
+        """Whether a folder around pictures is called so."""
+        return _folded(name.strip()) in self._folders
+
     def all_called(self, value: str, role: str | None) -> list[str]:
         """Return the pictures whose paths end with what a file that lists the split `role` calls one of them."""
         parts = _parts(value.strip().replace("\\", "/"))

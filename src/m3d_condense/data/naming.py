@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from m3d_condense.data.columns import INDEX, LABELS
 from m3d_condense.data.finding import Index, about, said_by
-from m3d_condense.data.side_files import LISTING, ListTable, is_number
+from m3d_condense.data.side_files import LISTING, LISTS, ListTable, is_number
 from m3d_condense.data.split_columns import tells_splits
 from m3d_condense.data.words import DRAWN, PICTURES, ROLES, plain, tokens
 from m3d_condense.tools.errors import Setting, UserError
@@ -129,9 +129,9 @@ def of_several(naming: Naming, path: str, index: Index) -> str:
 def unnamed(columns: Sequence[Naming], path: str, table: ListTable, index: Index) -> tuple[str, bool] | None:
     """Say of a list in which no column names pictures what is wrong with it, and whether it surely should name some.
 
-    It should if it is called after labels or a split and has names of picture files, or has a column called labels and
-    is as long as a list of the pictures, or names several of them at once, or is called after several splits, which its
-    numbers then divide. None for files that are called otherwise.
+    It should if it has a column called labels, other than the folders' names, and names several pictures at once; or
+    if it is called after labels or a split and has names of picture files, or such a column and the length of a list of
+    the pictures, or is called after several splits, which its numbers then divide. None for files called otherwise.
     """
     words = tokens(posixpath.splitext(posixpath.basename(path))[0])
     rows = len(columns[0].values) if columns else 0
@@ -149,10 +149,19 @@ def unnamed(columns: Sequence[Naming], path: str, table: ListTable, index: Index
         said += f", as {len(alike)} images are called, {listed(alike, 2)}: write which"
     elif alike:
         said += f", but there is {alike[0]}"
+    return said, _should_name(columns, words, index, bool(files), len(alike) > 1)
+
+
+def _should_name(columns: Sequence[Naming], words: Sequence[str], index: Index, files: bool, alike: bool) -> bool:
+    """Whether a list should surely name pictures, given whether it names files, and several pictures at once."""
+    labels = [found.values for found in columns if plain(found.column) in LABELS]
+    rows = len(columns[0].values)
+    classes = [set(values) for values in labels if len(set(values)) < rows]
+    if alike and any(not all(map(index.is_folder, names)) for names in classes):
+        return True
     divides = len({ROLES[word] for word in words if word in ROLES}) > 1 and len(columns) > 1
-    labels = [set(found.values) for found in columns if plain(found.column) in LABELS]
-    ambiguous = len(alike) > 1 and any(len(classes) < rows for classes in labels)
-    return said, bool(files) or divides or ambiguous or (bool(labels) and 2 * rows >= len(index.paths))
+    whole = bool(labels) and 2 * rows >= len(index.paths)
+    return not LISTS.isdisjoint(words) and (files or divides or whole)
 
 
 def are_first_row(path: str, table: ListTable, index: Index) -> bool:
