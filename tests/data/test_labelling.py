@@ -146,6 +146,13 @@ def test_a_column_that_is_named_for_labels_tells_no_splits(tmp_path: Path) -> No
     assert load(file, label_column="quality").class_names == ("test", "valid")
 
 
+@pytest.mark.parametrize("names", [["train", "test"], ["validation", "test"], ["train", "val"]])
+def test_classes_of_a_column_of_labels_may_be_called_as_splits(names: list[str]) -> None:
+    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    rows = {"image": [{"bytes": png, "path": None} for png in PNGS], "label": [0, 1] * 6}
+    assert load(datasets.Dataset.from_dict(rows, features=kinds)).class_names == tuple(names)
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_tables_of_datasets_are_divided_too(tmp_path: Path, streamed: bool) -> None:
     ids = datasets.ClassLabel(names=["train", "test"])

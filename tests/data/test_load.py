@@ -233,6 +233,15 @@ def test_known_data_sets_know_whether_they_are_mirrored() -> None:
     assert {"digits", "mnist", "ylecun/mnist", "svhn", "ufldl-stanford/svhn"} == UNMIRRORED
 
 
+def test_images_that_are_read_twice_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1).repeat(4, 1).repeat(4, 2) * 6
+    labels = np.arange(40) % 2
+    load((images[:30], labels[:30]), test=(images[30:], labels[30:]))
+    assert "once more" not in capsys.readouterr().err
+    load((images[[*range(30), *range(10)]], labels[[*range(30), *range(10)]]), test=(images[30:], labels[30:]))
+    assert "10 of 40 training images are others of them once more: are data read twice?" in capsys.readouterr().err
+
+
 def test_test_images_that_are_training_images_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1).repeat(4, 1).repeat(4, 2) * 6
     labels = np.arange(40) % 2

@@ -82,7 +82,15 @@ def test_the_files_of_a_test_split_may_be_trained_on_where_they_are_given_one_by
 
 @pytest.mark.parametrize(
     "more",
-    ["train (1).parquet", "train - Copy.parquet", "Copy of train.parquet", "Train copy 2.parquet"],
+    [
+        "train (1).parquet",
+        "train - Copy.parquet",
+        "Copy of train.parquet",
+        "Train copy 2.parquet",
+        "train.parquet.gzip",
+        "train.pq",
+        "train/train.parquet",
+    ],
 )
 def test_a_copy_of_a_file_is_refused(more: str) -> None:
     with pytest.raises(UserError, match="looks like a copy of train.parquet"):
@@ -102,6 +110,13 @@ HALVES = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
         ["train.parquet", "train-mini.parquet", "test.parquet"],
         [*HALVES, "train_small-00000-of-00001.parquet"],
         ["train.parquet", "test.parquet", "test_small.parquet"],
+        ["train.parquet", "trainval.parquet", "test.parquet"],
+        ["train.parquet", "training.parquet"],
+        ["train.parquet", *HALVES],
+        ["train.parquet", "train/0000.parquet"],
+        ["train.parquet", "train_64x64.parquet"],
+        ["train.parquet", "train_full.parquet"],
+        ["fold0_train.parquet", "fold1_train.parquet", "fold0_test.parquet"],
     ],
 )
 def test_files_that_may_hold_the_same_rows_are_refused_unless_all_are_given(paths: list[str]) -> None:
@@ -116,6 +131,9 @@ def test_files_that_may_hold_the_same_rows_are_refused_unless_all_are_given(path
     [
         (["train_cat.parquet", "train_dog.parquet"], 1),
         (["train_original.parquet", "train_resized.parquet", "test.parquet"], 1),
+        (["train_32x32.parquet", "train_64x64.parquet", "test.parquet"], 1),
+        (["train_10pct.parquet", "train_100pct.parquet"], 1),
+        (["train_v1.parquet", "train_v2.parquet"], 1),
         (["train-1.parquet", "train-2.parquet", "train_part3.parquet"], 0),
         (["train-00000-of-00002-a0b1.parquet", "train-00001-of-00002-c2d3.parquet"], 0),
         (["train/cat.parquet", "train/dog.parquet"], 0),
@@ -125,6 +143,11 @@ def test_files_of_several_names_are_one_split_which_is_told(paths: list[str], to
     found = assigned(paths, "data")
     assert found.train == sorted(path for path in paths if not path.startswith("test"))
     assert found.notices == [f"One split is read from {', '.join(found.train)}"] * told
+
+
+def test_files_of_a_split_that_is_not_used_need_not_be_told_apart() -> None:
+    found = assigned(["train.parquet", "test.parquet", "val.parquet", "val_small.parquet"], "data")
+    assert list(found.tests) == ["test", "val"]
 
 
 def test_files_that_are_missing_from_a_numbered_row_are_told() -> None:

@@ -68,7 +68,8 @@ def _divided(
     row is for training.
     """
     parts = [TableSplit(name=table.name, table=table) for table in (train, *tests)]
-    possible = set(train.label_columns())
+    classes = {name for name in train.class_columns() if plain(name) in LABELS}  # which may be called as splits are
+    possible = set(train.label_columns()) - classes
     columns = [name for name in train.columns if name in possible or holds_splits(name)]  # the latter may be bytes
     found = _said(train, [name for name in columns if name not in taken])
     if found is None:

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from m3d_condense.data.splits import some
-from m3d_condense.data.words import ORDER, ROLES, TRAIN, SplitName, copied_name, split_name
+from m3d_condense.data.words import ORDER, ROLES, TRAIN, SplitName, copied_name, split_name, tokens
 from m3d_condense.tools.errors import UserError
 
 ENDING = re.compile(r"\.(parquet|parq|pq)(\.(gzip|gz|snappy|zstd|brotli|lz4))?$", re.I)  # as pandas and Spark have it
+FOLD = re.compile(r"(?:fold|cv)s?[\W_]*(\d+)", re.I)
+SIZE = re.compile(r"\d+x\d+|\d+(?:px|k|pct|percent)|v\d+")
+PIECES = {"part", "parts", "shard", "chunk", "batch", "split", "set", "data", "dataset"}  # words beside numbers
 NUMBERED = re.compile(r"(.*?)(\d+)-of-(\d{1,6})(?!\d).*")  # behind these hubs write what tells one upload from another
 
 
@@ -72,8 +75,8 @@ def assigned(paths: Sequence[str], shown: str, *, given: bool = False) -> Shards
         )
     for files in (train, *tests.values()):
         _check_one_set(files, shown)
-        if not given:
-            _check_once(files, shown)
+    for files in (train, *list(tests.values())[:1]) if not given else ():
+        _check_once(files, shown)
     notices = [line for files in (train, *tests.values()) for line in (*_joined(files), *_absent(files))]
     return Shards(train=train, tests=tests, unused=rest, notices=notices)
 
@@ -96,15 +99,20 @@ def _check_one_set(files: Sequence[str], shown: str) -> None:
 
 
 def _check_once(files: Sequence[str], shown: str) -> None:
-    """Raise UserError where two files may hold the same rows: a copy, two uploads, a part and the whole."""
-    stems = {_stem(path).casefold(): path for path in files}
-    for stem, path in stems.items():
-        original = stems.get(copied_name(stem) or "")
+    """Raise UserError where two files of a split may hold the same rows: copies, two uploads, a part and the whole."""
+    first: dict[str, str] = {}
+    for path in files:
+        first.setdefault(_stem(path).casefold(), path)
+    for path in files:
+        stem = _stem(path).casefold()
+        original = first[stem] if first[stem] != path else first.get(copied_name(stem) or "")
         if original is not None:
             raise UserError(f"{path} in {shown} looks like a copy of {original}: remove it, or give it another name")
-    uploads = any(len(counts) > 1 or _repeat(*counts.values()) for counts in _numbered(files).values())
-    kinds = _kinds(files)
-    if uploads or (() in kinds and len(kinds) > 1):
+    words = {named.word for path in files if (named := split_of(path)) is not None}
+    numbered, folds = _numbered(files), {match[1] for path in files if (match := FOLD.search(_stem(path)))}
+    uploads = any(len(counts) > 1 or _repeat(*counts.values()) for counts in numbered.values())
+    whole, kinds = not words.isdisjoint(first), _kinds(files)
+    if uploads or len(words) > 1 or len(folds) > 1 or (whole and numbered) or ("" in kinds and len(kinds) > 1):
         raise UserError(
             f"{some(files)} in {shown}: do they hold the same rows, as two uploads or a part beside the whole do? Move "
             "those away that are not meant, or give the list of files"
@@ -116,10 +124,17 @@ def _joined(files: Sequence[str]) -> list[str]:
     return [f"One split is read from {some(files)}"] if len(_kinds(files)) > 1 else []
 
 
-def _kinds(files: Sequence[str]) -> set[tuple[str, ...]]:
-    """Return the words, beside that for the split, in the names of files that are called after one."""
-    named = [split_name(NUMBERED.sub(r"\1", _stem(path))) for path in files]
-    return {name.rest for name in named if name is not None}
+def _kinds(files: Sequence[str]) -> set[str]:
+    """Return what the names of the files of a split say beside it and their numbers; "" where that is nothing."""
+    kinds = set()
+    for path in files:
+        stem = NUMBERED.sub(r"\1", _stem(path)).casefold()
+        words = [word for word in tokens(stem) if not word.isdecimal() and word not in PIECES]
+        named = split_name(stem)
+        if named is not None:
+            words.remove(named.word)
+        kinds.add(" ".join([*words, *SIZE.findall(stem)]) if named is not None else "of no split in its name")
+    return kinds
 
 
 def _numbered(files: Sequence[str]) -> dict[str, dict[int, list[int]]]:

@@ -39,7 +39,7 @@ def without_absent(labels: list[Labels], class_names: tuple[str, ...]) -> tuple[
 
 
 def notice_odd(splits: Sequence[Split], class_names: tuple[str, ...]) -> None:
-    """Say so where images are nearly black, where test images are training images, and where classes have none."""
+    """Say so where images are nearly black, where images stand there twice, and where classes have none."""
     notice_flat(splits[0].images.numpy(), splits[1].images.numpy())
     _notice_seen(splits[0].images.numpy(), splits[1].images.numpy())
     counts = torch.bincount(splits[1].labels, minlength=len(class_names)).tolist()
@@ -49,11 +49,14 @@ def notice_odd(splits: Sequence[Split], class_names: tuple[str, ...]) -> None:
 
 
 def _notice_seen(train: Pixels, test: Pixels) -> None:
-    """Say so where many test images are training images, to the bit; it is not asked of large data and tiny images."""
+    """Say so where many images are there again, to the bit; it is not asked of large data and tiny images."""
     if train.nbytes + test.nbytes > LOOKED_THROUGH or train[0].size < MAY_BE_ALIKE:
         return
     known = {hashlib.blake2b(image.tobytes()).digest() for image in train}
     seen = sum(hashlib.blake2b(image.tobytes()).digest() in known for image in test)
+    again = len(train) - len(known)
+    if again > SEEN_SHARE * len(train):
+        notice(f"{again} of {len(train)} training images are others of them once more: are data read twice?")
     if seen > SEEN_SHARE * len(test):
         notice(f"{seen} of {len(test)} test images are training images too, so that the accuracy on them says little")
 
