@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from m3d_condense import fitting
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.fitting import export_script, train
 from m3d_condense.machine.execution import Execution
@@ -156,3 +157,20 @@ def test_the_script_follows_the_newest_score(chosen: CondensedSet, digits: Image
     with pytest.raises(UserError, match="say with data what to test on"):
         export_script(chosen, tmp_path / "set", tmp_path / "other.py")
     assert export_script(chosen, tmp_path / "set", tmp_path / "other.py", digits).exists()
+
+
+def test_two_processes_do_not_train_into_one_file(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"network": "convnet1", "epochs": 1, "execution": plain, "out": tmp_path / "network"}
+    original, refusals = fitting._trained, list[str]()
+
+    def trained(*given: Any) -> Any:
+        with pytest.raises(UserError) as caught:
+            train(digits, **asked)
+        refusals.append(str(caught.value))
+        return original(*given)
+
+    monkeypatch.setattr(fitting, "_trained", trained)
+    train(digits, **asked)
+    assert ["another process is writing there" in line for line in refusals] == [True]

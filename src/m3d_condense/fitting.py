@@ -13,6 +13,7 @@ from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
 from m3d_condense.machine.engine import Engine, load_optimisers
 from m3d_condense.machine.execution import Execution
+from m3d_condense.machine.group import current
 from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.protocols import Protocol
 from m3d_condense.scoring import accuracies_of, repeat_seed, settings_of, trainer_for
@@ -22,6 +23,7 @@ from m3d_condense.sets.script import check_script, write_script
 from m3d_condense.sets.source import source_of
 from m3d_condense.sets.stored import StoredProtocol, stored_protocol
 from m3d_condense.subjects import Subject, adapted, called, labels_of, mirrored, tested_on, told_of
+from m3d_condense.tools.locks import alone
 from m3d_condense.tools.stopwatch import Stopwatch
 from m3d_condense.training.trained import TrainedNetwork, check_target
 
@@ -73,8 +75,11 @@ def train(
     scored_by, flip = _followed(chosen, dataset, protocol, epochs, flip)
     labels = labels_of([chosen], labels)
     assert isinstance(network, str)  # `checked` has named it
-    trained = _trained(chosen, dataset, network, scored_by, flip, seed, labels, Engine(execution))
-    if out is not None:
+    asked = chosen, dataset, network, scored_by, flip, seed, labels, Engine(execution)
+    if out is None:
+        return _trained(*asked)
+    with current().held_by_first(lambda: alone(Path(out))):
+        trained = _trained(*asked)
         trained.save(out)
     return trained
 

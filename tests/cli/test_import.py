@@ -14,6 +14,7 @@ from refusals import said
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.values import CONSTANTS
+from m3d_condense.tools.locks import alone
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -126,6 +127,15 @@ def test_an_import_writes_over_a_set_only_when_that_is_asked(
     assert len(CondensedSet.load("two").images) == 3
     Path("two", "notes.txt").write_text("mine")
     assert "holds other files" in said(capsys, *arguments, "--overwrite")
+
+
+def test_two_imports_at_once_do_not_write_one_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(public_files.two_files(tmp_path, torch.rand(3, 3, 8, 8), torch.arange(3)))
+    with alone(Path("two")):
+        assert "another process is writing there" in said(
+            capsys, "import", file, "--classes", "a", "b", "c", "--out", "two"
+        )
+    assert not Path("two").exists()
 
 
 def test_an_imported_set_gives_no_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -212,6 +212,10 @@ MORE: dict[str, tuple[list[str], str]] = {
     "a device to import": (["import", "/dev/zero", "--out", "y"], "/dev/zero: no such file"),
     # Words too many or too few.
     "data twice": (["condense", "digits", "digits"], "unrecognized arguments: digits"),
+    "a set behind flags": (
+        ["info", "one", "--json", "two"],
+        "arguments: two; what has no flag stands together, before",
+    ),
     "a number twice": (["condense", "digits", "--ipc", "1", "2"], "unrecognized arguments: 2"),
     "a number left out": (["condense", "digits", "--ipc"], "--ipc: expected one argument"),
     "no data to inspect": (["inspect"], "no data given"),

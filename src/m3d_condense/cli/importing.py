@@ -18,13 +18,18 @@ from m3d_condense.sets.layouts import Content, read_layout
 from m3d_condense.sets.source import fitted
 from m3d_condense.sets.values import Meaning
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.locks import check_writable
+from m3d_condense.tools.locks import alone
 from m3d_condense.tools.progress import notice
 
 
 def run(given: Namespace) -> int:
-    """Read the file, load the data, and store the set."""
+    """Read the file, load the data, and store the set; no other process writes there meanwhile."""
     file, out = _places(given)
+    with alone(out):
+        return _import(given, file, out)
+
+
+def _import(given: Namespace, file: Path, out: Path) -> int:
     pixels = Meaning(reading=given.normalised, mean=_numbers(given.mean), std=_numbers(given.std))
     content = read_layout(file, None if given.labels is None else Path(given.labels), given.experiment)
     names = _classes(given, content, file)
@@ -58,7 +63,6 @@ def _places(given: Namespace) -> tuple[Path, Path]:
     CondensedSet.check_target(out)
     if is_condensed_set(out) and not given.overwrite:
         raise UserError(f"{out} holds a condensed set; give another name, or {Setting('overwrite', True)}")
-    check_writable(out)
     return Path(given.file), out
 
 

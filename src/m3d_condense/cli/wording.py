@@ -17,6 +17,7 @@ KINDS = {
     "<class 'str'>": "a text",
 }
 TRUE_OR_FALSE = {"flip", "keep_old", "native", "share_real"}  # flags that take either; others are given or not
+PLACES = "what has no flag stands together, before the flags; m3d COMMAND --help lists both"
 ARGUMENTS = {"action"}  # words of a command that stand there without a flag
 
 
@@ -57,7 +58,8 @@ def _worded(message: str) -> str:
     match = re.search(r"""[Kk]ey "(\w+)"(?: element \d+)?:? (.*)""", message)
     if match is None:
         unknown = message.startswith("unrecognized arguments")
-        return short(message) + ("; m3d COMMAND --help lists the flags" if unknown else "")
+        advice = PLACES if unknown and " -" not in message else "m3d COMMAND --help lists the flags"
+        return short(message) + (f"; {advice}" if unknown else "")
     name, reason = match.groups()
     expected = re.fullmatch(r"[Ee]xpected an? (.+?)\. Got value: (.*)", reason)
     if expected is None:
