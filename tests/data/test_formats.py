@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import condensed_sets
 import numpy as np
 import pytest
 import torch
@@ -451,6 +452,18 @@ def test_arrays_beside_folders_of_images_are_refused(tmp_path: Path, classes: st
         mnist(tmp_path / arrays)
     with pytest.raises(UserError, match="folders of images \\(ant, bee\\) and arrays in .*: which are the data"):
         load(tmp_path)
+
+
+def test_results_and_single_pictures_beside_arrays_are_told(tmp_path: Path) -> None:
+    mnist(tmp_path)
+    before = load(tmp_path)
+    for number in (1, 2):
+        condensed_sets.make().save(tmp_path / "runs" / f"set{number}")
+    for name in ("docs", "figures"):
+        folder(tmp_path, classes=[name], count=1)
+    for name in ("@eaDir/x", "@eaDir/y"):
+        folder(tmp_path, classes=[name], count=3)
+    assert load(tmp_path).fingerprint == before.fingerprint
 
 
 def test_one_folder_of_pictures_beside_arrays_is_told(tmp_path: Path, heard: Heard) -> None:

@@ -256,6 +256,12 @@ def test_a_folder_called_after_pictures_is_no_class_beside_others(name: str) -> 
         read(paths)
 
 
+@pytest.mark.parametrize("name", ["images", "cat_aug", "cat (1)"])
+def test_folders_that_are_not_asked_for_may_be_anything(name: str) -> None:
+    found = read([*images("cat", "dog"), *images(name, count=3)], asked=["cat", "dog"])
+    assert set(found.parts[0].labels) >= {"cat", "dog"}
+
+
 @pytest.mark.parametrize("name", ["photo", "photos", "pictures", "image"])
 def test_photographs_may_be_a_class(name: str) -> None:
     assert parts(read(images(name, "sketch"))) == {"train": sorted((name, "sketch"))}

@@ -300,3 +300,30 @@ def test_metadata_of_something_else_beside_classes_is_told(text: str) -> None:
     found = read(CLASSES_OF_FOLDERS, {"metadata.csv": text})
     assert found.classes == ("cat", "dog")
     assert any("metadata.csv is not used: none of its" in line for line in found.notices)
+
+
+@pytest.mark.parametrize("other", ["similar", "duplicate_of", "parent"])
+@pytest.mark.parametrize("names", ["image_id,{},label", "id,{},label"])
+def test_names_of_other_pictures_in_some_rows_do_not_push_out_the_ids(names: str, other: str) -> None:
+    text = rows(names.format(other), *(f"{n},{f'{n + 1}.png' if n < 3 else ''},{CLASSES[n]}" for n in SHUFFLED))
+    found = read(NUMBERED, {"train.csv": text}).parts[0]
+    assert dict(zip(found.files, found.labels, strict=True)) == dict(zip(NUMBERED, CLASSES, strict=True))
+
+
+def test_ids_and_names_of_other_pictures_in_all_rows_are_refused() -> None:
+    text = rows("id,similar,label", *(f"{n},{5 - n}.png,{CLASSES[n]}" for n in SHUFFLED))
+    with pytest.raises(UserError, match="the columns similar and id name different images"):
+        read(NUMBERED, {"train.csv": text})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rows("id,name,category", "0,cat,pet", "1,dog,pet", "2,cow,beast", "3,pig,beast"),
+        rows("label_id,label,class", "0,cat,pet", "1,dog,pet", "2,cow,beast", "3,pig,beast"),
+    ],
+)
+@pytest.mark.parametrize("name", ["labels.csv", "metadata.csv"])
+def test_a_list_of_the_classes_beside_numbered_pictures_is_told(name: str, text: str) -> None:
+    folders = [f"{kind}/{n}.png" for kind in ("cat", "dog", "cow", "pig") for n in range(6)]
+    assert read(folders, {name: text}).classes == ("cat", "cow", "dog", "pig")

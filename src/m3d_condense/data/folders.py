@@ -80,7 +80,7 @@ def by_folders(root: Folder, shown: str, notes: Notes) -> list[Part]:
             return _of_splits(node, splits, shown, notes)
         if inside := splits_in_classes(node, shown):
             return _of_classes_with_splits(inside, shown, notes)
-        refuse_look_alikes(node, shown)
+        refuse_look_alikes(node, shown, notes.wants)
         inner = _wrapped(node)
         if inner is None:
             return [_training_part(node, shown, notes)]
@@ -104,7 +104,7 @@ def _of_splits(node: Folder, splits: list[SplitFolder], shown: str, notes: Notes
             f"{some([split.folder for split in splits])} in {where} look like splits, but {first.folder.name} holds "
             f"no class folders ({_content(first.folder)}{beginnings(_names(first.folder))}): {SORT}"
         )
-    train = _training_part(_entered(first.folder, shown), shown, notes)
+    train = _training_part(_entered(first.folder, shown, notes), shown, notes)
     _check_beside(node, splits, train, where, notes)
     later = [split for split in splits if split is not first]
     labelled = {split.folder.path: _classes(_unwrapped(split.folder, set(train.labels))) for split in later}
@@ -125,14 +125,14 @@ def _of_splits(node: Folder, splits: list[SplitFolder], shown: str, notes: Notes
     return [train, _part(test.named.word, classes, notes)]
 
 
-def _entered(folder: Folder, shown: str) -> Folder:
+def _entered(folder: Folder, shown: str, notes: Notes) -> Folder:
     """Enter the single folders around the classes of a training split; raise UserError where it holds splits again."""
     while True:
         if len(folder.filled) > 1:
             if again := split_folders(folder, shown):
                 names, where = some([split.folder for split in again]), shown_path(shown, folder)
                 raise UserError(f"{where} is a split that holds splits again, {names}: give {where} itself")
-            refuse_look_alikes(folder, shown)
+            refuse_look_alikes(folder, shown, notes.wants)
         inner = _wrapped(folder)
         if inner is None:
             return folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import numpy as np
 
 from m3d_condense.data import cifar, idx, matlab
 from m3d_condense.data.arrays import Given
+from m3d_condense.data.layout import pictures_layout
 from m3d_condense.data.named import named, value
+from m3d_condense.data.pruning import pruned
 from m3d_condense.data.raster import readable_endings
 from m3d_condense.data.splits import some
-from m3d_condense.data.tree import is_picture
+from m3d_condense.data.tree import listing, tree
 from m3d_condense.machine.memory import available_memory, readable
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
@@ -86,12 +89,12 @@ def of_folder(folder: Path) -> Given | None:
     if len(homes) > 1:
         raise UserError(f"{folder} holds several data sets: {', '.join(map(str, homes))}; give one of them")
     ((home, reader),) = homes.items()
-    classes = _picture_folders(folder, home, DEEPEST)
+    classes = _classes_beside(folder)
     if classes:
-        shown, one = some([path.name for path in classes]), home if home != folder else classes[0].parent
+        advice = "Move" if home == folder else f"Give {home}, or move"
         raise UserError(
-            f"{folder} holds folders of images ({shown}) and arrays in {home}: which are the data? Give {one}, or "
-            "move the others away"
+            f"{folder} holds folders of images ({some(classes)}) and arrays in {home}: which are the data? "
+            f"{advice} the others away"
         )
     given, used = reader(home, _listed(home)[0])
     way = [home, *home.parents]
@@ -116,13 +119,17 @@ def _homes(folder: Path, depth: int) -> dict[Path, Reader]:
     return {home: found for name in folders for home, found in _homes(folder / name, depth - 1).items()}
 
 
-def _picture_folders(folder: Path, home: Path, depth: int) -> list[Path]:
-    """The folders of pictures that lie side by side in this folder or some levels down, where there are several."""
-    inner = [folder / name for name in _listed(folder)[1] if folder / name != home]
-    filled = [path for path in inner if any(is_picture(name, readable_endings()) for name in _listed(path)[0])]
-    if len(filled) > 1 or depth == 0 or len(inner) > MOST:
-        return filled if len(filled) > 1 else []
-    return next((found for path in inner if (found := _picture_folders(path, home, depth - 1))), [])
+def _classes_beside(folder: Path) -> tuple[str, ...]:
+    """The classes that the folders of pictures in a folder would be, if each held several pictures; else none."""
+    endings = readable_endings()
+    try:
+        rest, _ = pruned(tree(listing(folder, endings)[0], endings), str(folder))
+        filled = rest.without([below for below in rest.folders if below.count == 0])  # one of these holds the arrays
+        read = pictures_layout(filled, {}, shown=str(folder))
+    except UserError:
+        return ()
+    counts = Counter(read.parts[0].labels)
+    return read.classes if min(counts.values()) > 1 else ()
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:

@@ -83,9 +83,9 @@ def naming_column(
     if not nearly:
         return None
     chosen = max(nearly, key=lambda found: (found.has_endings, found.called, not found.counts_rows))
-    fewer = [found for found in possible if found.count < NEARLY * most and _is_called_better(found, chosen)]
-    if fewer and not chosen.has_endings:
-        chosen = next((found for found in fewer if found.has_endings), chosen)
+    fewer = [found for found in possible if found not in nearly and found.called == 3 > chosen.called]
+    if not chosen.has_endings:
+        chosen = next((found for found in fewer if name_files(found.values)), chosen)
     for other in (*nearly, *fewer):
         if list(other.pictures) != list(chosen.pictures) and not _comes_before(chosen, other):
             raise UserError(
@@ -156,8 +156,9 @@ def _should_name(columns: Sequence[Naming], words: Sequence[str], index: Index, 
     """Whether a list should surely name pictures, given whether it names files, and several pictures at once."""
     labels = [found.values for found in columns if plain(found.column) in LABELS]
     rows = len(columns[0].values)
-    classes = [set(values) for values in labels if len(set(values)) < rows]
-    if alike and any(not all(map(index.is_folder, names)) for names in classes):
+    classes = [set(values) for values in labels if 2 * len(set(values)) <= rows]
+    several = alike and rows > len({posixpath.dirname(path) for path in index.paths})  # else it may list the classes
+    if several and any(not all(map(index.is_folder, names)) for names in classes):
         return True
     divides = len({ROLES[word] for word in words if word in ROLES}) > 1 and len(columns) > 1
     whole = bool(labels) and 2 * rows >= len(index.paths)
@@ -177,18 +178,13 @@ def are_first_row(path: str, table: ListTable, index: Index) -> bool:
 
 def _comes_before(one: Naming, other: Naming) -> bool:
     """Whether a column is meant to name the pictures rather than another: nothing speaks for the other."""
-    if one.has_endings != other.has_endings or other.called == 0 < one.called:
+    if other.called == 0 < one.called:
         return True
+    if one.has_endings != other.has_endings:
+        return one.called >= other.called or other.counts_rows
     if one.counts_rows != other.counts_rows:
         return other.counts_rows
     return one.called > other.called
-
-
-def _is_called_better(fewer: Naming, chosen: Naming) -> bool:
-    """Whether a column may be meant that names fewer pictures: by endings or its own name, which the other lacks."""
-    if fewer.has_endings != chosen.has_endings:
-        return fewer.has_endings and fewer.called > 0
-    return fewer.called == 3 > chosen.called
 
 
 def _names_enough(found: Naming, path: str, table: ListTable, index: Index) -> bool:

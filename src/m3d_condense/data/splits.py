@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from m3d_condense.data.labels import as_name
@@ -133,8 +133,11 @@ def splits_in_classes(node: Folder, shown: str) -> dict[str, list[tuple[str, Fol
     return found
 
 
-def refuse_look_alikes(node: Folder, shown: str) -> None:
-    """Raise UserError where sub-folders look like classes, but may be parts, splits, copies, or pictures and masks."""
+def refuse_look_alikes(node: Folder, shown: str, wants: Callable[[str], bool]) -> None:
+    """Raise UserError where sub-folders look like classes, but may be parts, splits, copies, or pictures and masks.
+
+    `wants` tells by its name whether the class of a folder may be asked for.
+    """
     where, folders = shown_path(shown, node), node.filled
     pictures = [folder for folder in folders if may_have_drawn(folder.name)]
     drawn = [folder for folder in folders if is_drawn(folder.name)]
@@ -149,8 +152,9 @@ def refuse_look_alikes(node: Folder, shown: str) -> None:
             "give one of them, or join them; if they are classes, give them other names"
         )
     _refuse_shards(node, where)
-    _refuse_gathered(folders, where)
-    _refuse_pairs(folders, where)
+    wanted = [folder for folder in folders if wants(folder.name)]
+    _refuse_gathered(wanted, where)
+    _refuse_pairs(wanted, where)
     _refuse_same_folders(folders, where)
     _refuse_data(folders, where)
 
