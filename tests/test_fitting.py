@@ -174,3 +174,18 @@ def test_two_processes_do_not_train_into_one_file(
     monkeypatch.setattr(fitting, "_trained", trained)
     train(digits, **asked)
     assert ["another process is writing there" in line for line in refusals] == [True]
+
+
+def test_a_file_that_came_during_the_training_is_not_replaced(
+    digits: ImageDataset, plain: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, original = tmp_path / "network", fitting._trained
+
+    def trained(*given: Any) -> Any:
+        out.write_text("mine")
+        return original(*given)
+
+    monkeypatch.setattr(fitting, "_trained", trained)
+    with pytest.raises(UserError, match="is another file, which would be lost"):
+        train(digits, network="convnet1", epochs=1, execution=plain, out=out)
+    assert out.read_text() == "mine"

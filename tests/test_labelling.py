@@ -79,6 +79,17 @@ def test_a_network_that_is_given_twice_counts_once(
     assert notices[-2:] == [f"{name}: is given twice, and counts once" for name in ("a network", file)]
 
 
+def test_soft_labels_that_go_with_the_images_of_a_run_that_goes_on_are_told(
+    digits: ImageDataset, trained: list[TrainedNetwork], plain: Execution, tmp_path: Path
+) -> None:
+    asked = {"method": "dm", "network": "convnet1", "iterations": 2, "batch_real": 4, "ipc": 1, "factor": 1}
+    condense(digits, out=tmp_path / "set", time_limit=0.0, execution=plain, **asked)
+    label(tmp_path / "set", trained, execution=plain)
+    with recorded() as notices:
+        assert condense(digits, out=tmp_path / "set", execution=plain, **asked).soft_labels is None
+    assert any("its soft labels were of the earlier images" in line for line in notices)
+
+
 def test_networks_that_saw_other_images_are_told(digits: ImageDataset, plain: Execution) -> None:
     condensed = condense(digits, ipc=1, method="random")
     other = dataclasses.replace(digits, train=digits.test, test=digits.train, name="other")

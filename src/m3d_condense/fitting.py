@@ -25,7 +25,7 @@ from m3d_condense.sets.stored import StoredProtocol, stored_protocol
 from m3d_condense.subjects import Subject, adapted, called, labels_of, mirrored, tested_on, told_of
 from m3d_condense.tools.locks import alone
 from m3d_condense.tools.stopwatch import Stopwatch
-from m3d_condense.training.trained import TrainedNetwork, check_target
+from m3d_condense.training.trained import TrainedNetwork, check_free, check_target
 
 
 @checked
@@ -80,6 +80,7 @@ def train(
         return _trained(*asked)
     with current().held_by_first(lambda: alone(Path(out))):
         trained = _trained(*asked)
+        check_free(Path(out), overwrite)  # of what has come there meanwhile
         trained.save(out)
     return trained
 

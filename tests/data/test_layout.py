@@ -262,6 +262,11 @@ def test_folders_that_are_not_asked_for_may_be_anything(name: str) -> None:
     assert set(found.parts[0].labels) >= {"cat", "dog"}
 
 
+def test_a_folder_called_after_pictures_in_both_splits_is_a_class() -> None:
+    found = read(classes("train", "test", names=["images", "tables"]))
+    assert parts(found) == {"train": ["images", "tables"], "test": ["images", "tables"]}
+
+
 @pytest.mark.parametrize("name", ["photo", "photos", "pictures", "image"])
 def test_photographs_may_be_a_class(name: str) -> None:
     assert parts(read(images(name, "sketch"))) == {"train": sorted((name, "sketch"))}

@@ -396,3 +396,10 @@ def test_frames_that_cannot_be_read_are_told() -> None:
         load(frame)
     with pytest.raises(UserError, match="two columns called image"):
         load(pd.concat([frame, frame], axis=1))
+
+
+def test_a_stream_of_unknown_columns_is_named() -> None:
+    rows = [{"image": Image.fromarray(noise(4, 4, 3, seed=n)), "label": n % 2} for n in range(4)]
+    stream = datasets.IterableDataset.from_generator(lambda: iter(rows))
+    with pytest.raises(UserError, match="the train split is a stream whose columns are not known"):
+        load(stream)

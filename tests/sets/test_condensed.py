@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from condensed_sets import make
 
-from m3d_condense.sets.condensed import Score
+from m3d_condense.sets.condensed import CondensedSet, Score
 from m3d_condense.tools.errors import UserError
 
 
@@ -73,3 +74,30 @@ def test_settings_nested_too_deep_are_refused() -> None:
         nested = [nested]
     with pytest.raises(UserError, match="settings cannot be stored: .* nested more than 100 deep"):
         make(settings={"nested": nested})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", None),
+        ("seed", 1.5),
+        ("seed", True),
+        ("method", 1),
+        ("created", None),
+        ("steps", 1.5),
+        ("factor", True),
+        ("seconds", "x"),
+        ("images", np.zeros((6, 3, 8, 8), dtype=np.uint8)),
+        ("labels", None),
+        ("scores", [1]),
+    ],
+)
+def test_parts_of_another_type_are_refused_before_they_are_stored(name: str, value: object) -> None:
+    with pytest.raises(UserError, match=name):
+        make(**{name: value})
+
+
+def test_numbers_of_numpy_are_stored_as_python_s(tmp_path: Path) -> None:
+    made = make(seed=np.int64(3), seconds=np.float32(2), steps=np.int32(4))
+    stored = CondensedSet.load(made.save(tmp_path / "set"))
+    assert (stored.seed, stored.seconds, stored.steps) == (3, 2.0, 4)

@@ -11,7 +11,7 @@ from m3d_condense.condensing.working import Working
 from m3d_condense.machine.execution import ROUNDING
 from m3d_condense.recipes.recipe import completed
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.sets.folder import is_condensed_set
+from m3d_condense.sets.folder import SOFT_LABELS, is_condensed_set
 from m3d_condense.tools.errors import Setting, UserError, another_out
 from m3d_condense.tools.progress import notice
 
@@ -121,5 +121,8 @@ class Place:
 
     def store(self, condensed: CondensedSet, *, complete: bool) -> None:
         """Write the set; the checkpoint of a complete run has served."""
+        labelled = is_condensed_set(self.target) and (self.target / SOFT_LABELS).is_file()
         condensed.save(self.target)
+        if labelled and condensed.soft_labels is None:
+            notice(f"{self.target}: its soft labels were of the earlier images; m3d label makes them for these")
         self.working.clear(everything=complete)

@@ -117,12 +117,10 @@ class Index:
         known, key = self._known[depth], (among, _folded(tail))
         if key not in known.several:
             return [known.first[key]] if key in known.first else []
-        same = known.several[key]
+        same = known.several[key] if role is None else known.of_role(key, role)
         if len(same) <= SAME:
             same = [path for path in same if f"/{path}".endswith(f"/{tail}")] or same
             same = [path for path in same if not _lies_drawn(path)] if len(same) > 1 else same
-        if len(same) > 1 and role is not None:
-            same = [path for path in same if lies_in(path) in (None, role)]
         return same
 
     def _lies_within(self, path: str, folders: Sequence[str]) -> bool:
@@ -142,6 +140,7 @@ class _Tails:
     def __init__(self, pictures: Sequence[str], depth: int) -> None:
         self.first: dict[_Key, str] = {}
         self.several: dict[_Key, list[str]] = {}
+        self._of_role: dict[tuple[_Key, str], list[str]] = {}
         for path in pictures:
             tail = _folded("/".join(path.rsplit("/", depth)[-depth:]))
             stem, role = posixpath.splitext(tail)[0], lies_in(path)
@@ -149,6 +148,12 @@ class _Tails:
                 self._add((None, key), path)
                 if role is not None:
                     self._add((role, key), path)
+
+    def of_role(self, key: _Key, role: str) -> list[str]:
+        """Return those of several that lie in no folder of another split."""
+        if (key, role) not in self._of_role:
+            self._of_role[key, role] = [path for path in self.several[key] if lies_in(path) in (None, role)]
+        return self._of_role[key, role]
 
     def _add(self, key: _Key, path: str) -> None:
         first = self.first.setdefault(key, path)

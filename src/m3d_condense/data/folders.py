@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from m3d_condense.data.classes import is_asked
@@ -104,9 +104,11 @@ def _of_splits(node: Folder, splits: list[SplitFolder], shown: str, notes: Notes
             f"{some([split.folder for split in splits])} in {where} look like splits, but {first.folder.name} holds "
             f"no class folders ({_content(first.folder)}{beginnings(_names(first.folder))}): {SORT}"
         )
-    train = _training_part(_entered(first.folder, shown, notes), shown, notes)
-    _check_beside(node, splits, train, where, notes)
     later = [split for split in splits if split is not first]
+    tested = {as_name(folder.name) for split in later for folder in split.folder.filled}  # surely classes
+    entered = _entered(first.folder, shown, lambda name: notes.wants(name) and as_name(name) not in tested)
+    train = _training_part(entered, shown, notes)
+    _check_beside(node, splits, train, where, notes)
     labelled = {split.folder.path: _classes(_unwrapped(split.folder, set(train.labels))) for split in later}
     for split in later:
         classes = labelled[split.folder.path]
@@ -125,14 +127,14 @@ def _of_splits(node: Folder, splits: list[SplitFolder], shown: str, notes: Notes
     return [train, _part(test.named.word, classes, notes)]
 
 
-def _entered(folder: Folder, shown: str, notes: Notes) -> Folder:
+def _entered(folder: Folder, shown: str, wants: Callable[[str], bool]) -> Folder:
     """Enter the single folders around the classes of a training split; raise UserError where it holds splits again."""
     while True:
         if len(folder.filled) > 1:
             if again := split_folders(folder, shown):
                 names, where = some([split.folder for split in again]), shown_path(shown, folder)
                 raise UserError(f"{where} is a split that holds splits again, {names}: give {where} itself")
-            refuse_look_alikes(folder, shown, notes.wants)
+            refuse_look_alikes(folder, shown, wants)
         inner = _wrapped(folder)
         if inner is None:
             return folder

@@ -66,6 +66,12 @@ def labelled_tables(
     unused = [name for name in tables if name not in (train, *tests)]
     if unused:
         notice(f"Splits not used: {', '.join(unused)}")
+    unknown = next((name for name in (train, *tests) if tables[name].features is None), None)
+    if unknown is not None:
+        raise UserError(
+            f"the {unknown} split is a stream whose columns are not known: name them where it is made, as by "
+            "map(…, features=…) or from_generator(…, features=…)"
+        )
     first, *later = (HubTable(name=name, table=tables[name], folder=folder) for name in (train, *tests))
     return labelled(first, later, image_column=image_column, label_column=label_column)
 

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from m3d_condense.recipes.given import check_ordered, checked
+from m3d_condense.recipes.given import check_ordered, checked, of_kind
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.sets.bits import bits_of, bytes_of, in_bits
 from m3d_condense.sets.checks import class_problem, flip_problem, pixel_problem, soft_problem, tensor_problem
@@ -28,6 +28,7 @@ from m3d_condense.training.augment import Normalisation, constants_problem, norm
 
 __all__ = ["IMPORTED", "CondensedSet", "Score"]
 
+KINDS = {"method": str, "factor": int, "seed": int, "seconds": float, "steps": int, "created": str}  # of its fields
 IMPORTED = "imported"  # the method of sets that were made by other code
 
 
@@ -81,6 +82,13 @@ class CondensedSet:
     soft_labels: SoftLabels | None = None
 
     def __post_init__(self) -> None:
+        wrong = next((name for name in ("images", "labels") if not isinstance(getattr(self, name), Tensor)), None)
+        if wrong is not None:
+            raise UserError(f"{wrong} are a {type(getattr(self, wrong)).__name__}; give a tensor")
+        for name, kind in KINDS.items():
+            setattr(self, name, of_kind(name, getattr(self, name), kind))
+        if not all(isinstance(score, Score) for score in self.scores):
+            raise UserError("scores are what evaluate returns", setting="scores")
         self.images, self.labels = self.images.cpu().contiguous(), self.labels.cpu().contiguous()
         check_ordered("class_names", self.class_names)
         self.class_names = tuple(self.class_names)

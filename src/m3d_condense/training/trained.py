@@ -176,13 +176,18 @@ def check_target(path: Path, overwrite: bool) -> None:
     A file that holds anything else is never replaced.
     """
     check_place(path)
+    check_free(path, overwrite)
+    check_writable(path)
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise `UserError` for a folder, a file of another kind, and a trained network that is not to be replaced."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file")
     if path.exists() and not is_trained_network(path):
         raise UserError(f"{path} is another file, which would be lost; choose another name")
     if path.exists() and not overwrite:
         raise UserError(f"{path} holds a trained network; choose another name, or give {Setting('overwrite', True)}")
-    check_writable(path)
 
 
 def _refuse(constant: str) -> None:
