@@ -262,6 +262,10 @@ def test_folders_that_are_not_asked_for_may_be_anything(name: str) -> None:
     assert set(found.parts[0].labels) >= {"cat", "dog"}
 
 
+def test_months_are_no_copies() -> None:
+    assert parts(read(images("2020", "2020 aug"))) == {"train": ["2020", "2020 aug"]}
+
+
 def test_a_folder_called_after_pictures_in_both_splits_is_a_class() -> None:
     found = read(classes("train", "test", names=["images", "tables"]))
     assert parts(found) == {"train": ["images", "tables"], "test": ["images", "tables"]}

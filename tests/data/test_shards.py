@@ -155,6 +155,10 @@ def test_files_that_are_missing_from_a_numbered_row_are_told() -> None:
     assert found.notices == ["train-00001-of-00003 and 1 more of 3 files is not there"]
 
 
+def test_files_may_be_counted_from_one_on() -> None:
+    assert assigned(["train-00001-of-00002.parquet", "train-00002-of-00002.parquet"], "data").notices == []
+
+
 def test_parquet_is_known_by_its_ending() -> None:
     assert all(map(is_parquet, ("a.parquet", "A.PARQUET", "b.parq", "c.pq", "df.parquet.gzip", "d.snappy.parquet")))
     assert not any(map(is_parquet, ("._a.parquet", "parquet", "a.parquet.zip")))

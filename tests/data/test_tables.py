@@ -342,3 +342,12 @@ def test_the_files_of_many_columns_are_opened_as_often_as_those_of_few(
         counts.append(sorted(calls))
         calls.clear()
     assert counts[0] == counts[1] != []
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_column_of_splits_that_some_files_lack_is_refused(tmp_path: Path, order: int) -> None:
+    rows = {"image": [png(n) for n in range(4)], "label": [0, 1, 0, 1]}
+    for number, more in enumerate([{}, {"is_test": [0, 0, 0, 1]}][:: 1 - 2 * order]):
+        pq.write_table(pa.table(rows | more), tmp_path / f"{number}.parquet")
+    with pytest.raises(UserError, match="is_test"):
+        load(tmp_path)

@@ -90,6 +90,8 @@ def test_settings_nested_too_deep_are_refused() -> None:
         ("images", np.zeros((6, 3, 8, 8), dtype=np.uint8)),
         ("labels", None),
         ("scores", [1]),
+        ("versions", {"python": 3}),
+        ("versions", ["3.11"]),
     ],
 )
 def test_parts_of_another_type_are_refused_before_they_are_stored(name: str, value: object) -> None:
@@ -101,3 +103,8 @@ def test_numbers_of_numpy_are_stored_as_python_s(tmp_path: Path) -> None:
     made = make(seed=np.int64(3), seconds=np.float32(2), steps=np.int32(4))
     stored = CondensedSet.load(made.save(tmp_path / "set"))
     assert (stored.seed, stored.seconds, stored.steps) == (3, 2.0, 4)
+
+
+def test_what_is_no_soft_labels_is_refused() -> None:
+    with pytest.raises(UserError, match="what label makes, not a int"):
+        make().add_soft_labels(3)  # type: ignore[arg-type]

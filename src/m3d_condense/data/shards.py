@@ -115,7 +115,7 @@ def _check_once(files: Sequence[str], shown: str) -> None:
     if uploads or len(words) > 1 or len(folds) > 1 or (whole and numbered) or ("" in kinds and len(kinds) > 1):
         raise UserError(
             f"{some(files)} in {shown}: do they hold the same rows, as two uploads or a part beside the whole do? Move "
-            "those away that are not meant, or give the list of files"
+            "those away that are not meant, or give the list of files, in Python"
         )
 
 
@@ -156,7 +156,8 @@ def _absent(files: Sequence[str]) -> list[str]:
     lines = []
     for before, counts in _numbered(files).items():
         for count, numbers in counts.items():
-            absent = sorted(set(range(count)) - set(numbers))
+            first = 1 if count in numbers else 0  # files may be counted from 1 on
+            absent = sorted(set(range(first, first + count)) - set(numbers))
             if absent:
                 more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
                 lines.append(f"{before}{absent[0]:05d}-of-{count:05d}{more} of {count} files is not there")

@@ -32,6 +32,7 @@ from m3d_condense.data.schema import (
     of_kind,
     one_of_few,
 )
+from m3d_condense.data.split_columns import means_splits
 from m3d_condense.data.tree import is_picture
 from m3d_condense.tools.errors import UserError
 
@@ -173,10 +174,15 @@ class Table:
 
 def table(name: str, files: Sequence[Path], folder: Path) -> Table:
     """Open the files of a split; raises UserError for one that cannot be read, or has two columns of one name."""
+    schemas = []
     for file in files:
         with opened(file) as parquet:
-            _check_names(file, parquet.schema_arrow.names)
-    return Table(name=name, files=tuple(files), folder=folder, schema=pq.read_schema(files[0]))
+            schemas.append(parquet.schema_arrow)
+        columns = schemas[-1].names
+        _check_names(file, columns)
+        if telling := [column for column in columns if column not in schemas[0].names and means_splits(column)]:
+            raise UserError(f"{file} has a column {telling[0]}, which {files[0].name} lacks; give files alike")
+    return Table(name=name, files=tuple(files), folder=folder, schema=schemas[0])
 
 
 def _check_names(file: Path, columns: Sequence[str]) -> None:

@@ -161,7 +161,8 @@ def copied_name(name: str) -> str | None:
     """Return the name, in small letters, of what was copied or augmented under this name; else None."""
     plain = as_name(name).casefold()
     match = re.fullmatch(r"copy of (.+)", plain) or re.fullmatch(
-        r"(.+?)([ _-]+(copy|kopie|copie|copia|backup|bak|aug|augmented)( ?\(?\d+\)?)?| ?\(\d+\))", plain
+        r"(.+?)([ _-]+(copy|kopie|copie|copia)( ?\(?\d+\)?)?| ?\(\d+\)|(?<=[^\W\d_])[ _-]+(backup|bak|aug|augmented))",
+        plain,
     )
     return match[1].strip() if match is not None else None
 

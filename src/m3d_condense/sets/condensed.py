@@ -87,6 +87,8 @@ class CondensedSet:
             raise UserError(f"{wrong} are a {type(getattr(self, wrong)).__name__}; give a tensor")
         for name, kind in KINDS.items():
             setattr(self, name, of_kind(name, getattr(self, name), kind))
+        if not isinstance(self.versions, dict) or not all(isinstance(one, str) for one in self.versions.values()):
+            raise UserError("the text of a version by name", setting="versions", value=self.versions)
         if not all(isinstance(score, Score) for score in self.scores):
             raise UserError("scores are what evaluate returns", setting="scores")
         self.images, self.labels = self.images.cpu().contiguous(), self.labels.cpu().contiguous()
@@ -294,6 +296,8 @@ class CondensedSet:
         Raises:
             UserError: they are not of this set's decoded images and classes, or `path` does not hold this set.
         """
+        if not isinstance(soft, SoftLabels):
+            raise UserError(f"what label makes, not a {type(soft).__name__}", setting="soft")
         problem = self._soft_problem(soft)
         if problem:
             raise UserError(problem)
