@@ -220,3 +220,35 @@ def test_columns_are_not_for_arrays(tmp_path: Path) -> None:
     for option in ("image_column", "label_column"):
         with pytest.raises(UserError, match=f"{option}=a: goes with tables, such as parquet files only"):
             load(saved(tmp_path, x=IMAGES, y=LABELS), **{option: "a"})
+
+
+ROWS = np.arange(12)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "train", "test"),
+    [
+        ({"train_idx": ROWS[:8], "test_idx": ROWS[8:]}, ROWS[:8], ROWS[8:]),
+        ({"trainIndex": ROWS[:8] + 1, "valIndex": ROWS[8:] + 1}, ROWS[:8], ROWS[8:]),
+        ({"test_ids": ROWS[[2, 5, 9]][None]}, np.delete(ROWS, [2, 5, 9]), ROWS[[2, 5, 9]]),
+        ({"train_indices": ROWS[:6], "test_indices": ROWS[9:]}, ROWS[:6], ROWS[9:]),
+    ],
+)
+def test_numbers_of_the_images_of_each_split_divide_them(numbers: dict[str, Any], train: Any, test: Any) -> None:
+    images = noise(12, 4, 4)
+    data = load({"images": images, "labels": ROWS % 2, **numbers})
+    for split, rows in ((data.train, train), (data.test, test)):
+        assert np.array_equal(split.images[:, 0].numpy(), images[rows])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"train_idx": ROWS[:9], "test_idx": ROWS[8:]}, "train_idx, test_idx name the image 8 for two splits"),
+        ({"train_idx": ROWS[:9], "test_idx": ROWS + 9}, "number the images from 0 to 20, and there are 12"),
+        ({"train_idx": ROWS - 1}, "number the images from -1 to 10"),
+    ],
+)
+def test_numbers_of_images_that_cannot_be_are_refused(numbers: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load({"images": noise(12, 4, 4), "labels": ROWS % 2, **numbers})

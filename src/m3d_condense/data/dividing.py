@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,12 @@ from m3d_condense.data.arrays import Images, Told, as_numpy
 from m3d_condense.data.labels import any_label
 from m3d_condense.data.split_columns import splits_of
 from m3d_condense.data.splits import some
-from m3d_condense.data.words import TEST, TRAIN, VALID
+from m3d_condense.data.words import TEST, TRAIN, VALID, split_name
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import notice
+
+NUMBERS = re.compile(r"[\W_]*(idx|idxs|index|indexes|indices|ids?|rows)$", re.I)
+"""What stands behind the name of a split in that of an array of the numbers of its images."""
 
 Part = tuple[Images, list[Any]]  # the images of a split, and their labels
 
@@ -27,6 +31,32 @@ def told_by(columns: Mapping[str, Sequence[str | None]], where: str) -> Told | N
     """
     texts = {name: [value for value in values if value is not None] for name, values in columns.items()}
     return splits_of({name: own for name, own in texts.items() if len(own) == len(columns[name])}, where)
+
+
+def by_numbers(arrays: Mapping[str, Any], count: int, where: str) -> Told | None:
+    """Return which arrays number the images of a split, as `train_idx`, and the split of each image; None if none does.
+
+    The numbers count from 0, or from 1 where one of them is `count`; images in none of the splits are of "". Raises
+    UserError for numbers of no image, and for an image in two splits.
+    """
+    splits = {name: split for name in arrays if (split := split_name(NUMBERS.sub("", name))) is not None}
+    read = {name: as_numpy(arrays[name]).reshape(-1) for name in splits}
+    rows = {name: numbers for name, numbers in read.items() if numbers.dtype.kind in "iu" and len(numbers) > 1}
+    if not rows:
+        return None
+    least, most = min(int(one.min()) for one in rows.values()), max(int(one.max()) for one in rows.values())
+    first = 1 if most == count and least > 0 else 0
+    if least < first or most >= first + count:
+        raise UserError(f"{where}: {some(list(rows))} number the images from {least} to {most}, and there are {count}")
+    said: dict[int, str] = {}
+    for name, numbers in rows.items():
+        for row in (numbers - first).tolist():
+            if said.setdefault(row, splits[name].role) != splits[name].role:
+                raise UserError(f"{where}: {some(list(rows))} name the image {row + first} for two splits")
+    rest = "" if TRAIN in said.values() else TRAIN
+    if left := count - len(said) if rest == "" else 0:
+        notice(f"{where}: {left} of {count} images are in none of {some(list(rows))}, and are not used")
+    return list(rows), [said.get(row, rest) for row in range(count)]
 
 
 def text_of(value: Any) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from m3d_condense.data.arrays import Given, GivenSplit, as_numpy
-from m3d_condense.data.dividing import text_of, told_by
+from m3d_condense.data.dividing import NUMBERS, by_numbers, text_of, told_by
 from m3d_condense.data.split_columns import means_splits
 from m3d_condense.data.targets import label_count
 from m3d_condense.tools.errors import UserError
@@ -65,6 +65,9 @@ def named(keys: Iterable[str], get: Get, where: str) -> Given:
             used.update([key] if class_names else [])
     others = [key for key in keys if key not in used and _meaning(key) is None]
     told = [told_by(_beside(others, get, get(chosen[split, "labels"])), where) for split in splits]
+    if told == [None]:
+        numbers = {key: get(key) for key in others if NUMBERS.search(key) is not None}
+        told = [by_numbers(numbers, label_count(get(chosen[train, "labels"])), where)]
     used.update(key for one in told if one is not None for key in one[0])
     if len(used) < len(keys):
         counts = {chosen[split, "images"]: len(get(chosen[split, "labels"])) for split in complete}
