@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,14 @@ def test_the_accuracy_of_a_set_is_with_hard_labels() -> None:
     said = text_of(page([known]))
     assert "a network trained on nothing else reaches 61.0 %" in said
     assert "convnet quick, soft labels 2 71.0 ± 1.4" in said
+
+
+def test_a_run_without_a_course_says_so() -> None:
+    step = {"step": 1, "loss": 0.5, "seconds": 0.1}
+    none = [{"step": number, "loss": math.nan, "seconds": 0.1} for number in range(3)]
+    for history, steps, told in (([step], 3, True), (none, 3, True), ([], 0, False), ([step, step], 3, False)):
+        shown = text_of(page([facts(history=history, steps=steps)], []))
+        assert ("The course of the run: fewer than two of its losses are known." in shown) is told
 
 
 def test_the_accuracy_of_a_set_is_on_the_data_of_the_page(digits: ImageDataset) -> None:

@@ -21,6 +21,7 @@ from m3d_condense.studies import scores, worker
 from m3d_condense.studies.comparison import compare
 from m3d_condense.studies.results import Results
 from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.progress import recorded
 from m3d_condense.tools.text import kib
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -189,6 +190,13 @@ def test_the_files_hold_what_earlier_calls_have_kept(digits: ImageDataset, copie
     compare(digits, out=copied, **ASKED)
     assert [len(row["seeds"]) for row in stored(copied)["rows"] if row["method"] == "datadam"] == [1]
     assert {(row["method"], row["ipc"]) for row in stored(copied)["rows"]} > before.keys()
+
+
+def test_a_set_that_was_taken_away_is_told(digits: ImageDataset, copied: Path) -> None:
+    shutil.rmtree(copied / "sets" / "digits-dm-quick-ipc1-seed0")
+    with recorded() as notices:
+        assert len(compare(digits, out=copied, **ASKED).rows) == 5
+    assert "Of these only the scores are left: digits-dm-quick-ipc1-seed0" in notices
 
 
 @pytest.mark.parametrize(("name", "number", "scored"), [("evaluate", 1, 0), ("evaluate", 2, 1), ("condense", 4, 2)])

@@ -26,6 +26,7 @@ from m3d_condense.tools.text import counted, duration, spread
 WORST, MISTAKES = 5, 3  # classes whose confusion is shown, and the classes they are taken for
 LOG_FROM = 20  # the greatest loss over the least, from which the axis is logarithmic
 DRAWN = 1e30  # a greater loss is no honest one, and no chart reaches from it to another
+NO_COURSE = "The course of the run: fewer than two of its losses are known."
 MOST_CLASSES = 40  # whose accuracies are shown
 
 
@@ -33,6 +34,7 @@ def content(facts: Facts, number: int, sheet: Sheet, most_bytes: int) -> Content
     """Turn the facts of the set of this number on the page into what is shown, its images put into the sheet."""
     condensed = facts.condensed
     random, own, whole = accuracies(facts)
+    courses = _courses(facts)
     return Content(
         anchor=f"set{number}",
         name=facts.name,
@@ -50,7 +52,7 @@ def content(facts: Facts, number: int, sheet: Sheet, most_bytes: int) -> Content
         tiles=_tiles(facts),
         gallery=gallery(facts, sheet, most_bytes),
         steps=condensed.steps,
-        courses=_courses(facts),
+        courses=courses,
         course_note=_course_note(facts),
         classes=_classes(facts),
         mistaken=_mistaken(facts),
@@ -64,7 +66,7 @@ def content(facts: Facts, number: int, sheet: Sheet, most_bytes: int) -> Content
         yardsticks=yardsticks(random, own, whole),
         command=facts.command,
         settings=_settings(condensed),
-        left_out=facts.left_out,
+        left_out=facts.left_out if courses or condensed.steps == 0 else [*facts.left_out, NO_COURSE],
     )
 
 

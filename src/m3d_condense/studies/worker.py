@@ -29,6 +29,7 @@ from m3d_condense.studies.scores import score_of
 from m3d_condense.subjects import Subject
 from m3d_condense.tools.errors import UserError, another_out
 from m3d_condense.tools.progress import notice
+from m3d_condense.tools.text import listed
 
 __all__ = ["Worker"]
 
@@ -104,6 +105,10 @@ class Worker:
         before = sum(map(finished, jobs))
         if before:
             notice(f"{before} of {len(jobs)} sets were scored before")
+        places = {job.name: self.ledger.set_folder(job) for job in jobs if finished(job)}
+        gone = [name for name, place in places.items() if place is not None and not is_condensed_set(place)]
+        if gone:
+            notice(f"Of these only the scores are left: {listed(gone)}")
         done: list[Job] = []
         try:
             for number in self.group.deal(len(jobs)):
