@@ -262,6 +262,10 @@ def test_folders_that_are_not_asked_for_may_be_anything(name: str) -> None:
     assert set(found.parts[0].labels) >= {"cat", "dog"}
 
 
+def test_a_single_folder_around_classes_may_be_called_as_one_of_them() -> None:
+    assert parts(read(images("x/0", "x/x"))) == {"train": ["0", "x"]}
+
+
 def test_months_are_no_copies() -> None:
     assert parts(read(images("2020", "2020 aug"))) == {"train": ["2020", "2020 aug"]}
 

@@ -242,7 +242,7 @@ def _refuse_same_folders(folders: Sequence[Folder], where: str) -> None:
             f"if the classes are {some(holding)}, move the images up into these"
         )
     names = {as_name(folder.name) for folder in folders}
-    for folder in folders:
+    for folder in folders if len(folders) > 1 else ():
         copied = [name for name, held in holders.items() if name in names and folder in held]
         inside = [below for below in unpacked(folder).filled if as_name(below.name) != as_name(folder.name)]
         if len(copied) > 1 or (inside and len(inside) == len(copied) and not folder.pictures):
