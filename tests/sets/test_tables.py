@@ -7,6 +7,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import yaml
@@ -101,3 +102,15 @@ def test_a_small_set_is_saved_in_well_below_a_second(tmp_path: Path) -> None:
     begun = time.process_time()
     condensed.save(tmp_path / "set")
     assert time.process_time() - begun < 1
+
+
+def test_a_table_with_a_damaged_picture_is_not_that_of_the_set(tmp_path: Path) -> None:
+    condensed, file = make(), tmp_path / "table.parquet"
+    tables.write_table(condensed, file, stored=True)
+    assert tables.is_table_of(condensed, file, stored=True)
+    whole = parquet.read_table(file)
+    pictures = whole.column("image").to_pylist()
+    for damaged in (pictures[0]["bytes"][:60], pictures[0]["bytes"].replace(b"IDAT", b"IDAX"), None):
+        changed = [{"bytes": damaged, "path": None}, *pictures[1:]]
+        parquet.write_table(whole.set_column(0, "image", pa.array(changed, tables.PIXELS)), file)
+        assert not tables.is_table_of(condensed, file, stored=True)

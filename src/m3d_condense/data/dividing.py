@@ -54,7 +54,8 @@ def by_numbers(arrays: Mapping[str, Any], count: int, where: str) -> Told | None
             if said.setdefault(row, splits[name].role) != splits[name].role:
                 raise UserError(f"{where}: {some(list(rows))} name the image {row + first} for two splits")
     rest = "" if TRAIN in said.values() else TRAIN
-    if left := count - len(said) if rest == "" else 0:
+    left = 0 if rest else count - len(said)
+    if left:
         notice(f"{where}: {left} of {count} images are in none of {some(list(rows))}, and are not used")
     return list(rows), [said.get(row, rest) for row in range(count)]
 

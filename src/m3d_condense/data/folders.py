@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -102,7 +103,7 @@ def _of_splits(node: Folder, splits: list[SplitFolder], shown: str, notes: Notes
     if not first.folder.filled:
         raise UserError(
             f"{some([split.folder for split in splits])} in {where} look like splits, but {first.folder.name} holds "
-            f"no class folders ({_content(first.folder)}{beginnings(_names(first.folder))}): {SORT}"
+            f"no class folders ({_content(first.folder)}{beginnings(first.folder.all_pictures())}): {SORT}"
         )
     later = [split for split in splits if split is not first]
     tested = {as_name(folder.name) for split in later for folder in split.folder.filled}  # surely classes
@@ -206,7 +207,7 @@ def _training_part(node: Folder, shown: str, notes: Notes) -> Part:
     where = shown_path(shown, node)
     single = node.filled[0] if len(node.filled) == 1 else None
     if not node.filled or (single is not None and (is_pictures(single.name) or split_name(single.name))):
-        raise UserError(f"{where} holds no class folders ({_content(node)}{beginnings(_names(node))}): {SORT}")
+        raise UserError(f"{where} holds no class folders ({_content(node)}{beginnings(node.all_pictures())}): {SORT}")
     _notice_deep(node, where, notes)
     for folder in node.folders:
         if folder.count == 0 and not is_aside(folder.name) and notes.wants(folder.name):
@@ -226,15 +227,11 @@ def _content(folder: Folder) -> str:
     return ", ".join(shown) or "no files"
 
 
-def _names(node: Folder) -> list[str]:
-    return [name for folder in node.walk() for name in folder.pictures]
-
-
-def beginnings(names: Sequence[str]) -> str:
+def beginnings(paths: Sequence[str]) -> str:
     """Say with what the names of images begin, where that may be their class, as in ``cat.0.jpg``; else nothing."""
-    begun = [match[1] for name in names if (match := BEGINNING.match(name)) is not None]
+    begun = [match[1] for path in paths if (match := BEGINNING.match(posixpath.basename(path))) is not None]
     counts = Counter(begun)
-    if len(begun) < len(names) or len(counts) < 2 or min(counts.values()) < 2:
+    if len(begun) < len(paths) or len(counts) < 2 or min(counts.values()) < 2:
         return ""
     return f", whose names begin with {some(sorted(counts))}"
 

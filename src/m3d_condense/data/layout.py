@@ -5,7 +5,6 @@ What of the listing is not used is counted in words; what could be read in two w
 
 from __future__ import annotations
 
-import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,8 +120,7 @@ def _classes(labels: Iterable[str], shown: str, files: Sequence[str] = ()) -> tu
     """Return the classes of training in natural order. Raises UserError for one alone, with what its files hint at."""
     classes = tuple(sorted(set(labels), key=natural_key))
     if len(classes) == 1:
-        begun = beginnings([posixpath.basename(file) for file in files])
-        raise UserError(f"only one class ({classes[0]}) in {shown}{begun}: at least two are needed")
+        raise UserError(f"only one class ({classes[0]}) in {shown}{beginnings(files)}: at least two are needed")
     return classes
 
 

@@ -110,7 +110,7 @@ def _check_once(files: Sequence[str], shown: str) -> None:
             raise UserError(f"{path} in {shown} looks like a copy of {original}: remove it, or give it another name")
     words = {named.word for path in files if (named := split_of(path)) is not None}
     numbered, folds = _numbered(files), {match[1] for path in files if (match := FOLD.search(_stem(path)))}
-    uploads = any(len(counts) > 1 or _repeat(*counts.values()) for counts in numbered.values())
+    uploads = any(len(counts) > 1 or any(map(_repeat, counts.values())) for counts in numbered.values())
     whole, kinds = not words.isdisjoint(first), _kinds(files)
     if uploads or len(words) > 1 or len(folds) > 1 or (whole and numbered) or ("" in kinds and len(kinds) > 1):
         raise UserError(

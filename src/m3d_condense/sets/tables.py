@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pyarrow import parquet
 from torch import Tensor
 
+from m3d_condense.data.raster import OtherSizeError, WideError, decode_batch
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.pictures import as_picture
 from m3d_condense.sets.tiles import decode
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.text import distinct
 
 DECODED, STORED = "default", "stored"
@@ -60,16 +61,18 @@ def write_table(
 
 def is_table_of(condensed: CondensedSet, file: Path, *, stored: bool) -> bool:
     """Whether a file is the table that `write_table` makes of a set, pixel by pixel; the order of rows counts."""
+    done = 0
     try:
-        rows = parquet.read_table(file, columns=["image", "label"])
-        pixels, labels = rows.column("image").to_pylist(), rows.column("label").to_pylist()
-        found = [np.asarray(Image.open(io.BytesIO(one["bytes"]))) for one in pixels]
-    except (OSError, pa.ArrowException, TypeError):
+        rows = parquet.read_table(file, columns=["image", "label"]).to_pylist()
+        for images, labels in eight_bit_batches(condensed, stored=stored):
+            found = rows[done : done + len(labels)]
+            done += len(labels)
+            pixels, *_ = decode_batch([(str(file), row["image"]["bytes"]) for row in found], None, (*images.shape[2:],))
+            if [row["label"] for row in found] != labels.tolist() or not np.array_equal(pixels, images.numpy()):
+                return False
+    except (OSError, pa.ArrowException, TypeError, UserError, OtherSizeError, WideError):
         return False
-    batches = list(eight_bit_batches(condensed, stored=stored))
-    expected = [np.asarray(as_picture(image)) for images, _ in batches for image in images]
-    same = [label for _, own in batches for label in own.tolist()] == labels
-    return same and all(map(np.array_equal, expected, found))
+    return done == len(rows)
 
 
 def eight_bit_batches(condensed: CondensedSet, *, stored: bool) -> Iterator[tuple[Tensor, Tensor]]:

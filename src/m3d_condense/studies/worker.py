@@ -102,10 +102,10 @@ class Worker:
             KeyboardInterrupt: after an interrupt or a termination.
         """
         finished = self.ledger.finished
-        before = sum(map(finished, jobs))
+        before = [job for job in jobs if finished(job)]
         if before:
-            notice(f"{before} of {len(jobs)} sets were scored before")
-        places = {job.name: self.ledger.set_folder(job) for job in jobs if finished(job)}
+            notice(f"{len(before)} of {len(jobs)} sets were scored before")
+        places = {job.name: self.ledger.set_folder(job) for job in before}
         gone = [name for name, place in places.items() if place is not None and not is_condensed_set(place)]
         if gone:
             notice(f"Of these only the scores are left: {listed(gone)}")
