@@ -145,9 +145,9 @@ class Run:
         if saved is not None and not (anew and group.by_first(lambda: not _readable(saved, identity))):
             self._restore(identity, saved)
         echo = ECHO if group.size > 1 else 0.0
-        with deferred(echo) as interrupted, progress("Condensing", total, done=self.step) as bar:
-            taken = elapsed if self.step else credited
-            clock = _Clock(None if time_limit is None else time_limit - taken)
+        clock = _Clock(None if time_limit is None else time_limit - (elapsed if self.step else credited))
+        shown = progress("Condensing", total, done=self.step, limit=clock.time_limit)
+        with deferred(echo) as interrupted, shown as bar:
             observe(self)
             while self.step < total:
                 heard = group.ask(interrupted, clock.over, clock.due)

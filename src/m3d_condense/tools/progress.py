@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.text import shown
@@ -71,9 +72,9 @@ class Reporter:
     `note` is a short text that stands behind the counts, such as the current loss.
     """
 
-    def __init__(self, description: str, total: int, done: int, unit: str) -> None:
+    def __init__(self, description: str, total: int, done: int, unit: str, limit: float | None = None) -> None:
         self.description, self.total, self.done, self.unit = shown(description, NAME), total, done, unit
-        self.note = ""
+        self.limit, self.note = limit, ""
         self._start = self._shown = time.monotonic()
         self._marks = deque([(self._start, done)], maxlen=WINDOW)
         self._bar: tuple[Progress, TaskID] | None = None
@@ -84,6 +85,16 @@ class Reporter:
         then, done = self._marks[0]
         seconds = time.monotonic() - then
         return (self.done - done) / seconds if seconds > 0 else 0.0
+
+    @property
+    def left(self) -> str:
+        """How long the job still takes, or how soon its time limit ends it."""
+        rate = self.rate
+        if self.done - self._marks[0][1] < FEW or rate == 0:  # a first step that compiles foretells nothing
+            return "starting"
+        seconds = (self.total - self.done) / rate
+        allowed = math.inf if self.limit is None else self.limit - (time.monotonic() - self._start)
+        return f"{_clock(seconds)} left" if seconds <= allowed else f"{_clock(max(allowed, 0))} to the limit"
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """Count `count` more units as done, be it beyond the total; `note` replaces the text behind the counts."""
@@ -98,12 +109,10 @@ class Reporter:
         if self._bar is not None:
             bar, task = self._bar
             rate = f"{self.rate:.1f} {self.unit}/s"
-            bar.update(task, completed=self.done, total=self.total, note=self.note, rate=rate)
+            bar.update(task, completed=self.done, total=self.total, note=self.note, rate=rate, left=self.left)
         elif time.monotonic() - self._shown >= PLAIN_INTERVAL:
             self._shown = time.monotonic()
-            known = self.done - self._marks[0][1] >= FEW  # a first step that compiles foretells nothing
-            left = f"{_clock((self.total - self.done) / self.rate)} left" if known else "starting"
-            tell(f"{self._line()}, {left}")
+            tell(f"{self._line()}, {self.left}")
 
     def _line(self) -> str:
         line = f"{self.description}: {self.done}/{self.total} {self.unit}, {self.rate:.1f} {self.unit}/s"
@@ -125,9 +134,16 @@ class Silent(Reporter):
 
 
 @contextmanager
-def progress(description: str, total: int, *, done: int = 0, unit: str = "it") -> Iterator[Reporter]:
-    """Report on a job of `total` units, of which `done` were finished before (a resumed run)."""
-    reporter = Reporter(description, total, done, unit)
+def progress(
+    description: str, total: int, *, done: int = 0, unit: str = "it", limit: float | None = None
+) -> Iterator[Reporter]:
+    """Report on a job of `total` units, of which `done` were finished before (a resumed run).
+
+    Args:
+        description, total, done, unit: of the job.
+        limit: seconds from now on after which it ends, finished or not.
+    """
+    reporter = Reporter(description, total, done, unit, limit)
     if _quiet or not sys.stderr.isatty():
         yield reporter
         reporter._finish()
@@ -139,11 +155,10 @@ def progress(description: str, total: int, *, done: int = 0, unit: str = "it") -
         TextColumn("{task.fields[rate]}"),
         TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=Console(stderr=True, emoji=False)) as bar:
-        task = bar.add_task(reporter.description, total=total, completed=done, note="", rate="")
+        task = bar.add_task(reporter.description, total=total, completed=done, note="", rate="", left=reporter.left)
         reporter._bar = (bar, task)
         yield reporter
 
