@@ -120,6 +120,25 @@ def test_features_that_all_coincide_give_no_nan(dtype: torch.dtype, n: int, m: i
     assert (grad == 0).all()
 
 
+@pytest.mark.parametrize(("n", "m"), [(3, 1), (7, 4), (64, 1), (64, 4)])
+@pytest.mark.parametrize("apart", [0.0, 1e-7])
+def test_features_that_coincide_but_for_rounding_are_at_the_minimum(n: int, m: int, apart: float) -> None:
+    torch.manual_seed(0)
+    point = torch.randn(2, 1, 2048).relu()
+    real = point.repeat(1, n, 1) * (1 + apart * torch.randn(2, n, 2048))
+    synthetic = point.repeat(1, m, 1).requires_grad_()
+    losses = kernels.mmd(real, synthetic)
+    assert losses.tolist() == [0.0, 0.0]
+    assert (gradient(losses, synthetic) == 0).all()
+
+
+def test_features_that_are_near_each_other_do_not_count_as_equal() -> None:
+    real, synthetic = features(2, 5, 4)
+    apart = kernels.mmd(real, synthetic)
+    near = kernels.mmd(1 + 1e-4 * real, 1 + 1e-4 * synthetic)
+    torch.testing.assert_close(near, apart, rtol=1e-2, atol=0)
+
+
 def test_derivatives_against_finite_differences() -> None:
     real, synthetic = features(2, 3, 2, d=4)
     b = torch.tensor([3.0, 5.0], dtype=torch.float64)

@@ -13,6 +13,8 @@ from m3d_condense.recipes.recipe import KERNELS
 
 BANDWIDTHS = (4.0, 2.0, 1.0, 0.5, 0.25)
 """Multiples of the bandwidth whose Gaussians are summed; each is half the one before."""
+ROUNDING = 64
+"""How many rounding errors of their size features may be apart on average, and count as equal."""
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -28,14 +30,13 @@ def mean_squared_distance(real: Tensor, synthetic: Tensor) -> Tensor:
     """Return the mean of ‖u_i - u_j‖², i ≠ j, over the union u of both sets, one number per class (K).
 
     The sum over all pairs of n points is 2n·Σ‖u‖² - 2·‖Σu‖², so no pair is formed. This is the bandwidth of
-    `gaussian`; it is detached, as the gradient does not run through it. For a class whose features all
-    coincide it is a number small enough not to matter and large enough to divide a gradient by.
+    `gaussian`; it is detached, as the gradient does not run through it.
     """
     real, synthetic = real.detach(), synthetic.detach()
     n = real.shape[1] + synthetic.shape[1]
     squares = real.square().sum((1, 2)) + synthetic.square().sum((1, 2))
     total = 2 * n * squares - 2 * (real.sum(1) + synthetic.sum(1)).square().sum(-1)
-    return (total / (n * n - n)).clamp_min(torch.finfo(total.dtype).tiny ** 0.5)
+    return total / (n * n - n)
 
 
 def linear(x: Tensor, y: Tensor) -> Tensor:
@@ -79,6 +80,9 @@ def mmd(real: Tensor, synthetic: Tensor, kernel: str = "gaussian", *, constants:
         centre = real.mean(1, keepdim=True)
         real, synthetic = real - centre, synthetic - centre
         bandwidth = mean_squared_distance(real, synthetic)
+        # Where features all coincide, their distances are noise. Under an infinite bandwidth they do not matter.
+        noise = (ROUNDING * torch.finfo(real.dtype).eps) ** 2 * centre.square().sum((1, 2))
+        bandwidth = torch.where(bandwidth <= noise, torch.inf, bandwidth)
         between, within = gaussian(real, synthetic, bandwidth), gaussian(synthetic, synthetic, bandwidth)
         constant = gaussian(real, real, bandwidth) if constants else None
     elif kernel in ("linear", "polynomial"):
