@@ -124,20 +124,44 @@ def parameters(kind):
             yield pytest.param(function, own, id=f"{function.__qualname__}-{own}")
 
 
+def looked_at(kind):
+    """Those of the functions that look at all that they are given, but for seeds, which have a test of their own."""
+    return [one for one in parameters(lambda own, given: given == kind and own != "seed") if is_checked(one.values[0])]
+
+
+def is_checked(function):
+    return hasattr(function, "__wrapped__")
+
+
 def called_with(function, own, value):
     """Call a function with one argument that is looked at, and others that are not."""
-    needed = [
-        name
+    fine = {"int": 1, "bool": True}
+    needed = {
+        name: fine.get(one.annotation, "digits")
         for name, one in inspect.signature(function).parameters.items()
         if one.default is one.empty and one.kind is not one.VAR_KEYWORD
-    ]
-    return function(**dict.fromkeys(needed, "digits") | {own: value})
+    }
+    return function(**needed | {own: value})
 
 
 @pytest.mark.parametrize(("function", "own"), [*parameters(lambda _, kind: kind == "bool")])
 @pytest.mark.parametrize("value", ["false", "no", 1, 0.0, []])
 def test_what_is_true_or_false_is_given_as_such(function, own, value):
     with pytest.raises(UserError, match=f"^{own}=.*true or false$"):
+        called_with(function, own, value)
+
+
+@pytest.mark.parametrize(("function", "own"), looked_at("str"))
+@pytest.mark.parametrize("value", [3, b"quick", ["quick"], {}, np.zeros(2), torch.zeros(2), lambda: "quick"])
+def test_a_name_is_text(function, own, value):
+    with pytest.raises(UserError, match=f"(?s)^{own}=.*: a name$"):
+        called_with(function, own, value)
+
+
+@pytest.mark.parametrize(("function", "own"), looked_at("int"))
+@pytest.mark.parametrize("value", ["3", 1.5, True, [3], {}, np.zeros(2), torch.zeros(2), lambda: 3])
+def test_a_number_of_things_is_a_whole_number(function, own, value):
+    with pytest.raises(UserError, match=f"(?s)^{own}=.*: a whole number$"):
         called_with(function, own, value)
 
 

@@ -36,14 +36,15 @@ class Execution:
     memory: float = 0.0
 
     def __post_init__(self) -> None:
+        device = str(self.device) if isinstance(self.device, torch.device) else self.device
+        kinds = {"native": bool, "precision": str, "compile": str, "memory": float}
+        plain = {name: of_kind(name, getattr(self, name), kind) for name, kind in kinds.items()}
+        for name, value in {**plain, "device": of_kind("device", device, str)}.items():
+            object.__setattr__(self, name, value)
         if self.precision not in PRECISIONS:
             raise UserError(f"one of {', '.join(PRECISIONS)}", setting="precision", value=self.precision)
-        object.__setattr__(self, "native", of_kind("native", self.native, bool))
         if self.compile not in ("auto", "yes", "no"):
             raise UserError("auto, yes or no", setting="compile", value=self.compile)
-        device = str(self.device) if isinstance(self.device, torch.device) else self.device
-        object.__setattr__(self, "device", of_kind("device", device, str))
-        object.__setattr__(self, "memory", of_kind("memory", self.memory, float))
         if not 0.0 <= self.memory <= MOST_MEMORY:
             raise UserError(f"GiB, from 0 to {MOST_MEMORY}", setting="memory", value=self.memory)
 

@@ -50,10 +50,11 @@ def given_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked(function: F) -> F:
-    """Make a public function refuse what is no bool, seed or path where it takes one, before it does anything.
+    """Make a public function refuse what is no bool, number, name, seed or path where it takes one, before all else.
 
-    Python takes any text for true, and torch and pathlib say of a wrong seed or path what helps nobody. What is looked
-    at is told by the annotations, which are text in this package. A network may be given as a class or a function.
+    Python takes any text for true, and torch, pathlib and dictionaries say of what they cannot take what helps nobody.
+    What is looked at is told by the annotations, which are text in this package. A scalar of NumPy or torch becomes
+    Python's. A network may be given as a class or a function.
     Sets are refused everywhere. The function runs under torch's own default device and type, and without autocast,
     whatever the caller's.
 
@@ -71,8 +72,9 @@ def checked(function: F) -> F:
         given = signature.bind(*args, **kwargs)
         for name, value in given.arguments.items():
             check_ordered(name, value)
-            check = checks[name]
-            if check is not None and value is not signature.parameters[name].default:
+            check, parameter = checks[name], signature.parameters[name]
+            left_out = value is None and str(parameter.annotation).endswith(" | None")
+            if check is not None and value is not parameter.default and not left_out:
                 given.arguments[name] = check(name, value)
         with torchs_own():
             return function(*given.args, **given.kwargs)
@@ -167,6 +169,8 @@ def _plain(value: Any) -> Any:
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "bool": functools.partial(of_kind, kind=bool),
+    "int": functools.partial(of_kind, kind=int),
+    "str": functools.partial(of_kind, kind=str),
     "str | Path": _path,
     "Architecture": named,
     "Architecture | Sequence[Architecture]": _each_named,

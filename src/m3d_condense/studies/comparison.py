@@ -11,13 +11,12 @@ from m3d_condense.condensing.room import check_memory
 from m3d_condense.labelling import check_labelling
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
-from m3d_condense.recipes.given import Architecture, checked, checked_time_limit, several
+from m3d_condense.recipes.given import Architecture, checked, checked_time_limit, converted, several
 from m3d_condense.recipes.methods import METHODS
 from m3d_condense.recipes.recipe import MOST_NETWORKS, check_count
 from m3d_condense.studies.job import Job, job_for, scored_data
 from m3d_condense.studies.results import Results
 from m3d_condense.studies.study import run_study
-from m3d_condense.studies.table import ORDERS
 from m3d_condense.tools.errors import Setting, UserError
 
 __all__ = ["compare"]
@@ -79,7 +78,7 @@ def compare(
     Raises:
         UserError: for settings or data that cannot be used, before any work; an `out` of another comparison.
     """
-    named = _methods(several(methods), random, sort, settings)
+    named = _methods(several(methods), random, settings)
     seeds = check_count("seeds", seeds, least=1, most=MOST_NETWORKS)
     time_limit = checked_time_limit(time_limit)
     scores = {"protocol": protocol, "repeats": repeats, "seed": seed, "epochs": epochs, "readings": readings}
@@ -87,7 +86,7 @@ def compare(
     jobs = [
         job_for(dataset, method, preset=preset, ipc=images, seed=number, scoring=scoring, settings=given)
         for number in range(seed, seed + seeds)
-        for images in dict.fromkeys(several(ipc))
+        for images in dict.fromkeys(converted("ipc", one) for one in several(ipc))
         for method in named
     ]
     if soft_labels:
@@ -119,14 +118,12 @@ def compare(
     )
 
 
-def _methods(asked: Sequence[str], random: bool, sort: str, settings: Mapping[str, Any]) -> list[str]:
+def _methods(asked: Sequence[str], random: bool, settings: Mapping[str, Any]) -> list[str]:
     """Return the names of the methods asked for, each once, random selection first if it was not named."""
     if "method" in settings:
         raise UserError(f"method={settings['method']!r}: several are compared; name them with methods=[…]")
-    if sort not in ORDERS:
-        raise UserError(f"one of {', '.join(ORDERS)}", setting="sort", value=sort)
     for name in asked:
-        if name not in METHODS and name != ALL:
+        if not isinstance(name, str) or name not in (*METHODS, ALL):
             raise UserError(f"unknown method {name!r}: {ALL}, or some of {', '.join(METHODS)}")
     names = dict.fromkeys([RANDOM, *(METHODS if ALL in asked else asked)])
     return [name for name in names if random or name != RANDOM]

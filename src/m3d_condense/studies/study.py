@@ -15,7 +15,9 @@ from m3d_condense.machine.group import current
 from m3d_condense.studies.job import Job
 from m3d_condense.studies.ledger import Ledger, check_target, is_study
 from m3d_condense.studies.results import Results
+from m3d_condense.studies.table import ORDERS
 from m3d_condense.studies.worker import Worker
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.locks import alone
 
 __all__ = ["open_ledger", "run_study"]
@@ -58,6 +60,8 @@ def run_study(
         KeyboardInterrupt: after an interrupt; what is finished is kept.
     """
     assert len({job.name for job in jobs}) == len(jobs)
+    if sort not in ORDERS:
+        raise UserError(f"one of {', '.join(ORDERS)}", setting="sort", value=sort)
     group = current()
     group.check_same(lambda: {"settings or data": [dict(settings), time_limit, [job.identity() for job in jobs]]})
     if folder is not None:
