@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from condensed_sets import soft_labels
+from condensed_sets import make, soft_labels
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
@@ -16,7 +16,7 @@ from m3d_condense.data.load import load
 from m3d_condense.machine.execution import Execution
 from m3d_condense.scoring import evaluate
 from m3d_condense.sets.condensed import CondensedSet
-from m3d_condense.subjects import labels_of
+from m3d_condense.subjects import adapted, count_of, labels_of
 from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.progress import set_quiet
 
@@ -100,3 +100,17 @@ def test_every_soft_labels_of_subjects_that_take_turns_are_told(
 def test_a_data_set_is_tested_on_its_own_test_split(other: Any, digits: ImageDataset) -> None:
     with pytest.raises(UserError, match="digits takes no other data"):
         evaluate(digits, other, repeats=1, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("first", "condensed", "steps"), [(1, False, 1_000), (700, False, 1_008), (1, True, 1_000), (700, True, 1_800)]
+)
+def test_quick_takes_a_thousand_steps_of_unequal_classes_too(first: int, condensed: bool, steps: int) -> None:
+    labels = torch.tensor([0] * first + [1] * 20 + [2] * 20)
+    images = torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8)
+    images[:, 0, 0, 0] = labels
+    whole = {"factor": 1, "mean": (0.5,), "std": (0.25,)}
+    subject = (
+        make(images=images, labels=labels, **whole) if condensed else load((images, labels), test=(images, labels))
+    )
+    assert adapted("quick", subject, None, flip=False).steps(count_of(subject)) == steps

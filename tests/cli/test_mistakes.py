@@ -73,6 +73,10 @@ MORE: dict[str, tuple[list[str], str]] = {
     "images beyond memory": (["condense", "digits", "--ipc", B], f"--ipc {B}: this takes"),
     "real images beyond memory": (["condense", "digits", "--batch-real", B], f"--batch-real {B}: this takes"),
     "a factor beyond the images": (["condense", "digits", "--factor", B], f"--factor {B}: larger than the images"),
+    "a factor that leaves tiles outside": (
+        ["condense", "digits", "--factor", "7"],
+        "--factor 7: some of so many tiles would lie outside the images of 8×8; the next that fits is 4",
+    ),
     "a queue beyond memory": (["condense", "digits", "--method", "idm", "--encoder-count", B, *TINY], "encoder-count"),
     "a pool beyond memory": (["condense", "digits", "--method", "m3d-pool", "--encoder-count", B, *TINY], "count"),
     "training steps without end": (

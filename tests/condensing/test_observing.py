@@ -84,6 +84,21 @@ def test_seconds_of_watching_do_not_count(
     assert made.seconds < time.monotonic() - begun - 6 * 0.5 + 0.01
 
 
+def test_watching_brings_no_time_limit_nearer(
+    digits: ImageDataset, plain: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    def slowly(watcher: Watcher, images: torch.Tensor, labels: torch.Tensor) -> float:
+        clock[0] += 1_000.0
+        return 50.0
+
+    monkeypatch.setattr(Watcher, "accuracy", slowly)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    made = condense(digits, execution=plain, watch=5, time_limit=100, **TINY)
+    assert (made.steps, made.seconds) == (TINY["iterations"], 0.0)
+
+
 def test_a_finished_set_has_its_metrics(digits: ImageDataset, plain: Execution, tmp_path: Path) -> None:
     made = condense(digits, execution=plain, out=tmp_path / "set", watch=20, preview_every=5, **TINY)
     found = lines(tmp_path / "set" / "metrics.jsonl")

@@ -56,6 +56,7 @@ def test_score_statistics() -> None:
         ({"class_names": {"a", "b", "c"}}, "class_names: a set has no order; give a list"),
         ({"class_names": ("a", "b")}, "labels run from 0 to 2, but there are 2 class names"),
         ({"factor": 9}, "factor 9 does not fit images of 8×8 pixels"),
+        ({"factor": 5}, "factor 5 does not fit images of 8×8 pixels"),
         ({"std": (0.0, 1.0, 1.0)}, "cannot normalise"),
         ({"mean": (0.5,)}, "1 means and 3 deviations"),
         ({"seconds": math.inf}, "seconds is inf"),

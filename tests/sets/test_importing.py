@@ -44,6 +44,7 @@ def test_tiles_are_asked_for_where_a_layout_may_have_them(tmp_path: Path, capsys
     assert "IDM's hold 2×2 tiles each, which factor=2 says" in capsys.readouterr().err
     assert imported(public_files.two_files(tmp_path, images.float() / 255, labels)).factor == 1
     assert "factor=9" in refused(public_files.pair(tmp_path, images.float() / 255, labels), factor=9)
+    assert "factor=6" in refused(public_files.pair(tmp_path, images.float() / 255, labels), factor=6)
 
 
 def test_soft_labels_are_not_taken_for_hard_ones(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from m3d_condense.condensing.pixels import Pixels
-from m3d_condense.sets.tiles import cut, decode, mosaic, tile_size
+from m3d_condense.sets.tiles import cut, decode, has_room, mosaic, tile_size
 from m3d_condense.tools.seeds import generator
 
 SIZES = [(8, 8), (7, 9), (28, 28), (9, 6)]
@@ -44,6 +44,15 @@ def test_what_lies_beyond_the_side_is_half_grey() -> None:
     images = torch.zeros(1, 1, 5, 5)
     corner = cut(images, 2)[0, 3, 0]  # 3×3, of which 2×2 are the image's
     assert corner.tolist() == [[0.0, 0.0, 0.5], [0.0, 0.0, 0.5], [0.5, 0.5, 0.5]]
+
+
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (32, 32), (5, 9), (1, 1)])
+def test_tiles_have_room_where_each_holds_a_pixel_of_the_image(size: tuple[int, int]) -> None:
+    image = torch.ones(1, 1, *size)
+    for factor in range(1, max(size) + 2):
+        holds_a_pixel = (cut(image, factor).flatten(2) == 1.0).any(-1)
+        assert has_room(size, factor) == bool(holds_a_pixel.all()), factor
+    assert not has_room(size, 0)
 
 
 def test_constant_tiles_decode_to_constant_images() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from m3d_condense.tools import progress as module
@@ -37,14 +39,14 @@ def test_a_job_that_does_more_than_was_foreseen_is_never_beyond_its_end(capsys: 
 
 @pytest.mark.parametrize(
     ("limit", "left"),
-    [(None, "16:40 left"), (3600.0, "16:40 left"), (90.0, "1:20 to the limit")],
+    [(math.inf, "16:40 left"), (3600.0, "16:40 left"), (90.0, "1:20 to the limit"), (5.0, "0:00 to the limit")],
 )
 def test_the_time_left_is_that_of_the_limit_where_it_ends_first(
-    monkeypatch: pytest.MonkeyPatch, limit: float | None, left: str
+    monkeypatch: pytest.MonkeyPatch, limit: float, left: str
 ) -> None:
     now = 0.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    with progress("Condensing", 1010, limit=limit) as bar:
+    with progress("Condensing", 1010, ends_in=lambda: limit - now) as bar:
         assert bar.left == "starting"
         now = 10.0
         bar.advance(10)

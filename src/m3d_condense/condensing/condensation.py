@@ -25,6 +25,7 @@ from m3d_condense.recipes.effects import idle
 from m3d_condense.recipes.given import checked, checked_time_limit, converted
 from m3d_condense.recipes.recipe import MOST_NETWORKS, Recipe, check_count
 from m3d_condense.sets.condensed import CondensedSet
+from m3d_condense.sets.tiles import has_room
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.places import check_outside_data
 from m3d_condense.tools.progress import notice
@@ -169,10 +170,14 @@ def recipe_for(dataset: ImageDataset, method: str, preset: str, ipc: int, overri
 
 
 def check_factor(dataset: ImageDataset, recipe: Recipe) -> None:
-    """Raise `UserError` for tiles of less than a pixel."""
-    if recipe.factor > min(dataset.size):
-        height, width = dataset.size
-        raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=recipe.factor)
+    """Raise `UserError` for tiles that the images have no room for."""
+    (height, width), factor = dataset.size, recipe.factor
+    if factor > min(height, width):
+        raise UserError(f"larger than the images of {height}×{width}", setting="factor", value=factor)
+    if not has_room(dataset.size, factor):
+        fits = next(less for less in range(factor - 1, 0, -1) if has_room(dataset.size, less))
+        said = f"some of so many tiles would lie outside the images of {height}×{width}; the next that fits is {fits}"
+        raise UserError(said, setting="factor", value=factor)
 
 
 @checked

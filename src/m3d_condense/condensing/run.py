@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -145,8 +146,9 @@ class Run:
         if saved is not None and not (anew and group.by_first(lambda: not _readable(saved, identity))):
             self._restore(identity, saved)
         echo = ECHO if group.size > 1 else 0.0
-        clock = _Clock(None if time_limit is None else time_limit - (elapsed if self.step else credited))
-        shown = progress("Condensing", total, done=self.step, limit=clock.time_limit)
+        allowed = math.inf if time_limit is None else time_limit - (elapsed if self.step else credited)
+        clock = _Clock(self.watch, allowed)
+        shown = progress("Condensing", total, done=self.step, ends_in=clock.left)
         with deferred(echo) as interrupted, shown as bar:
             observe(self)
             while self.step < total:
@@ -231,14 +233,22 @@ def _readable(saved: Path, identity: dict[str, Any]) -> bool:
 
 
 class _Clock:
-    """Tells when a loop that begins now has to end, and when to save."""
+    """Tells when a loop that begins now has to end, and when to save.
 
-    def __init__(self, time_limit: float | None) -> None:
-        self.time_limit, self.begun = time_limit, time.monotonic()
+    Args:
+        watch: counts the seconds of the run; what is left out of them does not bring its end nearer.
+        allowed: seconds, from now on.
+    """
+
+    def __init__(self, watch: Stopwatch, allowed: float) -> None:
+        self.watch, self.end = watch, watch.elapsed + allowed
         self.saved()
 
+    def left(self) -> float:
+        return self.end - self.watch.elapsed
+
     def over(self) -> bool:
-        return self.time_limit is not None and time.monotonic() - self.begun >= self.time_limit
+        return self.left() <= 0
 
     def due(self) -> bool:
         return time.monotonic() - self.kept >= SAVE_EVERY

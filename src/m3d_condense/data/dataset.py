@@ -183,6 +183,7 @@ class ImageDataset:
             num_classes=self.num_classes,
             images_per_class=most,
             mirrored=mirrored,
+            stored=len(self.train) if ipc is None else None,
         )
 
     @property

@@ -19,6 +19,7 @@ class Problem:
         num_classes: K.
         images_per_class: training images of the largest class.
         mirrored: whether a mirrored image keeps its class.
+        stored: images of all classes; None for as many in each.
     """
 
     ipc: int
@@ -27,6 +28,12 @@ class Problem:
     num_classes: int = 10
     images_per_class: int = 5_000
     mirrored: bool = True
+    stored: int | None = None
+
+    @property
+    def images(self) -> int:
+        """Stored images of all classes."""
+        return self.num_classes * self.ipc if self.stored is None else self.stored
 
     @property
     def high(self) -> bool:

@@ -88,8 +88,7 @@ class Protocol:
 
 def _quick(protocol: Protocol, problem: Problem, factor: int) -> Protocol:
     """Give few images, of a set or a whole data set, as many more epochs as make enough steps of them."""
-    images = problem.num_classes * problem.ipc * factor**2
-    enough = math.ceil(ENOUGH / math.ceil(images / protocol.training.batch))
+    enough = math.ceil(ENOUGH / math.ceil(problem.images * factor**2 / protocol.training.batch))
     epochs, whole = max(protocol.epochs, enough), max(protocol.whole_epochs, enough)
     return dataclasses.replace(protocol, epochs=epochs, whole_epochs=whole)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from m3d_condense.sets.bits import on_levels
 from m3d_condense.sets.soft import SoftLabels
+from m3d_condense.sets.tiles import has_room
 
 
 def tensor_problem(images: Tensor, labels: Tensor) -> str | None:
@@ -44,7 +45,7 @@ def pixel_problem(images: Tensor, bits: int, factor: int) -> str | None:
     height, width = images.shape[2:]
     if not on_levels(images, bits):
         return f"images hold other values than those of {bits} bits a channel"
-    if not 1 <= factor <= min(height, width):
+    if not has_room((height, width), factor):
         return f"factor {factor} does not fit images of {height}×{width} pixels"
     return None
 

@@ -135,8 +135,15 @@ class CondensedSet:
     @checked
     def problem(self, *, mirrored: bool) -> Problem:
         """Return what settings may depend on; `mirrored` says whether a mirrored image keeps its class."""
-        _, channels, *size = self.images.shape
-        return Problem(ipc=self.ipc, side=min(size), channels=channels, num_classes=self.num_classes, mirrored=mirrored)
+        count, channels, *size = self.images.shape
+        return Problem(
+            ipc=self.ipc,
+            side=min(size),
+            channels=channels,
+            num_classes=self.num_classes,
+            mirrored=mirrored,
+            stored=count,
+        )
 
     @property
     def bits(self) -> int:

@@ -18,6 +18,7 @@ from m3d_condense.recipes.given import checked
 from m3d_condense.sets.condensed import IMPORTED, CondensedSet
 from m3d_condense.sets.layouts import Content
 from m3d_condense.sets.soft import SoftLabels, are_probabilities
+from m3d_condense.sets.tiles import has_room
 from m3d_condense.sets.values import ZCA, Constants, Meaning, eight_bit
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
@@ -138,7 +139,7 @@ def _check_classes(content: Content, file: Path, real: Real) -> None:
 
 def _factor(content: Content, file: Path, given: int | None) -> int:
     if given is not None:
-        if not 1 <= given <= min(content.images.shape[2:]):
+        if not has_room((content.images.shape[2], content.images.shape[3]), given):
             raise UserError("does not fit the images of the file", setting="factor", value=given)
         if content.factor not in (None, given):
             held = f"{content.factor}×{content.factor} tiles each" if content.factor != 1 else "whole images"

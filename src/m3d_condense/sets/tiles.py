@@ -18,6 +18,13 @@ def tile_size(size: tuple[int, int], factor: int) -> tuple[int, int]:
     return math.ceil(size[0] / factor), math.ceil(size[1] / factor)
 
 
+def has_room(size: tuple[int, int], factor: int) -> bool:
+    """Whether every one of l×l tiles has a pixel of an image of this height and width: rounding up may leave some out."""
+    return factor >= 1 and all(
+        (factor - 1) * tile < side for tile, side in zip(tile_size(size, factor), size, strict=True)
+    )
+
+
 def cut(images: Tensor, factor: int) -> Tensor:
     """Cut images …×C×H×W into tiles …×l²×C×h×w, row by row, padding the far sides with 0.5 where needed."""
     *lead, channels, height, width = images.shape

@@ -6,8 +6,9 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -19,6 +20,7 @@ PLAIN_INTERVAL = 10.0  # seconds between two plain lines
 FEW = 3  # units before the time left is told
 WINDOW = 30  # marks, one a second, over which the rate is taken
 NAME = 80  # characters of a job's description
+EndsIn: TypeAlias = Callable[[], float] | None
 _quiet = False
 _listeners: list[list[str]] = []
 
@@ -72,9 +74,9 @@ class Reporter:
     `note` is a short text that stands behind the counts, such as the current loss.
     """
 
-    def __init__(self, description: str, total: int, done: int, unit: str, limit: float | None = None) -> None:
+    def __init__(self, description: str, total: int, done: int, unit: str, ends_in: EndsIn = None) -> None:
         self.description, self.total, self.done, self.unit = shown(description, NAME), total, done, unit
-        self.limit, self.note = limit, ""
+        self.ends_in, self.note = ends_in, ""
         self._start = self._shown = time.monotonic()
         self._marks = deque([(self._start, done)], maxlen=WINDOW)
         self._bar: tuple[Progress, TaskID] | None = None
@@ -93,7 +95,7 @@ class Reporter:
         if self.done - self._marks[0][1] < FEW or rate == 0:  # a first step that compiles foretells nothing
             return "starting"
         seconds = (self.total - self.done) / rate
-        allowed = math.inf if self.limit is None else self.limit - (time.monotonic() - self._start)
+        allowed = math.inf if self.ends_in is None else self.ends_in()
         return f"{_clock(seconds)} left" if seconds <= allowed else f"{_clock(max(allowed, 0))} to the limit"
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
@@ -135,15 +137,15 @@ class Silent(Reporter):
 
 @contextmanager
 def progress(
-    description: str, total: int, *, done: int = 0, unit: str = "it", limit: float | None = None
+    description: str, total: int, *, done: int = 0, unit: str = "it", ends_in: EndsIn = None
 ) -> Iterator[Reporter]:
     """Report on a job of `total` units, of which `done` were finished before (a resumed run).
 
     Args:
         description, total, done, unit: of the job.
-        limit: seconds from now on after which it ends, finished or not.
+        ends_in: tells the seconds after which a time limit ends it, finished or not.
     """
-    reporter = Reporter(description, total, done, unit, limit)
+    reporter = Reporter(description, total, done, unit, ends_in)
     if _quiet or not sys.stderr.isatty():
         yield reporter
         reporter._finish()
