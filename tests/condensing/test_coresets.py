@@ -42,6 +42,11 @@ def test_selections_are_those_of_plain_loops(count: int) -> None:
     assert coresets.k_center(features(), count).tolist() == plain_k_center(features(), count)
 
 
+def test_herding_of_features_far_from_the_origin_is_that_of_plain_loops() -> None:
+    far = (1_000 + features()).float()
+    assert coresets.herding(far, 20).tolist() == plain_herding(far.double(), 20)
+
+
 @pytest.mark.parametrize("select", [coresets.herding, coresets.k_center])
 def test_images_that_coincide_are_chosen_once_each(select: object) -> None:
     assert sorted(select(torch.ones(5, 3), 5).tolist()) == [0, 1, 2, 3, 4]  # type: ignore[operator]

@@ -41,6 +41,13 @@ def some_classes(digits: ImageDataset, *names: str) -> ImageDataset:
     return dataclasses.replace(digits, train=part(digits.train), test=part(digits.test), class_names=names)
 
 
+def first_images(digits: ImageDataset, count: int) -> ImageDataset:
+    """The digits with the first training images of each class alone."""
+    labels = digits.train.labels
+    first = torch.cat([(labels == k).nonzero().flatten()[:count] for k in range(10)])
+    return dataclasses.replace(digits, train=Split(images=digits.train.images[first], labels=labels[first]))
+
+
 def grow(data: ImageDataset, **settings: Any) -> CondensedSet:
     plain = Execution(device="cpu", precision="float32", native=False, compile="no")
     return condense(data, **TINY | {"execution": plain} | settings)
@@ -189,6 +196,21 @@ def test_real_images_are_added_by_a_selection(digits: ImageDataset) -> None:
     small, large = (condense(digits, ipc=ipc, method="random") for ipc in (2, 5))
     grown = condense(digits, ipc=5, method="random", start_from=small)
     assert torch.equal(grown.images, large.images)  # of one seed, a selection holds the smaller ones
+
+
+@pytest.mark.parametrize("bits", [8, 2])
+@pytest.mark.parametrize("method", ["random", "herding", "k-center"])
+def test_no_real_image_is_added_twice(digits: ImageDataset, method: str, bits: int) -> None:
+    few = first_images(digits, 9)
+    pixels: dict[str, Any] = {} if method == "random" else {"selection_features": "pixels"}
+    small = condense(few, ipc=4, method="random", seed=1, bits=bits)
+    grown = by_class(condense(few, ipc=8, method=method, bits=bits, start_from=small, **pixels))
+    wanted = by_class(condense(few, ipc=8, method=method, bits=bits, **pixels))
+    for name, kept in by_class(small).items():
+        assert len({image.numpy().tobytes() for image in grown[name]}) == 8
+        assert torch.equal(grown[name][:4], kept)
+        others = [image for image in wanted[name] if not (image == kept).flatten(1).all(1).any()]
+        assert torch.equal(grown[name][4:], torch.stack(others)[:4])  # the first of the selection
 
 
 @pytest.mark.parametrize(

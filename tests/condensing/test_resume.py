@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -192,6 +193,9 @@ def test_a_finished_run_is_returned_as_it_is(
     other = load((digits.train.images[:200].numpy(), digits.train.labels[:200].numpy()))
     with pytest.raises(UserError, match="other settings or data"):
         condense(other, out=out, execution=plain, **TINY)
+    renamed = dataclasses.replace(digits, class_names=("nought", *digits.class_names[1:]))
+    with pytest.raises(UserError, match="other settings or data"):
+        condense(renamed, out=out, execution=plain, **TINY)
     assert taken == []
     assert CondensedSet.load(out).created == first.created
     stored = json.loads((out / "condensed.json").read_text())

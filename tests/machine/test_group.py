@@ -70,6 +70,20 @@ def test_processes_tell_each_other_what_they_have() -> None:
         assert own == 7 + rank
 
 
+def test_processes_that_were_told_to_do_different_things_are_refused() -> None:
+    def work() -> str:
+        group = current()
+        if not group.leads:
+            group.wait()
+            return "waited"
+        with pytest.raises(UserError) as caught:
+            group.check_same(lambda: {"lr": 0.1})
+        return str(caught.value)
+
+    said = "the processes differ in what they were told to do; start all with one command, on the same data"
+    assert together(2, work) == [said, "waited"]
+
+
 def test_each_number_is_dealt_once_to_whoever_asks_next() -> None:
     others = multiprocessing.Value("i", 0)  # numbers that the others were dealt in the first turn
 

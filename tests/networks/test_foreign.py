@@ -29,6 +29,7 @@ from m3d_condense.tools.errors import UserError
 
 USER = '''
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 class Plain(nn.Module):
@@ -121,6 +122,14 @@ class Random(nn.Module):
         if self.training:
             self.seen = self.seen + len(images)
         return self.head(self.drop(self.norm(images)).flatten(1))
+
+class Dropping(Plain):
+    def forward(self, images):
+        return self.head(F.dropout(self.hidden(images.flatten(1))))
+
+class DroppingLogits(Own):
+    def forward(self, images):
+        return F.dropout(self.head(self.features(images)))
 
 def frozen(**shape):
     return Plain(**shape).requires_grad_(False)
@@ -262,6 +271,8 @@ def test_it_stands_in_training_mode_and_batch_statistics_are_seen() -> None:
         ("mynets:Counting", "in training mode on images 2×3×8×6: ValueError: Expected more than 1 spatial"),
         ("mynets:Squeezed", "must return logits of 1×5 for images 1×3×8×6, not 5"),
         ("mynets:Cut", "cuts gradients off"),
+        ("mynets:Dropping", "at rest, after eval.*, its output differs from call to call.*training=self.training"),
+        ("mynets:DroppingLogits", "at rest, after eval.*, its output differs from call to call"),
     ],
 )
 def test_mistakes_are_named_in_one_line(name: str, message: str) -> None:

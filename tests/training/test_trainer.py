@@ -70,6 +70,11 @@ def test_dm_takes_a_tenth_of_the_rate_at_half_way() -> None:
     assert rates(protocol("dm").training, 10) == pytest.approx([0.01] * 5 + [0.001] * 5)
 
 
+@pytest.mark.parametrize("name", ["dm", "idc"])
+def test_the_first_step_of_the_shortest_training_has_the_whole_rate(name: str) -> None:
+    assert rates(protocol(name).training, 1) == pytest.approx([0.01])
+
+
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 150])
 def test_one_cycle_ends_low_and_peaks_at_the_rate(steps: int) -> None:
     seen = rates(protocol("quick").training, steps)

@@ -44,6 +44,7 @@ def herding(features: Tensor, count: int) -> Tensor:
     Returns:
         Indices M, int64, in the order of choice; none twice.
     """
+    features = features - features.mean(0)  # far from the origin the products cancel
     mean, squares = features.mean(0), features.square().sum(1)
     total = torch.zeros_like(mean)
     taken = torch.zeros(len(features), dtype=torch.bool, device=features.device)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.recipes.recipe import Recipe
-from m3d_condense.sets.bits import on_levels
+from m3d_condense.sets.bits import on_levels, quantised
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.progress import notice
@@ -50,12 +50,21 @@ class Earlier:
         """Return what a run that grows from them is told by, JSON-able."""
         return {"fingerprint": self.fingerprint, "images": self.count, "kept": self.kept}
 
-    def laid_over(self, images: Tensor, classes: range) -> Tensor:
-        """Return the initial images K'×M×C×H×W in [0, 1] of these classes with the earlier ones in the first places."""
+    def laid_over(self, images: Tensor, classes: range, recipe: Recipe) -> Tensor:
+        """Return the initial images K'×M×C×H×W in [0, 1] of these classes with the earlier ones in the first places.
+
+        Those that are added are none of the earlier ones, while there are others. Images that are selected come in
+        their order; those that steps are to move keep their places, as the first were where the earlier ones began.
+        """
         grown = images.clone()
         for place, number in enumerate(classes):
-            earlier = self.images[number]
-            grown[place, : len(earlier)] = earlier.float() / 255
+            earlier, initial = self.images[number], images[place]
+            taken = {image.numpy().tobytes() for image in earlier}
+            alike = [image.numpy().tobytes() in taken for image in quantised(initial, recipe.bits)]
+            first = len(earlier) if recipe.iterations > 0 else 0
+            order = [*range(first, len(initial)), *range(first)]
+            added = sorted(order, key=alike.__getitem__)[: len(initial) - len(earlier)]
+            grown[place] = torch.cat([earlier.float() / 255, initial[added]])
         return grown
 
     def frozen(self, count: int) -> Tensor:

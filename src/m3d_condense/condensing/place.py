@@ -22,9 +22,9 @@ class Place:
 
     Attributes:
         target: the folder of the set; its checkpoint lies beside it.
-        identity: the run's recipe, its data's fingerprint, the code of a user's network, what it grows from, and the
-            number of its groups of classes where there are several: what a checkpoint must agree with, JSON-able; the
-            loop adds its arithmetic.
+        identity: the run's recipe, its data's fingerprint and class names, the code of a user's network, what it grows
+            from, and the number of its groups of classes where there are several: what a checkpoint must agree with,
+            JSON-able; the loop adds its arithmetic.
         execution: settings of the machine that were asked for, by name.
         overwrite: whether a set or a begun run of other settings gives way.
         of_group: whether it is one of several groups of classes, whose finished set is a part of a run that has begun.
@@ -103,7 +103,8 @@ class Place:
         """
         settings = completed(found.settings)
         recipe = {name: settings.get(name) for name in self.identity["recipe"]}
-        made_from = {"recipe": recipe, "fingerprint": found.source.get("fingerprint")}
+        data = {"fingerprint": found.source.get("fingerprint"), "class_names": list(found.class_names)}
+        made_from = {"recipe": recipe} | data
         if settings.get("class_groups") is not None:
             made_from["class_groups"] = settings["class_groups"]
         if "code" in self.identity:

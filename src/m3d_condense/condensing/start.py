@@ -43,7 +43,7 @@ def start(
     images, frozen = _images(dataset, recipe, engine, watch, shard, judges), None
     if earlier is not None:
         notice(earlier.explain(dataset.num_classes * recipe.ipc, recipe.iterations))
-        images, frozen = earlier.laid_over(images, shard.classes), earlier.frozen(recipe.ipc)
+        images, frozen = earlier.laid_over(images, shard.classes, recipe), earlier.frozen(recipe.ipc)
     return Pixels(images.to(engine.device), recipe.factor, shard, frozen, recipe.bits)
 
 

@@ -85,6 +85,7 @@ class Task:
         return {
             "recipe": dataclasses.asdict(self.recipe),
             "fingerprint": self.dataset.fingerprint,
+            "class_names": list(self.dataset.class_names),
             **self.code,
             **grown,
         }

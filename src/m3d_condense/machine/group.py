@@ -262,7 +262,10 @@ class Group:
         if self.size == 1:
             return
         first, *others = self.objects(dict(told()))
-        names = [name for name in first if any(one.get(name) != first[name] for one in others)]
+        if not all(isinstance(one, dict) for one in (first, *others)):  # other words than these
+            names = ["what they were told to do"]
+        else:
+            names = [name for name in first if any(one.get(name) != first[name] for one in others)]
         if names:
             different = ", ".join(names)
             raise UserError(f"the processes differ in {different}; start all with one command, on the same data")

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m3d_condense.networks.trying import in_training
+from m3d_condense.networks.trying import drawing, in_training
 from m3d_condense.tools.errors import UserError
 
 
@@ -39,7 +39,7 @@ class Foreign(nn.Module):
 
     Raises:
         UserError: where it does not take the images, one or several, or gives no logits N×K or no features N×D,
-            at rest or in training, or no gradients.
+            at rest or in training, or no gradients; or where at rest it draws at random.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Foreign(nn.Module):
                 last.register_forward_pre_hook(self._see)
             for images in (example, example[:1]):
                 self.feature_size = self._tried(images, num_classes)
+            self._check_repeatable()
         self._tried_in_training(num_classes)
         self.train()
 
@@ -130,6 +131,19 @@ class Foreign(nn.Module):
                 " give the network a method features(images) that returns N×D"
             )
         return found.shape[1]
+
+    def _check_repeatable(self) -> None:
+        """Refuse a network that draws at random at rest: neither a step nor a score could be repeated."""
+
+        def output(seed: int) -> Tensor:
+            with drawing(self, seed):
+                return torch.cat([self.features(self._example), self(self._example)], dim=1)
+
+        if not torch.allclose(output(0), output(1), rtol=1e-3, atol=1e-5, equal_nan=True):
+            said = (
+                "at rest, after eval(), its output differs from call to call; have it draw at random in training alone"
+            )
+            raise self._refusal(f"{said}, as F.dropout does with training=self.training")
 
     def _tried_in_training(self, num_classes: int) -> None:
         """Check the example once more in training mode, with gradients."""

@@ -19,10 +19,10 @@ def tile_size(size: tuple[int, int], factor: int) -> tuple[int, int]:
 
 
 def has_room(size: tuple[int, int], factor: int) -> bool:
-    """Whether every one of l×l tiles has a pixel of an image of this height and width: rounding up may leave some out."""
-    return factor >= 1 and all(
-        (factor - 1) * tile < side for tile, side in zip(tile_size(size, factor), size, strict=True)
-    )
+    """Whether each of l×l tiles holds a pixel of images of this height and width; as it is rounded up, it may not."""
+    if factor < 1:
+        return False
+    return all((factor - 1) * tile < side for tile, side in zip(tile_size(size, factor), size, strict=True))
 
 
 def cut(images: Tensor, factor: int) -> Tensor:

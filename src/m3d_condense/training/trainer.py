@@ -257,7 +257,7 @@ def schedule(optimizer: torch.optim.Optimizer, training: Training, steps: int) -
     """Return the training's rates over so many steps."""
     if training.schedule == "one-cycle":
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, training.lr, total_steps=steps + 1, cycle_momentum=False)
-    milestones = [round(share * steps) for share in training.milestones]
+    milestones = [max(round(share * steps), 1) for share in training.milestones]
     return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=training.decay)
 
 
