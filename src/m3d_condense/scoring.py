@@ -101,11 +101,15 @@ def evaluate(
     scored_by = adapted(protocol, first, epochs, flip)
     labels = labels_of(subjects, labels)
     asked = [network, training_settings(scored_by), repeats, seed, flip, readings, labels]
-    current().check_same(
-        lambda: {"data": dataset.fingerprint, "sets": [one.fingerprint for one in subjects], "settings": asked}
-    )
+    engine = Engine(execution)
+
+    def described() -> dict[str, Any]:
+        what = {"data": dataset.fingerprint, "sets": [one.fingerprint for one in subjects], "settings": asked}
+        return what | engine.execution.arithmetic()
+
+    current().check_same(described)
     assert isinstance(network, str)  # `checked` has named it
-    trainer = trainer_for(network, scored_by, dataset, first, repeats, Engine(execution))
+    trainer = trainer_for(network, scored_by, dataset, first, repeats, engine)
     seeds = [repeat_seed(seed, r) for r in range(repeats)]
     read = accuracies_of(trainer, scored_by, subjects, dataset, seeds, f"Scoring {network}", labels, readings)
     settings = settings_of(scored_by, trainer, dataset, seed, flip) | told_of(subjects, labels)

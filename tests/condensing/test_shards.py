@@ -6,7 +6,6 @@ import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from m3d_condense.condensing.run import Run
 from m3d_condense.condensing.view import View
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
+from m3d_condense.machine.execution import Execution
 from m3d_condense.machine.group import LOST, current
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.tools.errors import UserError
@@ -234,16 +234,27 @@ def test_pool_networks_are_trained_once_between_them(
     assert together(2, work) == [["0.safetensors", "2.safetensors"], ["1.safetensors"]]
 
 
-def test_processes_that_were_given_other_settings_or_data_are_refused(few: ImageDataset) -> None:
+@pytest.mark.parametrize(
+    ("change", "given"),
+    [
+        ("lr", {"lr": 0.5}),
+        ("data", {}),
+        ("preview_every", {"preview_every": 1}),
+        ("native", {"execution": Execution(native=False)}),
+        ("out", {"out": None}),
+    ],
+)
+def test_processes_that_were_given_other_settings_or_data_are_refused(
+    few: ImageDataset, change: str, given: dict[str, Any], tmp_path: Path
+) -> None:
     other = dataclasses.replace(few, train=dataclasses.replace(few.train, images=255 - few.train.images))
 
-    def work(change: str) -> str:
+    def work() -> str:
         late = current().rank == 1
-        asked = TINY | ({"lr": 0.5} if late and change == "lr" else {})
+        asked = TINY | {"out": tmp_path / "set"} | (given if late else {})
         with pytest.raises(UserError) as caught:
             condense(other if late and change == "data" else few, **asked)
         return str(caught.value)
 
-    for change in ("lr", "data"):
-        said = f"the processes differ in {change}; start all with one command, on the same data"
-        assert together(2, partial(work, change)) == [said] * 2
+    said = f"the processes differ in {change}; start all with one command, on the same data"
+    assert together(2, work) == [said] * 2

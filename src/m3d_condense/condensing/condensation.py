@@ -117,13 +117,14 @@ def condense(
         code=code_named(recipe.network, **dataset.shape),
         overwrite=overwrite,
     )
-    more = {"class_groups": class_groups, "time_limit": time_limit, "watch": watch}
+    more = {"class_groups": class_groups, "time_limit": time_limit, "watch": watch, "preview_every": preview_every}
 
     def described() -> dict[str, Any]:
         identity = {"code": None, "start_from": None} | task.identity()
         data, code = identity.pop("fingerprint"), identity.pop("code")
         named = {str(Setting(name)): value for name, value in (identity.pop("recipe") | identity | more).items()}
-        return {"data": data, "code of the network": code} | named
+        stored = {str(Setting("out")): target is not None}
+        return {"data": data, "code of the network": code} | named | stored | task.engine.execution.arithmetic()
 
     current().check_same(described)
     return in_groups(task, class_groups, target) if class_groups > 1 else in_one(task, target)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from m3d_condense.recipes.given import of_kind
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 
 MOST_MEMORY = 2**20  # GiB that can be asked for
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
@@ -47,6 +47,10 @@ class Execution:
             raise UserError("auto, yes or no", setting="compile", value=self.compile)
         if not 0.0 <= self.memory <= MOST_MEMORY:
             raise UserError(f"GiB, from 0 to {MOST_MEMORY}", setting="memory", value=self.memory)
+
+    def arithmetic(self) -> dict[str, object]:
+        """Return what of it processes that work together must agree on, as the user would name it: not the device."""
+        return {str(Setting(name)): getattr(self, name) for name in ROUNDING if name != "device"}
 
     def resolve_device(self) -> torch.device:
         """Return the device that is asked for, with its number, as its tensors have it.

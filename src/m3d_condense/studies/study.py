@@ -63,7 +63,9 @@ def run_study(
     if sort not in ORDERS:
         raise UserError(f"one of {', '.join(ORDERS)}", setting="sort", value=sort)
     group = current()
-    group.check_same(lambda: {"settings or data": [dict(settings), time_limit, [job.identity() for job in jobs]]})
+    asked = [dict(settings), time_limit, folder is not None]
+    identities = [job.identity() for job in jobs]
+    group.check_same(lambda: {"settings or data": [asked, identities]} | engine.execution.arithmetic())
     if folder is not None:
         group.by_first(partial(check_target, folder))
     with nullcontext() if folder is None else group.held_by_first(lambda: alone(folder)):
