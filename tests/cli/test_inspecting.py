@@ -97,9 +97,7 @@ def test_a_sheet_takes_the_place_of_a_sheet_alone(tmp_path: Path, capsys: pytest
             file.write_text("mine")
         before = file.read_bytes()
         assert main(["inspect", "digits", "--out", name]) == 2
-        assert (
-            f"--out {name}: there is a file of this name, which would be lost; name another" in capsys.readouterr().err
-        )
+        assert f"{name} is another file, which would be lost; choose another name" in capsys.readouterr().err
         assert file.read_bytes() == before
     assert main(["inspect", "digits", "--out", "sheet.jpg"]) == 2
     assert "--out sheet.jpg: the sheet is a PNG: end its name in .png" in capsys.readouterr().err

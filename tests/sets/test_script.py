@@ -156,7 +156,7 @@ def test_the_network_is_a_convnet(network: str, depth: int) -> None:
 def test_nothing_of_anyone_else_s_is_overwritten(taken: str) -> None:
     Path(taken).write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(UserError, match=f"{taken} is there already, and is no script export; choose another name"):
+        with pytest.raises(UserError, match=f"{taken} is another file, which would be lost; choose another name"):
             written(make(), adapted("quick"), overwrite=overwrite)
     assert Path(taken).read_text() == "mine"
     assert {path.name for path in Path().iterdir()} == {taken, "set"}
@@ -164,6 +164,6 @@ def test_nothing_of_anyone_else_s_is_overwritten(taken: str) -> None:
 
 def test_an_older_script_is_overwritten_where_that_is_asked_for() -> None:
     written(make(), adapted("quick"))
-    with pytest.raises(UserError, match=r"train.py is there already; choose another name, or give overwrite=True"):
+    with pytest.raises(UserError, match=r"train.py holds a script export; choose another name, or give overwrite=True"):
         written(make(), adapted("dm"))
     assert "protocol dm" in written(make(), adapted("dm"), overwrite=True).read_text()

@@ -17,8 +17,8 @@ from m3d_condense.data.inspection import Inspection, Levels, examples, inspect
 from m3d_condense.machine.memory import readable
 from m3d_condense.sets.preview import preview
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.files import check_place, write_file
-from m3d_condense.tools.locks import alone
+from m3d_condense.tools.files import check_file, write_file
+from m3d_condense.tools.locks import check_writable
 from m3d_condense.tools.places import check_outside_data
 from m3d_condense.tools.progress import recorded
 from m3d_condense.tools.text import shown
@@ -62,17 +62,16 @@ def _check_target(out: Path) -> None:
     """Raise UserError for what is no name of a PNG, and for a file that was not drawn here."""
     if out.suffix.lower() != ".png":
         raise UserError("the sheet is a PNG: end its name in .png", setting="out", value=out)
-    check_place(out)
-    with alone(out):  # it can be written
-        if not out.exists():
-            return
+    check_file(out, "contact sheet", _is_sheet, overwrite=True)
+    check_writable(out)
+
+
+def _is_sheet(file: Path) -> bool:
     try:
-        with Image.open(out, formats=("PNG",)) as picture:
-            ours = picture.info.get(MARK[0]) == MARK[1]
+        with Image.open(file, formats=("PNG",)) as picture:
+            return bool(picture.info.get(MARK[0]) == MARK[1])
     except (OSError, UnidentifiedImageError, ValueError):
-        ours = False
-    if not ours:
-        raise UserError("there is a file of this name, which would be lost; name another", setting="out", value=out)
+        return False
 
 
 def _draw(dataset: ImageDataset, out: Path) -> None:

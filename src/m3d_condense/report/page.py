@@ -15,7 +15,7 @@ from m3d_condense.report.sheet import Sheet
 from m3d_condense.sets.folder import REPORT, is_condensed_set
 from m3d_condense.sets.text import one_line
 from m3d_condense.tools.errors import UserError
-from m3d_condense.tools.files import check_place, write_file_atomic
+from m3d_condense.tools.files import check_file, write_file_atomic
 from m3d_condense.tools.locks import check_writable
 from m3d_condense.tools.versions import installed
 
@@ -29,11 +29,8 @@ def check_target(out: Path) -> None:
     """Raise `UserError` for what is no name of a page, a file that is no report, and a place in a set but its own."""
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError("the report is a page: end its name in .html", setting="out", value=out)
-    check_place(out, in_set=out.name == REPORT and is_condensed_set(out.parent))
-    if out.is_dir():
-        raise UserError("is a folder; name a file", setting="out", value=out)
-    if out.exists() and MARK not in out.read_bytes()[:4096]:
-        raise UserError("there is a file of this name, which would be lost; name another", setting="out", value=out)
+    in_set = out.name == REPORT and is_condensed_set(out.parent)
+    check_file(out, "report", lambda file: MARK in file.read_bytes()[:4096], overwrite=True, in_set=in_set)
     check_writable(out)
 
 

@@ -19,8 +19,7 @@ from m3d_condense.recipes.augmentation import ALWAYS
 from m3d_condense.recipes.protocols import PHOTOGRAPHS, Protocol, Training
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tiles import tile_size
-from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.files import check_place, open_tensors, write_file_atomic
+from m3d_condense.tools.files import check_file, open_tensors, write_file_atomic
 from m3d_condense.tools.locks import check_writable
 from m3d_condense.training.augment import CROP, CUTOUT
 from m3d_condense.training.photographs import EIGENVALUES, EIGENVECTORS, GREY, JITTER, LIGHT
@@ -84,14 +83,8 @@ def write_script(
 
 def check_script(script: Path, *, overwrite: bool) -> None:
     """Raise `UserError` if `write_script` would refuse `script`: call it before anything that takes long."""
-    check_place(script)
-    for file, ours in ((script, _is_script), (_images_of(script), _is_images)):
-        if not file.exists():
-            continue
-        if not ours(file):
-            raise UserError(f"{file} is there already, and is no script export; choose another name")
-        if not overwrite:
-            raise UserError(f"{file} is there already; choose another name, or give {Setting('overwrite', True)}")
+    for file, is_ours in ((script, _is_script), (_images_of(script), _is_images)):
+        check_file(file, "script export", is_ours, overwrite=overwrite)
     check_writable(script)
 
 

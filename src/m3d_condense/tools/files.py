@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from m3d_condense.tools.errors import UserError
+from m3d_condense.tools.errors import Setting, UserError
 from m3d_condense.tools.leftovers import REPLACED, SPARE, held, is_partial, restore_folder, sweep, temporary_name
 from m3d_condense.tools.places import check_outside_sets
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_folder",
     "check_name",
+    "check_file",
     "check_place",
     "open_tensors",
     "plain_json",
@@ -68,6 +69,27 @@ def check_place(path: Path, *, in_set: bool = False) -> None:
     blocker = next((parent for parent in path.parents if parent.exists()), None)
     if blocker is not None and not blocker.is_dir():
         raise UserError(f"{path}: {blocker} is a file, not a folder; choose another place")
+
+
+def check_file(
+    path: Path, kind: str, is_ours: Callable[[Path], bool], *, overwrite: bool, in_set: bool = False
+) -> None:
+    """Raise `UserError` unless a file may be written at `path`; call it before a long job.
+
+    Args:
+        path: where nothing may be, or a file of the same kind.
+        kind: what is written, such as "report".
+        is_ours: tells whether a file that is there is one.
+        overwrite: whether such a one gives way.
+        in_set: whether it belongs to the condensed set that it lies in.
+    """
+    check_place(path, in_set=in_set)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file")
+    if path.exists() and not is_ours(path):
+        raise UserError(f"{path} is another file, which would be lost; choose another name")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} holds a {kind}; choose another name, or give {Setting('overwrite', True)}")
 
 
 def check_name(path: Path) -> None:

@@ -21,7 +21,7 @@ from m3d_condense.machine.engine import at_once
 from m3d_condense.recipes.given import Architecture, checked
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import Setting, UserError
-from m3d_condense.tools.files import check_place, open_tensors, plain_json, read_tensors, write_file_atomic
+from m3d_condense.tools.files import check_file, open_tensors, plain_json, read_tensors, write_file_atomic
 from m3d_condense.tools.locks import check_writable
 from m3d_condense.training.augment import constants_problem, normalised
 from m3d_condense.training.trainer import check_converged, classes_of
@@ -171,23 +171,14 @@ def is_trained_network(path: Path) -> bool:
 
 
 def check_target(path: Path, overwrite: bool) -> None:
-    """Raise `UserError` unless a trained network may be written to `path`: call it before the training.
-
-    A file that holds anything else is never replaced.
-    """
-    check_place(path)
+    """Raise `UserError` unless a trained network may be written to `path`: call it before the training."""
     check_free(path, overwrite)
     check_writable(path)
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """Raise `UserError` for a folder, a file of another kind, and a trained network that is not to be replaced."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file")
-    if path.exists() and not is_trained_network(path):
-        raise UserError(f"{path} is another file, which would be lost; choose another name")
-    if path.exists() and not overwrite:
-        raise UserError(f"{path} holds a trained network; choose another name, or give {Setting('overwrite', True)}")
+    """Raise `UserError` as `check_target` does, but for a path that this process holds."""
+    check_file(path, "trained network", is_trained_network, overwrite=overwrite)
 
 
 def _refuse(constant: str) -> None:
