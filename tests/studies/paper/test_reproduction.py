@@ -293,6 +293,10 @@ def test_the_orders_of_methods_are_compared(tmp_path: Path) -> None:
     assert "0.60 over 4 methods" in said
     assert "here dm > m3d > random > herding; in the paper m3d > dm > herding > random" in said
     assert rank_orders(rows[:2]) == []
+    level = [dataclasses.replace(row, mean=30.0) for row in rows]
+    assert rank_orders(level) == []
+    (said,) = rank_orders([*level[:3], rows[3]])
+    assert "here m3d > random = herding = dm; in the paper" in said
 
 
 def test_the_best_of_several_readings_is_told_beside_the_last_state(tmp_path: Path) -> None:

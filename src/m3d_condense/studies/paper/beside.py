@@ -99,16 +99,24 @@ def rank_orders(rows: Sequence[Beside]) -> list[str]:
     for name, of_problem in problems.items():
         if len(of_problem) < 3:
             continue
-        ours = [row.mean for row in of_problem]
-        theirs = [row.paper.mean for row in of_problem if row.paper is not None]
+        names = [row.method for row in of_problem]
+        ours, theirs = [row.mean or 0.0 for row in of_problem], [_paper_mean(row) for row in of_problem]
+        if 1 in (len(set(ours)), len(set(theirs))):  # which have no order
+            continue
         correlation = float(spearmanr(ours, theirs).statistic)
-        here = " > ".join(row.method for row in sorted(of_problem, key=lambda row: -(row.mean or 0.0)))
-        there = " > ".join(row.method for row in sorted(of_problem, key=lambda row: -_paper_mean(row)))
         said.append(
             f"{name}: rank correlation with the paper (Spearman) {correlation:.2f} over {len(of_problem)} methods; "
-            f"here {here}; in the paper {there}"
+            f"here {_order(names, ours)}; in the paper {_order(names, theirs)}"
         )
     return said
+
+
+def _order(names: Sequence[str], accuracies: Sequence[float]) -> str:
+    """Return the names from the highest accuracy to the lowest, with a = between those that print alike."""
+    printed: dict[str, list[str]] = {}
+    for name, value in sorted(zip(names, accuracies, strict=True), key=lambda pair: -pair[1]):
+        printed.setdefault(f"{value:.1f}", []).append(name)
+    return " > ".join(" = ".join(names) for names in printed.values())
 
 
 def _paper_mean(row: Beside) -> float:
