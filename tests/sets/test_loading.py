@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+import os
+import pickle
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import torch
 from condensed_sets import make, make_soft
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset
@@ -173,3 +177,26 @@ def test_a_plain_loop_over_the_loader_trains_a_network(digits: ImageDataset) -> 
             optimizer.step()
     right = network(condensed.normalise(digits.test.images)).argmax(1) == digits.test.labels
     assert right.float().mean() > 0.85  # measured with seeds 0, 1, 2: 91.6, 94.4, 94.2 %
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda data: pickle.loads(pickle.dumps(data))])
+def test_a_copy_of_the_images_goes_on_with_the_same_draws(copied: Callable[[Any], Any]) -> None:
+    images = make().loader(8).dataset
+    images[0]
+    other = copied(images)
+    assert [torch.equal(images[0][0], other[0][0]) for _ in range(3)] == [True] * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
+def test_every_worker_of_a_callers_own_loader_draws_otherwise_in_every_pass() -> None:
+    def passes() -> list[bytes]:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            batches: Any = DataLoader(
+                make().loader(8).dataset, batch_sampler=[[0]] * 4, num_workers=2, multiprocessing_context="fork"
+            )
+            return [images.numpy().tobytes() for _ in range(2) for images, _ in batches]
+
+    drawn = passes()
+    assert len(set(drawn)) == len(drawn) == 8
+    assert passes() == drawn

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.protocols import PHOTOGRAPHS, PROTOCOLS
@@ -40,7 +40,7 @@ class AugmentedImages(Dataset[Batch]):
         labels: N, int64; or soft ones, N×K, float32.
         augmentation: applied to every image at every reading.
         normalised: how the images are.
-        stream: of the draws, on the CPU.
+        stream: of the draws, on the CPU. A worker of a caller's own loader has a stream of its own in each pass.
     """
 
     def __init__(
@@ -53,22 +53,33 @@ class AugmentedImages(Dataset[Batch]):
     ) -> None:
         self.images, self.labels = images, labels
         self.augmentation, self.normalised, self.stream = augmentation, normalised, stream
+        self._worker: int | None = None  # the seed of the worker that the stream is of
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: a worker that is spawned cannot take a generator."""
+        return self.__dict__ | {"stream": self.stream.get_state().numpy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"stream": torch.Generator().set_state(torch.from_numpy(state["stream"]))}
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Batch:
-        image, label = self.__getitems__([index])
-        return image[0], label[0]
+        return self.__getitems__([index])[0]
 
     @torchs_own()
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Return a whole batch, which is augmented in one call."""
+    def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
+        """Return the images of a batch with their labels; they are augmented in one call."""
+        worker = get_worker_info()
+        if worker is not None and worker.seed != self._worker:
+            self._worker, self.stream = worker.seed, generator(worker.seed, "augment")
         chosen = torch.as_tensor(indices)
         images = self.images[chosen]
         size = (images.shape[-2], images.shape[-1])
         drawn = augment.draw(self.augmentation, len(chosen), size, self.stream)
-        return augment.apply(images.unsqueeze(1), drawn, self.normalised).squeeze(1), self.labels[chosen]
+        augmented = augment.apply(images.unsqueeze(1), drawn, self.normalised).squeeze(1)
+        return [*zip(augmented, self.labels[chosen], strict=True)]
 
 
 class EvenBatches(Sampler[list[int]]):
@@ -119,7 +130,6 @@ def loader(
     return DataLoader(
         AugmentedImages(normalised(images), labels, augmentation, normalised, generator(seed, "augment")),
         batch_sampler=EvenBatches(len(images), batch_size, generator(seed, "order")),
-        collate_fn=_as_given,
         generator=generator(seed, "workers"),  # in place of torch's own, whose state is the caller's
     )
 
@@ -136,8 +146,3 @@ def augmentation_named(name: str | None, *, flip: bool) -> Augmentation:
         raise UserError(f"one of {', '.join(AUGMENTATIONS)}, or None", setting="augment", value=name)
     found = AUGMENTATIONS[name]
     return found.where(mirrored=flip)
-
-
-def _as_given(batch: Any) -> Any:
-    """Return a batch as `AugmentedImages` gave it: it is whole already."""
-    return batch
