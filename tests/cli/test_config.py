@@ -50,6 +50,32 @@ def test_switches_take_true_and_false_only(tmp_path: Path) -> None:
         assert refused("condense", "--config", "run.yaml").startswith("run.yaml: --overwrite: expected true or false")
 
 
+@pytest.mark.parametrize(
+    ("command", "name", "values"),
+    [
+        ("paper", "only", ["mnist/1", "cifar10/10"]),
+        ("paper", "methods", ["random", "dm"]),
+        ("paper", "networks", ["convnet", "resnet10"]),
+        ("compare", "methods", ["random", "dm"]),
+        ("compare", "ipc", [1, 10]),
+        ("condense", "classes", ["one", "no"]),
+        ("study", "vary", ["lr=0.1,0.2", "factor=1"]),
+    ],
+)
+def test_what_takes_several_values_takes_one_or_a_list(command: str, name: str, values: list[Any]) -> None:
+    for given, expected in ((values, values), (values[0], values[:1])):
+        Path("run.json").write_text(json.dumps({name: given}))
+        assert settings(command, "--config", "run.json")[name] == expected
+
+
+def test_a_flag_of_two_names_is_a_setting_by_either(tmp_path: Path) -> None:
+    for name in ("budget", "time_limit", "time-limit"):
+        Path("run.yaml").write_text(f"{name}: 5s\n")
+        assert settings("paper", "table2", "--config", "run.yaml")["time_limit"] == "5s"
+    Path("run.yaml").write_text("budget: 5s\ntime_limit: 3s\n")
+    assert refused("paper", "table2", "--config", "run.yaml") == "run.yaml: --time-limit: given twice"
+
+
 def test_a_setting_without_a_default_may_be_left_empty(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("lr:\nsize: null\n")
     given = settings("condense", "--config", "run.yaml")

@@ -28,6 +28,7 @@ from m3d_condense.studies.comparison import compare
 from m3d_condense.tools.errors import UserError
 
 USER = '''
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -126,6 +127,12 @@ class Random(nn.Module):
 class Dropping(Plain):
     def forward(self, images):
         return self.head(F.dropout(self.hidden(images.flatten(1))))
+
+class ByNumPy(Plain):
+    def __init__(self, channels, num_classes, size):
+        super().__init__(channels, num_classes, size)
+        with torch.no_grad():
+            self.head.bias.copy_(torch.from_numpy(np.random.randn(num_classes)))
 
 class DroppingLogits(Own):
     def forward(self, images):
@@ -272,6 +279,7 @@ def test_it_stands_in_training_mode_and_batch_statistics_are_seen() -> None:
         ("mynets:Squeezed", "must return logits of 1×5 for images 1×3×8×6, not 5"),
         ("mynets:Cut", "cuts gradients off"),
         ("mynets:Dropping", "at rest, after eval.*, its output differs from call to call.*training=self.training"),
+        ("mynets:ByNumPy", "its weights are drawn by other means than torch's own, and do not follow from the seed"),
         ("mynets:DroppingLogits", "at rest, after eval.*, its output differs from call to call"),
     ],
 )

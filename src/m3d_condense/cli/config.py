@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Action
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -92,18 +93,29 @@ def apply(config: Config, parser: ArgumentParser) -> None:
     """Make the settings of a configuration file the defaults of a command.
 
     Raises:
-        UserError: for a name that is no flag of the command, or a value that its flag would not take.
+        UserError: for a name that is no flag of the command, a value that its flag would not take, or two for one.
     """
-    defaults = parser.get_defaults()
-    for name, value in config.settings.items():
-        if name not in defaults or name == "config":
-            unknown = f"unknown setting {short(repr(name), VALUE)}"
+    defaults, flags, given = parser.get_defaults(), _flags(parser), set[str]()
+    for written, value in config.settings.items():
+        flag = flags.get(written)
+        name = written if flag is None else flag.dest
+        if name in given:
+            raise UserError(f"{config.path}: {Setting(name)}: given twice")
+        given.add(name)
+        if flag is None or name not in defaults or name == "config":
+            unknown = f"unknown setting {short(repr(written), VALUE)}"
             raise UserError(f"{config.path}: {unknown}: settings are named as the flags of {parser.prog}")
         if value is None and defaults[name] is None:
             continue  # as if it were not there
-        plain = _plain(name, value, defaults[name], config.path)
+        plain = _plain(flag, value, defaults[name], config.path)
         with mistakes_worded(f"{config.path}: "):
             parser.set_defaults({name: parser.parse_object({name: plain})[name]})
+
+
+def _flags(parser: ArgumentParser) -> dict[str, Action]:
+    """Return the flags of a command by all their names, and what it is given without a flag, as settings are named."""
+    flags = {action.dest: action for action in parser._actions}
+    return flags | {_name(name.lstrip("-")): flag for flag in parser._actions for name in flag.option_strings}
 
 
 def _of_set(found: Found) -> Config:
@@ -196,9 +208,9 @@ def _fault(path: Path) -> str:
     return f"larger than {LARGEST} bytes" if path.stat().st_size > LARGEST else ""
 
 
-def _plain(name: str, value: Any, default: Any, path: Path) -> Any:
+def _plain(flag: Action, value: Any, default: Any, path: Path) -> Any:
     """Return a value as its flag would be given it: text, or true or false, or a list of these for several values."""
-    several = isinstance(default, list)
+    name, several = flag.dest, flag.nargs in ("+", "*")
     if isinstance(default, bool) and not isinstance(value, bool):
         raise UserError(f"{path}: {Setting(name)}: expected true or false, without quotes")
     values = value if isinstance(value, list) and (several or name == "data") else [value]

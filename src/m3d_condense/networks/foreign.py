@@ -39,7 +39,8 @@ class Foreign(nn.Module):
 
     Raises:
         UserError: where it does not take the images, one or several, or gives no logits N×K or no features N×D,
-            at rest or in training, or no gradients; or where at rest it draws at random.
+            at rest or in training, or no gradients; or where its weights do not follow from the seed, or
+            its output at rest is drawn at random.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Foreign(nn.Module):
         self.name, self._make, self._example = name, make, example
         self._seen: Tensor | None = None
         self.network = self._made()
+        self._check_seeded()
         own = getattr(self.network, "features", None)
         if features is None and callable(own) and not isinstance(own, nn.Module):
             features = _own_features
@@ -131,6 +133,24 @@ class Foreign(nn.Module):
                 " give the network a method features(images) that returns N×D"
             )
         return found.shape[1]
+
+    def _check_seeded(self) -> None:
+        """Refuse a network whose weights do not follow from torch's seed: runs would differ, and so would processes."""
+
+        def weights() -> dict[str, Any]:
+            with drawing(self.network, 0):
+                return self._made().state_dict()
+
+        first, second = weights(), weights()
+        same = first.keys() == second.keys() and all(
+            torch.equal(value.nan_to_num(), second[name].nan_to_num())
+            for name, value in first.items()
+            if isinstance(value, Tensor)
+        )
+        if not same:
+            raise self._refusal(
+                "its weights are drawn by other means than torch's own, and do not follow from the seed"
+            )
 
     def _check_repeatable(self) -> None:
         """Refuse a network that draws at random at rest: neither a step nor a score could be repeated."""

@@ -12,6 +12,7 @@ from m3d_condense.condensing.encoders.source import Material
 from m3d_condense.condensing.encoders.trained import on_synthetic
 from m3d_condense.condensing.pixels import Pixels
 from m3d_condense.condensing.view import Encoder
+from m3d_condense.machine.group import current
 from m3d_condense.recipes.recipe import Recipe
 from m3d_condense.tools.seeds import derive, generator
 
@@ -76,9 +77,12 @@ class DynamicEncoders(LearningSource):
         self.learner.restore({name: value for name, value in state.items() if name not in ("counts", "seen")})
 
     def _query(self, step: int, number: int) -> float:
-        """Return the accuracy on random training images: half as many a class as a step compares, on average."""
+        """Return the accuracy on random training images: half as many a class as a step compares, on average.
+
+        It decides, so that processes go by that of the first: batch norm has seen other images in each.
+        """
         learner = self.learner
         count = self.recipe.batch_real * learner.num_classes // 2
         stream = generator(self.recipe.seed, "query", step, number)
         index = torch.randint(len(learner.real), (count,), generator=stream).to(learner.real.device)
-        return learner.accuracy(learner.real[index], learner.labels[index])
+        return current().broadcast(learner.accuracy(learner.real[index], learner.labels[index]))
