@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,9 @@ from together import together
 
 from m3d_condense.cli.command import Command
 from m3d_condense.cli.commands import COMMANDS
-from m3d_condense.cli.main import carry_out
+from m3d_condense.cli.main import carry_out, main
 from m3d_condense.data.load import load
-from m3d_condense.machine.group import current
+from m3d_condense.machine.group import Group, current
 from m3d_condense.tools.errors import UserError
 from m3d_condense.training.trained import load_network
 
@@ -57,6 +59,32 @@ TORCHRUN = [
     "-m",
     "m3d_condense",
 ]
+
+
+@pytest.mark.parametrize(
+    ("late", "said"),
+    [
+        (["condense", "digits", "--out", "one", "--preview-every", "1"], "--preview-every"),
+        (["condense", "digits", "--out", "two", "--soft-labels"], "--soft-labels"),
+        (["condense", "digits", "--estimate"], "--estimate"),
+        (["condense", "digits", "--native", "false", "--device", "cpu"], "--native"),
+        (["info", "one"], "the command"),
+        (["evaluate", "one"], "the command"),
+    ],
+)
+def test_processes_that_were_given_other_flags_are_refused(
+    late: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def as_it_is() -> Iterator[Group]:
+        yield current()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("m3d_condense.cli.main.process_group", as_it_is)
+    first = ["condense", "digits", "--out", "one"]
+    assert together(2, lambda: main(first if current().leads else late)) == [2, 2]
+    assert f"the processes differ in {said}" in capfd.readouterr().err
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.slow

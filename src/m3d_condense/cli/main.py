@@ -6,6 +6,7 @@ import errno
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 from jsonargparse import Namespace
 
@@ -19,8 +20,11 @@ from m3d_condense.machine.group import ALONE, Group, working_in
 from m3d_condense.machine.joining import process_group
 from m3d_condense.machine.memory import ran_out, too_little
 from m3d_condense.machine.process import wait_politely
-from m3d_condense.tools.errors import UserError, wording
+from m3d_condense.tools.errors import Setting, UserError, wording
 from m3d_condense.tools.progress import set_quiet
+
+OWN_TO_A_MACHINE = {"data", "data_root", "sets", "out", "start_from", "config", "device", "memory", "quiet", "json"}
+"""Settings in which processes may differ: places, and what the first alone goes by."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,12 +84,19 @@ def _run(argv: Sequence[str]) -> int:
             from m3d_condense.cli.caching import check_environment
 
             check_environment()
+            group.check_same(lambda: _told(command, given))
             with nullcontext() if group.leads else streams.muted():
                 return carry_out(COMMANDS[command], given, group)
         except SystemExit as end:
             if isinstance(end.__context__, BrokenPipeError):  # rich's way to say that the reader has left
                 raise end.__context__ from None
             raise UserError(f"code that was imported ended the program: sys.exit({end.code!r})") from None
+
+
+def _told(command: str, given: Namespace) -> dict[str, Any]:
+    """Return what all processes are to be told alike, by name."""
+    flags = {str(Setting(name)): value for name, value in given.items() if name not in OWN_TO_A_MACHINE}
+    return {"the command": command} | flags
 
 
 def carry_out(command: Command, given: Namespace, group: Group) -> int:
