@@ -6,6 +6,7 @@ import numpy as np
 import pictures
 import pytest
 import torch
+from torch.utils.data import DataLoader, Subset
 
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.data.load import load
@@ -249,3 +250,16 @@ def test_test_images_that_are_training_images_are_counted(capsys: pytest.Capture
     assert "training images too" not in capsys.readouterr().err
     load((images[:20], labels[:20]), test=(images[15:], labels[15:]))
     assert "5 of 25 test images are training images too" in capsys.readouterr().err
+
+
+def test_a_split_is_read_by_torchs_loaders_image_by_image(digits):
+    image, label = digits.train[3]
+    assert torch.equal(image, digits.train.images[3])
+    assert int(label) == int(digits.train.labels[3])
+    part = Subset(digits.train, [0, 5])
+    images, labels = next(iter(DataLoader(part, batch_size=2)))
+    assert torch.equal(images, digits.train[torch.tensor([0, 5])].images)
+    assert torch.equal(labels, digits.train.labels[[0, 5]])
+    assert len(digits.train[:3]) == 3
+    with pytest.raises(IndexError):
+        digits.train[len(digits.train)]

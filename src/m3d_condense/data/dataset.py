@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any, TypedDict, overload
 
 import torch
 from torch import Tensor
@@ -38,7 +38,10 @@ def chunks(tensor: Tensor) -> Iterator[Tensor]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """N images, uint8 N×C×H×W with C in {1, 3}, and their labels, int64 N in 0..K-1."""
+    """N images, uint8 N×C×H×W with C in {1, 3}, and their labels, int64 N in 0..K-1.
+
+    A number gives an image and its label, as torch's data sets do; a slice or a tensor of numbers gives a part.
+    """
 
     images: Tensor
     labels: Tensor
@@ -57,7 +60,15 @@ class Split:
         channels, height, width = self.images.shape[1:]
         return f"Split({len(self):,} images of {channels}×{height}×{width})"
 
-    def __getitem__(self, indices: Tensor) -> Split:
+    @overload
+    def __getitem__(self, indices: int) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def __getitem__(self, indices: Tensor | slice) -> Split: ...
+
+    def __getitem__(self, indices: int | Tensor | slice) -> tuple[Tensor, Tensor] | Split:
+        if isinstance(indices, int):
+            return self.images[indices], self.labels[indices]
         return Split(images=self.images[indices], labels=self.labels[indices])
 
     def of_classes(self, classes: range) -> Split:
