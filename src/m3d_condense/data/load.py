@@ -34,6 +34,7 @@ from m3d_condense.data.store import Store, recalled
 from m3d_condense.data.targets import check_one_hot, label_count, label_list
 from m3d_condense.machine.group import current
 from m3d_condense.recipes.given import checked as checked_arguments
+from m3d_condense.recipes.recipe import check_count
 from m3d_condense.tools.errors import UserError
 
 LARGEST = 2**16  # pixels a side that images are resized to
@@ -81,7 +82,7 @@ def load(
     if isinstance(data, ImageDataset):
         _check_loaded(data, size, [*options.values(), test, classes])
         return data
-    size = _side(size)
+    size = None if size is None else check_count("size", size, least=1, most=LARGEST)
     where, name = _named(data)
     if test is not None and where is not None:
         raise UserError("test=(images, labels) goes with data in memory, such as (images, labels), only")
@@ -117,17 +118,6 @@ def _read(
     return recalled(
         ImageDataset(name=name, train=train, test=test, class_names=class_names, source=source, mirrored=mirrored)
     )
-
-
-def _side(size: Any) -> int | None:
-    """Return the size that is asked for; raises UserError for one that images cannot have."""
-    if size is None:
-        return None
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise UserError(f"size is a whole number of pixels, at least 1, not {size!r}")
-    if size > LARGEST:
-        raise UserError(f"at most {LARGEST} pixels", setting="size", value=size)
-    return int(size)
 
 
 def _check_loaded(data: ImageDataset, size: int | None, others: list[Any]) -> None:
