@@ -78,6 +78,14 @@ def test_the_test_split_of_parquet_is_not_trained_on(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_a_file_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    file, link = table(tmp_path / "train.parquet"), tmp_path / "same.parquet"
+    link.symlink_to(file)
+    for again in (file, link, tmp_path / "." / "sub" / ".." / "train.parquet"):
+        with pytest.raises(UserError, match="train.parquet is given twice, and its images would be read twice"):
+            load([file, again])
+
+
 def test_a_parquet_file_in_the_place_of_a_folder_is_entered(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").mkdir()
     table(tmp_path / "train.parquet" / "part-0.parquet")

@@ -8,6 +8,7 @@ scaled to 8 bits, CMYK becomes RGB, and the orientation in the EXIF data is appl
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -141,6 +142,8 @@ def _named(data: Any) -> tuple[str | list[str] | None, str]:
         raise UserError("the name of the data is empty")
     if many:
         paths = [_expanded(path).absolute() for path in data]
+        if twice := [name for name, count in Counter(str(path.resolve()) for path in paths).items() if count > 1]:
+            raise UserError(f"{twice[0]} is given twice, and its images would be read twice")
         return [str(path) for path in paths], as_name(paths[0].parent.name)
     if isinstance(data, str | os.PathLike):
         text = os.fspath(data)
