@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -205,3 +207,16 @@ def test_norms_by_name() -> None:
     with pytest.raises(ValueError, match="unknown norm 'layer'"):
         norm_layer("layer", 8)
     assert ConvNet(1, 2, (8, 8), depth=1, width=4, norm="none")(noise(2, 1, 8, 8)).shape == (2, 2)
+
+
+def test_networks_that_threads_draw_at_once_follow_from_their_seeds() -> None:
+    def drawn(seed: int, times: int) -> set[bytes]:
+        network, found = net(name="convnet2-width8"), set()
+        for _ in range(times):
+            networks.initialise(network, seed)
+            found.add(b"".join(parameter.detach().numpy().tobytes() for parameter in network.parameters()))
+        return found
+
+    expected = [drawn(seed, 1) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        assert [*pool.map(lambda seed: drawn(seed, 100), range(3))] == expected

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import runpy
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from m3d_condense.condensing.condensation import condense
 from m3d_condense.data.dataset import ImageDataset, Split
 from m3d_condense.machine.execution import Execution
+from m3d_condense.recipes.augmentation import Augmentation
 from m3d_condense.recipes.problem import Problem
 from m3d_condense.recipes.protocols import PROTOCOLS, Protocol
 from m3d_condense.scoring import evaluate
@@ -167,3 +169,10 @@ def test_an_older_script_is_overwritten_where_that_is_asked_for() -> None:
     with pytest.raises(UserError, match=r"train.py holds a script export; choose another name, or give overwrite=True"):
         written(make(), adapted("dm"))
     assert "protocol dm" in written(make(), adapted("dm"), overwrite=True).read_text()
+
+
+def test_a_protocol_of_another_augmentation_is_refused() -> None:
+    training = dataclasses.replace(PROTOCOLS["quick"].training, augmentation=Augmentation.parse("crop", "idc"))
+    with pytest.raises(UserError, match="no script can be written of a protocol without the augmentation"):
+        written(make(), dataclasses.replace(adapted("quick"), training=training))
+    assert not Path("train.py").exists()

@@ -16,7 +16,7 @@ from m3d_condense.networks.densenet import DenseNet
 from m3d_condense.networks.foreign import Foreign, did_you_mean, from_callable, from_timm
 from m3d_condense.networks.layers import NORMS
 from m3d_condense.networks.resnet import ResNet
-from m3d_condense.networks.trying import drawing
+from m3d_condense.networks.trying import drawing, state_kept
 from m3d_condense.recipes.names import imports_code
 from m3d_condense.tools.errors import UserError
 
@@ -44,7 +44,7 @@ def build(name: str, *, channels: int, num_classes: int, size: tuple[int, int]) 
     if not isinstance(name, str):
         raise UserError("a name", setting="network", value=name)
     shape = {"channels": channels, "num_classes": num_classes, "size": size}
-    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):  # the weights are drawn by `initialise`
+    with state_kept(), torch.inference_mode(False):  # the weights are drawn by `initialise`
         if name.startswith("timm:"):
             return from_timm(name, **shape)  # type: ignore[arg-type]
         if ":" in name:
@@ -113,7 +113,9 @@ def initialise(network: nn.Module, seed: int) -> None:
             return
         for module in network.modules():
             reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
+            if reset is None:
+                assert not [*module.parameters(recurse=False)], f"{type(module).__name__} draws its weights but once"
+            else:
                 with _on_cpu(module):
                     reset()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,12 +11,21 @@ from torch import Tensor, nn
 
 from m3d_condense.machine.costs import modes_restored
 
+_TURN = threading.RLock()
+
+
+@contextmanager
+def state_kept(devices: Sequence[int] = ()) -> Iterator[None]:
+    """Leave torch's random state as it was, here and on these GPUs; it is one for all threads, which take turns."""
+    with _TURN, torch.random.fork_rng(devices=devices):
+        yield
+
 
 @contextmanager
 def drawing(network: nn.Module, seed: int) -> Iterator[None]:
     """Have a network draw what it draws from this seed; torch's random state is as before afterwards."""
     devices = {p.device.index for p in network.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
+    with state_kept(sorted(devices)):
         torch.manual_seed(seed)
         yield
 

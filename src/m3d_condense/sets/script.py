@@ -19,6 +19,7 @@ from m3d_condense.recipes.augmentation import ALWAYS
 from m3d_condense.recipes.protocols import PHOTOGRAPHS, Protocol, Training
 from m3d_condense.sets.condensed import CondensedSet
 from m3d_condense.sets.tiles import tile_size
+from m3d_condense.tools.errors import UserError
 from m3d_condense.tools.files import check_file, open_tensors, write_file_atomic
 from m3d_condense.tools.locks import check_writable
 from m3d_condense.training.augment import CROP, CUTOUT
@@ -158,7 +159,8 @@ def _drawn(training: Training) -> dict[str, Any]:
     """Return the operations that are applied to every image, and those of which each image gets one."""
     augmentation = training.augmentation
     moved, windows = {"color", "crop", "scale", "rotate"}, set(PHOTOGRAPHS.without("flip").operations)
-    assert any(some <= set(augmentation.operations) for some in (moved, windows))  # of every protocol
+    if not any(some <= set(augmentation.operations) for some in (moved, windows)):
+        raise UserError("no script can be written of a protocol without the augmentation of those that are here")
     always = [name for name in augmentation.operations if augmentation.draw == "idc" and name in ALWAYS]
     return {
         "always": always,
