@@ -14,6 +14,7 @@ from m3d_condense.cli.main import main
 from m3d_condense.data.dataset import ImageDataset
 from m3d_condense.machine.engine import Engine
 from m3d_condense.machine.execution import Execution
+from m3d_condense.report.comparing import of_facts
 from m3d_condense.report.facts import Facts
 from m3d_condense.report.gathering import Asked, gather
 from m3d_condense.report.page import LIMIT, page
@@ -118,6 +119,17 @@ def test_a_set_without_its_source_is_shown_as_it_is_stored(plain: Execution) -> 
     assert "The images, class by class" in said
     assert "the source of the set is not at hand" in said
     assert "convnet3 idc, 10 epochs 3 61.2 ± 1.1" in said
+
+
+def test_a_set_by_other_code_is_no_selection(plain: Execution) -> None:
+    imported = make(method="imported", seconds=0.0, steps=0, scores=[])
+    facts = gather("one", imported, None, Asked(), Engine(plain), "")
+    said = text_of(page([facts]))
+    assert "made by other code. How good it is has not been measured yet." in said
+    assert "condensed by other code" in said
+    assert not any(words in said for words in ("selected", "of selecting", "by imported"))
+    (line,) = of_facts([facts])
+    assert line.seconds is None
 
 
 def test_scores_are_shown_with_their_intervals() -> None:

@@ -106,6 +106,7 @@ def test_a_study_goes_on_and_values_are_added(digits: ImageDataset, tmp_path: Pa
         ({"vary": {"lr": [-1.0]}}, "a number above 0"),
         ({"vary": ["lr"]}, 'settings and their values, such as {"lr": '),
         ({"vary": {}, "method": "random"}, "random takes no steps"),
+        ({"vary": {"iterations": [2, 0]}}, "iterations=0 takes no steps"),
         ({"vary": {}, "hold_out": 1.5}, "a number between 0 and 1"),
         ({"vary": {}, "hold_out": None}, "hold_out: a number"),
         ({"vary": {}, "hold_out": "0.1"}, "hold_out=0.1: a number"),

@@ -120,7 +120,7 @@ def _compared(facts: Facts) -> Compared:
         n=n,
         nbytes=condensed.nbytes,
         class_bytes=condensed.nbytes / condensed.num_classes,
-        seconds=condensed.seconds,
+        seconds=condensed.made_in,
     )
 
 

@@ -42,7 +42,7 @@ def content(facts: Facts, number: int, sheet: Sheet, most_bytes: int) -> Content
             ipc=condensed.ipc,
             nbytes=condensed.nbytes,
             whole_bytes=facts.dataset.train.images.nbytes if facts.dataset is not None else None,
-            seconds=condensed.seconds,
+            seconds=condensed.made_in,
             steps=condensed.steps,
             random=random,
             condensed=own,
@@ -91,11 +91,12 @@ def _tiles(facts: Facts) -> list[tuple[str, str]]:
     height, width = condensed.images.shape[2:]
     decoded = f", which hold {count * factor**2:,}" if factor > 1 else ""
     found = [
-        (one_line(condensed.method), "method"),
+        (one_line(condensed.maker), "method"),
         (f"{count:,}", f"images of {width}×{height}{in_bits(condensed.bits)}{decoded}"),
         (readable(condensed.nbytes), "of pixels"),
-        (duration(condensed.seconds), f"{condensed.steps:,} steps" if condensed.steps else "of selecting"),
     ]
+    if condensed.made_in is not None:
+        found.append((duration(condensed.made_in), f"{condensed.steps:,} steps" if condensed.steps else "of selecting"))
     if facts.accuracy is not None:
         mean, std, n = facts.accuracy
         trained = f"test accuracy, {facts.setup.network}, {facts.setup.protocol}, n = {n}"

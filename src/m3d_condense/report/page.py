@@ -90,7 +90,7 @@ def _close(text: str) -> str:
 
 def _title(found: Sequence[Facts]) -> str:
     sources = list(dict.fromkeys(one_line(facts.condensed.source.get("name", "unnamed")) for facts in found))
-    methods = list(dict.fromkeys(one_line(facts.condensed.method) for facts in found))
+    methods = list(dict.fromkeys(one_line(facts.condensed.maker) for facts in found))
     what = sources[0] if len(sources) == 1 else f"{len(sources)} data sets"
     how = methods[0] if len(methods) == 1 else f"{len(methods)} methods"
     if len(found) > 1 and len(methods) == 1:

@@ -12,7 +12,7 @@ def verdict(
     ipc: int,
     nbytes: int,
     whole_bytes: int | None,
-    seconds: float,
+    seconds: float | None,
     steps: int,
     random: float | None,
     condensed: float | None,
@@ -23,11 +23,14 @@ def verdict(
     Args:
         ipc: stored images a class.
         nbytes, whole_bytes: of the set's pixels, and of the whole training split's.
-        seconds, steps: that making it took.
+        seconds, steps: that making it took; None and 0 for a set by other code.
         random, condensed, whole: accuracies in percent; None where they are not known.
     """
     part = "" if whole_bytes is None else f", {percent(nbytes / whole_bytes)} of the data"
-    made = f"condensed in {duration(seconds)}" if steps else "selected, not condensed"
+    if seconds is None:
+        made = "made by other code"
+    else:
+        made = f"condensed in {duration(seconds)}" if steps else "selected, not condensed"
     size = f"{counted(ipc, 'image')} a class, {readable(nbytes)}{part}, {made}"
     if condensed is None:
         return f"{size}. How good it is has not been measured yet."

@@ -32,7 +32,7 @@ def card(condensed: CondensedSet) -> str:
         DatasetCardData(**_header(condensed)),
         template_path=str(TEMPLATE),
         source=_escape(condensed.source.get("name", "an unnamed source")),
-        method=_escape(_maker(condensed)),
+        method=_escape(condensed.maker),
         imported=condensed.imported,
         stored_count=f"{count:,}",
         decoded_count=f"{count * factor**2:,}",
@@ -58,7 +58,7 @@ def _header(condensed: CondensedSet) -> dict[str, Any]:
     paper = [] if condensed.imported else ["arxiv:2312.15927"]
     known = origin(condensed.source.get("data"))
     return {
-        "pretty_name": f"{name}, condensed by {one_line(_maker(condensed))}",
+        "pretty_name": f"{name}, condensed by {one_line(condensed.maker)}",
         "license": known.licence if known else None,
         "source_datasets": [known.hub_id] if known and known.hub_id else None,
         "task_categories": ["image-classification"],
@@ -70,10 +70,6 @@ def _header(condensed: CondensedSet) -> dict[str, Any]:
             for config, table in TABLES.items()
         ],
     }
-
-
-def _maker(condensed: CondensedSet) -> str:
-    return "other code" if condensed.imported else condensed.method
 
 
 def _size_category(count: int) -> str:

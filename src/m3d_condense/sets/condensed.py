@@ -128,6 +128,16 @@ class CondensedSet:
         return self.method == IMPORTED
 
     @property
+    def maker(self) -> str:
+        """What it was made by, in a sentence: a method, or other code."""
+        return "other code" if self.imported else self.method
+
+    @property
+    def made_in(self) -> float | None:
+        """The seconds that making it took; None where that is not known."""
+        return None if self.imported else self.seconds
+
+    @property
     def ipc(self) -> int:
         """Images per class; the fewest where classes differ."""
         return int(self.labels.bincount(minlength=self.num_classes).min())

@@ -88,11 +88,12 @@ def study(
     for number in range(seed, seed + seeds):
         for changes in _variants(vary, together):
             plain = given_settings(changes)
-            variant = " ".join(f"{name}={value}" for name, value in plain.items())
+            variant = " ".join(f"{name}={_shown(value)}" for name, value in plain.items())
             asked: dict[str, Any] = {"preset": preset, "ipc": ipc, "seed": number, "settings": given | plain}
             job = job_for(dataset, method, scoring=scoring, variant=variant, **asked)
             if job.recipe is None or job.recipe.iterations == 0:
-                raise UserError(f"{method} takes no steps, and has nothing to vary", setting="method", value=method)
+                none = Setting("iterations", plain["iterations"]) if "iterations" in plain else method
+                raise UserError(f"{none} takes no steps, and has nothing to vary")
             check_memory(dataset, job.recipe)
             jobs.setdefault(job.recipe, job)
             tried.append((changes, job.recipe))
@@ -111,6 +112,11 @@ def study(
         overwrite=overwrite,
         sort=sort,
     )
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it is given to ``--vary``."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_effects(vary: Iterable[str], tried: Sequence[tuple[Mapping[str, Any], Recipe]]) -> None:
