@@ -95,7 +95,7 @@ def test_shapes_without_a_reading_are_named_as_they_were_given(shape: tuple[int,
         ((10, 8, 8, 3), "NHW", r"cannot be layout=NHW: NHWC fits"),
         ((10, 64), "NHW", r"cannot be layout=NHW: rows of 64 numbers; reshape them to N×8×8"),
         ((10, 8, 8, 3), "HWC", "layout=HWC: give NHW, NHWC or NCHW"),
-        ((10, 8, 8, 3), 3, "layout=3: give NHW, NHWC or NCHW"),
+        ((10, 8, 8, 3), 3, "layout=3: a name"),
     ],
 )
 def test_layouts_that_do_not_fit(shape: tuple[int, ...], layout: Any, message: str) -> None:

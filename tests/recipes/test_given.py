@@ -281,7 +281,7 @@ def made_and_scored():
     compared = compare(data, seeds=1, repeats=1, epochs=1, **asked)
     distances = m3d_condense.moment_distances(made, data)
     predicted = trained.predict(data.test.images)
-    batch = made.loader(4).dataset.__getitems__(range(4))
+    batch = [part for pair in made.loader(4).dataset.__getitems__(range(4)) for part in pair]
     tensors = [made.images, *made.decode(), made.normalise(made.images), predicted, *batch]
     return constants, score.accuracies, trained.accuracy, [row.mean for row in compared.rows], distances, tensors
 
