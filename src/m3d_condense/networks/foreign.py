@@ -54,8 +54,7 @@ class Foreign(nn.Module):
         super().__init__()
         self.name, self._make, self._example = name, make, example
         self._seen: Tensor | None = None
-        self.network = self._made()
-        self._check_seeded()
+        self.network = self._drawn()
         own = getattr(self.network, "features", None)
         if features is None and callable(own) and not isinstance(own, nn.Module):
             features = _own_features
@@ -134,23 +133,25 @@ class Foreign(nn.Module):
             )
         return found.shape[1]
 
-    def _check_seeded(self) -> None:
-        """Refuse a network whose weights do not follow from torch's seed: runs would differ, and so would processes."""
+    def _drawn(self) -> nn.Module:
+        """Make the network from a seed; raise `UserError` where its weights do not follow from that."""
 
-        def weights() -> dict[str, Any]:
-            with drawing(self.network, 0):
-                return self._made().state_dict()
+        def made() -> nn.Module:
+            with drawing(self, 0):
+                return self._made()
 
-        first, second = weights(), weights()
+        network = made()
+        first, second = network.state_dict(), made().state_dict()
         same = first.keys() == second.keys() and all(
             torch.equal(value.nan_to_num(), second[name].nan_to_num())
             for name, value in first.items()
             if isinstance(value, Tensor)
         )
-        if not same:
+        if not same:  # runs would differ, and so would processes
             raise self._refusal(
                 "its weights are drawn by other means than torch's own, and do not follow from the seed"
             )
+        return network
 
     def _check_repeatable(self) -> None:
         """Refuse a network that draws at random at rest: neither a step nor a score could be repeated."""

@@ -179,7 +179,7 @@ def _rates(training: Training) -> str:
         return "OneCycleLR(optimizer, LR, total_steps=len(batches) + 1, cycle_momentum=False)"
     shares = [Fraction(share).limit_denominator(1000) for share in training.milestones]
     written = ", ".join(f"{share.numerator} / {share.denominator}" for share in shares)
-    return f"MultiStepLR(optimizer, [round(share * len(batches)) for share in ({written},)], {training.decay})"
+    return f"MultiStepLR(optimizer, [round(at * len(batches)) or 1 for at in ({written},)], {training.decay})"
 
 
 def _plain(text: str) -> str:

@@ -63,9 +63,12 @@ def run_study(
     if sort not in ORDERS:
         raise UserError(f"one of {', '.join(ORDERS)}", setting="sort", value=sort)
     group = current()
-    asked = [dict(settings), time_limit, folder is not None]
-    identities = [job.identity() for job in jobs]
-    group.check_same(lambda: {"settings or data": [asked, identities]} | engine.execution.arithmetic())
+
+    def described() -> dict[str, Any]:
+        asked = [dict(settings), time_limit, folder is not None, [job.identity() for job in jobs]]
+        return {"settings or data": asked} | engine.execution.arithmetic()
+
+    group.check_same(described)
     if folder is not None:
         group.by_first(partial(check_target, folder))
     with nullcontext() if folder is None else group.held_by_first(lambda: alone(folder)):

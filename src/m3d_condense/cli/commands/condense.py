@@ -63,12 +63,8 @@ def declare() -> ArgumentParser:
     soft = "label the set as m3d label does, with the pool's networks at temperature 1; for methods with a pool"
     parser.add_argument("--soft-labels", action="store_true", help=soft)
     number_flag(parser, "--watch", 0, f"{WATCH_HELP}; 0 for never")
-    number_flag(
-        parser,
-        "--preview-every",
-        0,
-        "draw the images every N steps, as OUT.preview.png (of groups, in OUT.class-groups); 0 for never",
-    )
+    drawn = "draw the images every N steps, as OUT.preview.png (of groups, in OUT.class-groups); 0 for never"
+    number_flag(parser, "--preview-every", 0, drawn)
     track = "show the history of the run in a tracker, where that is installed"
     parser.add_argument("--track", type=Literal["tensorboard", "trackio"], help=track)
     recipe_flags(parser, "the recipe", own={"method": "m3d", "preset": "quick", "ipc": 10, "seed": 0})
